@@ -1,0 +1,78 @@
+"""The one way to write an event: inside the transaction of the change it records.
+
+`record` writes one, `draft` and `record_many` write a batch in bulk. Each event of an account
+takes the next number of that account's own counter, so the caller must hold the account's lock
+and save the account in the same transaction. After the commit the hook that settings name in
+`AFTER_COMMIT` hears which accounts changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, Protocol
+
+from django.conf import settings
+from django.db import transaction
+from django.utils.module_loading import import_string
+
+from events.models import Event
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+
+class Numbered(Protocol):
+    """An account as the log sees it: a key, and the counter of its events."""
+
+    pk: Any
+    event_sequence: int
+
+
+def draft(
+    kind: str,
+    *,
+    actor: str,
+    subject: str = "",
+    account: Numbered | None = None,
+    at: datetime | None = None,
+    payload: dict[str, Any] | None = None,
+) -> Event:
+    """An event not yet written; takes the account's next number at once."""
+    event = Event(
+        kind=kind,
+        subject=subject,
+        actor=actor,
+        request_id=request_id.get(),
+        at=at,
+        recorded_at=datetime.now(UTC),
+        payload=payload or {},
+    )
+    if account is not None:
+        account.event_sequence += 1
+        event.account_id = account.pk
+        event.account_sequence = account.event_sequence
+    return event
+
+
+def record(kind: str, **fields: Any) -> Event:
+    """Write one event; the fields are those of `draft`."""
+    event = draft(kind, **fields)
+    record_many([event])
+    return event
+
+
+def record_many(events: Iterable[Event]) -> None:
+    """Write drafted events in one statement, and tell the after-commit hook of their accounts."""
+    events = list(events)
+    assert transaction.get_connection().in_atomic_block, "an event is part of a transaction"
+    Event.objects.bulk_create(events)
+    accounts = frozenset(event.account_id for event in events if event.account_id is not None)
+    if accounts and settings.AFTER_COMMIT:
+        transaction.on_commit(lambda: _after_commit()(accounts))
+
+
+@cache
+def _after_commit() -> Any:
+    return import_string(settings.AFTER_COMMIT)

@@ -1,0 +1,56 @@
+"""The append-only record of everything that changed, and the leases of the processes that change it."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class Event(models.Model):
+    """One change, written in the transaction that made it.
+
+    `account_sequence` is gap-free per account, from the counter on the account's own row, under
+    its lock. `sequence` and `hash` are null until the relay fills them; apart from that one
+    filling-in no row is ever updated or deleted. The payload holds ids, amounts and states, never
+    names, addresses or secrets.
+    """
+
+    kind = models.CharField(max_length=64)  # namespaced, past tense: "trading.order.filled"
+    subject = models.CharField(max_length=80, blank=True)  # "order:<uuid>", "key:<id>"
+    actor = models.CharField(
+        max_length=80
+    )  # "user:1", "key:<id>", "operator:2", "engine", "system"
+    account_id = models.BigIntegerField(null=True)
+    account_sequence = models.BigIntegerField(null=True)
+    request_id = models.CharField(max_length=64, blank=True)
+    at = models.DateTimeField(null=True)  # market time, where the change has one
+    recorded_at = models.DateTimeField()  # wall time
+    payload = models.JSONField(default=dict)
+    sequence = models.BigIntegerField(null=True, unique=True)
+    hash = models.CharField(max_length=64, null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account_id", "account_sequence"], name="event_account_sequence"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["subject", "id"], name="event_subject"),
+            models.Index(fields=["kind", "id"], name="event_kind"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.subject}"
+
+
+class Lease(models.Model):
+    """Who owns a shard of the feed, of execution or of the relay, until when, and in which epoch."""
+
+    name = models.CharField(max_length=64, unique=True)  # "feed:0", "execution:0", "relay"
+    owner = models.CharField(max_length=128, blank=True)
+    connection_id = models.BigIntegerField(null=True)
+    epoch = models.BigIntegerField(default=0)
+    expires_at = models.DateTimeField(null=True)  # database time
+
+    def __str__(self) -> str:
+        return f"{self.name} epoch {self.epoch}"

@@ -1,0 +1,183 @@
+"""Accounts and their books.
+
+The ledger is double-entry and append-only. A posting moves a positive amount of one asset (USD or
+an instrument) from one ledger to another of the same account's book, so each posting balances by
+itself. `cash` and `shares` are the account's own ledgers; `street`, `funding`, `fees` and `income`
+are contra ledgers without a balance of their own. `Account.cash`, `Position` and `Lot` are what
+the postings add up to, kept in the same transaction and provable by `manage.py reconcile`.
+"""
+
+from __future__ import annotations
+
+import uuid
+from decimal import Decimal
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+
+from quotes.amounts import BALANCE_MAX, QUANTITY_MAX, cash_field, price_field, quantity_field
+from quotes.models import Instrument
+
+
+class Account(models.Model):
+    """The unit of locking, ordering and ownership: one book of cash, positions and orders."""
+
+    class Status(models.TextChoices):
+        ACTIVE = "ACTIVE"
+        CLOSED = "ACCOUNT_CLOSED"
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    number = models.CharField(max_length=16, unique=True)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="accounts")
+    name = models.CharField(max_length=64, default="Paper")
+    status = models.CharField(max_length=16, choices=Status.choices, default=Status.ACTIVE)
+    frozen = models.BooleanField(default=False)  # by an operator: no new orders
+    trading_suspended = models.BooleanField(default=False)  # by the user: no new orders
+    cash = cash_field(default=Decimal(0))
+    hold_cash = cash_field(default=Decimal(0))  # the sum of the open orders' cash holds
+    event_sequence = models.BigIntegerField(default=0)
+    transaction_sequence = models.BigIntegerField(default=0)
+    last_order_at = models.DateTimeField(null=True)  # market time; order timestamps strictly rise
+    created_at = models.DateTimeField()  # market time
+    recorded_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(cash__gte=-BALANCE_MAX, cash__lte=BALANCE_MAX),
+                name="account_cash_bound",
+            ),
+            models.CheckConstraint(
+                condition=Q(hold_cash__gte=Decimal(0)), name="account_hold_not_negative"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.number
+
+
+class Ledger(models.TextChoices):
+    CASH = "cash"
+    SHARES = "shares"
+    STREET = "street"
+    FUNDING = "funding"
+    FEES = "fees"
+    INCOME = "income"
+
+
+class Posting(models.Model):
+    """One movement of one asset inside one account's book; never changed, never deleted.
+
+    `instrument` null means USD. `amount` is a plain scaled integer: 4 decimals of USD, 9 decimals
+    of shares.
+    """
+
+    account = models.ForeignKey(Account, models.PROTECT, db_index=False)
+    transaction = models.BigIntegerField()  # numbered per account, gap-free
+    n = models.PositiveSmallIntegerField()  # place within the transaction
+    kind = models.CharField(max_length=16)  # trade, fee, deposit, withdrawal, …
+    instrument = models.ForeignKey(Instrument, models.PROTECT, null=True)
+    source = models.CharField(max_length=8, choices=Ledger.choices)
+    target = models.CharField(max_length=8, choices=Ledger.choices)
+    amount = models.BigIntegerField()
+    reference = models.CharField(max_length=64, blank=True)  # the execution or transfer behind it
+    at = models.DateTimeField()  # market time
+    recorded_at = models.DateTimeField()  # wall time
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "transaction", "n"], name="posting_transaction_n"
+            ),
+            models.CheckConstraint(condition=Q(amount__gt=0), name="posting_amount_positive"),
+            models.CheckConstraint(condition=~Q(source=F("target")), name="posting_moves"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account_id}/{self.transaction}.{self.n}"
+
+
+class Position(models.Model):
+    """What an account holds of one instrument. A row at quantity 0 keeps its realised profit."""
+
+    account = models.ForeignKey(Account, models.PROTECT, db_index=False)
+    instrument = models.ForeignKey(Instrument, models.PROTECT)
+    quantity = quantity_field(default=Decimal(0))  # negative when short
+    hold_quantity = quantity_field(default=Decimal(0))  # the sum of the open sells' share holds
+    cost_basis = cash_field(default=Decimal(0))  # its lots' remaining cost, negative when short
+    realized = cash_field(default=Decimal(0))  # profit and loss of everything closed so far
+    updated_at = models.DateTimeField()  # market time
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["account", "instrument"], name="position_once"),
+            models.CheckConstraint(
+                condition=Q(quantity__gte=-QUANTITY_MAX, quantity__lte=QUANTITY_MAX),
+                name="position_quantity_bound",
+            ),
+            models.CheckConstraint(
+                condition=Q(hold_quantity__gte=Decimal(0)), name="position_hold_not_negative"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account_id} holds {self.quantity} of {self.instrument_id}"
+
+
+class Lot(models.Model):
+    """Shares opened by one execution and not yet closed; relieved first in, first out."""
+
+    account = models.ForeignKey(Account, models.PROTECT, db_index=False)
+    instrument = models.ForeignKey(Instrument, models.PROTECT)
+    execution_id = models.UUIDField()
+    price = price_field()
+    quantity_opened = quantity_field()  # negative for a short lot
+    quantity_left = quantity_field()
+    cost_left = cash_field()  # of what is left, negative for a short lot
+    fee_left = cash_field(default=Decimal(0))  # its opening fee, pro rata of what is left
+    opened_at = models.DateTimeField()  # market time
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["account", "instrument", "id"], name="lot_fifo"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.quantity_left} of {self.instrument_id} at {self.price}"
+
+
+class Watchlist(models.Model):
+    """A named list of instruments that a user watches."""
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    account = models.ForeignKey(Account, models.CASCADE, related_name="watchlists", db_index=False)
+    name = models.CharField(max_length=64)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["account", "name"], name="watchlist_name_once"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class WatchlistEntry(models.Model):
+    """One instrument on a watchlist, in the order it was added."""
+
+    watchlist = models.ForeignKey(Watchlist, models.CASCADE, related_name="entries", db_index=False)
+    instrument = models.ForeignKey(Instrument, models.CASCADE)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["watchlist", "instrument"], name="watchlist_entry_once"
+            ),
+        ]
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.instrument_id} on {self.watchlist_id}"

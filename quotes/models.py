@@ -1,0 +1,147 @@
+"""Instruments, what the market last said of them, and their history."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+
+from quotes.amounts import price_field
+
+
+class Exchange(models.TextChoices):
+    NYSE = "NYSE"
+    NASDAQ = "NASDAQ"
+    ARCA = "ARCA"
+    AMEX = "AMEX"
+    BATS = "BATS"
+
+
+class Instrument(models.Model):
+    """One US equity or fund that can be looked at and, unless halted or untradable, traded."""
+
+    class Status(models.TextChoices):
+        ACTIVE = "active"
+        INACTIVE = "inactive"
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    symbol = models.CharField(max_length=16, unique=True)
+    name = models.CharField(max_length=200, blank=True)
+    exchange = models.CharField(max_length=16, choices=Exchange.choices, default=Exchange.NASDAQ)
+    status = models.CharField(max_length=8, choices=Status.choices, default=Status.ACTIVE)
+    tradable = models.BooleanField(default=True)
+    fractionable = models.BooleanField(default=True)
+    marginable = models.BooleanField(default=True)
+    shortable = models.BooleanField(default=True)
+    easy_to_borrow = models.BooleanField(default=True)
+    halted = models.BooleanField(default=False)
+    halt_reason = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["symbol"]
+
+    def __str__(self) -> str:
+        return self.symbol
+
+
+class LatestQuote(models.Model):
+    """The newest quote and trade of an instrument: the database's stand-in for the fast store.
+
+    Prices are scaled as everywhere; instants are microseconds since the epoch, because the feed
+    upserts this table once a second. A price of 0 means that there was none yet.
+    """
+
+    instrument = models.OneToOneField(Instrument, models.CASCADE, primary_key=True)
+    epoch = models.BigIntegerField(default=0)
+    quote_sequence = models.BigIntegerField(default=0)
+    quote_at_us = models.BigIntegerField(default=0)
+    received_us = models.BigIntegerField(default=0)
+    bid = price_field(default=0)
+    bid_size = models.BigIntegerField(default=0)
+    bid_exchange = models.CharField(max_length=4, blank=True)
+    ask = price_field(default=0)
+    ask_size = models.BigIntegerField(default=0)
+    ask_exchange = models.CharField(max_length=4, blank=True)
+    resolution = models.CharField(max_length=8, default="tick")
+    trade_sequence = models.BigIntegerField(default=0)
+    trade_at_us = models.BigIntegerField(default=0)
+    trade_price = price_field(default=0)
+    trade_size = models.BigIntegerField(default=0)
+    trade_exchange = models.CharField(max_length=4, blank=True)
+
+    def __str__(self) -> str:
+        return f"quote of instrument {self.instrument_id}"
+
+
+class Timeframe(models.TextChoices):
+    MINUTE = "1Min"
+    DAY = "1Day"
+
+
+class Bar(models.Model):
+    """Stored history: one clustered range scan per instrument and timeframe.
+
+    `start` is in epoch seconds UTC; a daily bar starts at midnight New York.
+    """
+
+    pk = models.CompositePrimaryKey("instrument_id", "timeframe", "start")
+    instrument = models.ForeignKey(Instrument, models.CASCADE, db_index=False)
+    timeframe = models.CharField(max_length=4, choices=Timeframe.choices)
+    start = models.BigIntegerField()
+    open = price_field()
+    high = price_field()
+    low = price_field()
+    close = price_field()
+    volume = models.BigIntegerField()
+    trade_count = models.BigIntegerField(default=0)
+    vwap = price_field(default=0)  # 0 where the source does not tell
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(low__lte=models.F("open"), high__gte=models.F("open"))
+                & models.Q(low__lte=models.F("close"), high__gte=models.F("close"))
+                & models.Q(low__lte=models.F("high"), volume__gte=0),
+                name="bar_is_ordered",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.timeframe} bar of instrument {self.instrument_id} at {self.start}"
+
+
+class MarketClock(models.Model):
+    """The one row that says what time it is in the market, and how that time moves.
+
+    Market time never passes `watermark_us`. In replay the row reserves ahead (`reserved_us`), so
+    that a restart never runs backwards. `advance_to_us` asks a stepped market to play on;
+    `settled_us` is how far it has played, matched and committed.
+    """
+
+    class Mode(models.TextChoices):
+        LIVE = "live"
+        SIMULATED = "simulated"
+        REPLAY = "replay"
+        STEPPED = "stepped"
+
+    mode = models.CharField(max_length=12, choices=Mode.choices)
+    speed = models.FloatField(default=1.0)  # market seconds per wall second, 0.1 to 1000
+    paused = models.BooleanField(default=False)
+    opened_us = models.BigIntegerField(default=0)  # where this market's run began
+    watermark_us = models.BigIntegerField(default=0)
+    reserved_us = models.BigIntegerField(default=0)
+    advance_to_us = models.BigIntegerField(default=0)
+    settled_us = models.BigIntegerField(default=0)
+    source = models.CharField(
+        max_length=64, blank=True
+    )  # which market: "simulated-7", "lean-2013-10-07"
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=models.Q(id=1), name="one_market_clock"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.mode} market clock"

@@ -1,0 +1,95 @@
+"""Quote, Trade and Bar: the frozen value types that everything on the tick path passes around.
+
+Prices are integers in 1/10,000 USD (`quotes.amounts.PRICE_UNIT`), sizes are whole shares, instants
+are integer microseconds since the epoch (UTC). Named tuples, because they are frozen, have no
+instance dictionary and are the cheapest to make.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+MICROSECONDS = 1_000_000
+
+
+class Quote(NamedTuple):
+    """The NBBO of one symbol at one instant. A price of 0 means that the side is empty."""
+
+    symbol: str
+    at_us: int
+    bid: int
+    bid_size: int
+    ask: int
+    ask_size: int
+    sequence: int = 0  # per symbol, rising within a feed epoch; numbers may jump
+    epoch: int = 0
+    received_us: int = 0
+    bid_exchange: str = ""
+    ask_exchange: str = ""
+    resolution: str = "tick"  # tick, second or minute: how fine the source was
+
+    @property
+    def is_crossed(self) -> bool:
+        """Both sides stand and the bid is above the ask. A locked quote (bid = ask) is not crossed."""
+        return 0 < self.ask < self.bid
+
+    @property
+    def is_two_sided(self) -> bool:
+        return self.bid > 0 and self.ask > 0
+
+
+class Trade(NamedTuple):
+    """One print of the tape."""
+
+    symbol: str
+    at_us: int
+    price: int
+    size: int
+    sequence: int = 0  # per symbol, without gaps within a feed epoch
+    epoch: int = 0
+    received_us: int = 0
+    exchange: str = ""
+    conditions: tuple[str, ...] = ()
+    sets_price: bool = True  # False: counts as volume only, never as open, high, low, close or last
+    counts_volume: bool = True  # False: neither
+
+
+class Bar(NamedTuple):
+    """Open, high, low, close, volume of one interval that starts at `start` (epoch seconds)."""
+
+    symbol: str
+    timeframe: str  # "1Min" or "1Day"
+    start: int
+    open: int
+    high: int
+    low: int
+    close: int
+    volume: int
+    trade_count: int = 0
+    vwap: int = 0  # 1/10,000 USD; 0 where unknown
+
+
+class Batch(NamedTuple):
+    """What one turn of ingest publishes: ticks in (market time, symbol, sequence) order.
+
+    `watermark_us` is the instant up to which every tick of the feed has been ingested; it may pass
+    the last tick. A batch without ticks is a heartbeat.
+    """
+
+    ticks: tuple[Quote | Trade, ...]
+    watermark_us: int
+    epoch: int
+    number: int = 0  # gap-free per epoch, so that a subscriber can see what it missed
+
+
+def to_instant(at_us: int) -> datetime:
+    """Microseconds since the epoch as an aware UTC datetime, exactly."""
+    seconds, micros = divmod(at_us, MICROSECONDS)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros)
+
+
+def to_micros(instant: datetime) -> int:
+    """An aware datetime as microseconds since the epoch, exactly."""
+    delta = instant - datetime(1970, 1, 1, tzinfo=UTC)
+    return (delta.days * 86_400 + delta.seconds) * MICROSECONDS + delta.microseconds

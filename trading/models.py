@@ -1,0 +1,191 @@
+"""Orders and their fills."""
+
+from __future__ import annotations
+
+import uuid
+from decimal import Decimal
+from typing import Any
+
+from django.db import models
+from django.db.models import F, Q
+
+from portfolios.models import Account
+from quotes.amounts import cash_field, price_field, quantity_field
+from quotes.models import Instrument
+
+
+class ExactTextField(models.CharField):
+    """Text compared byte for byte: VARBINARY on MySQL, whose text columns ignore trailing spaces."""
+
+    def db_type(self, connection: Any) -> str | None:
+        if connection.vendor == "mysql":
+            return f"varbinary({self.max_length * 4})"
+        return super().db_type(connection)
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        value = super().get_db_prep_value(value, connection, prepared)
+        return value.encode() if connection.vendor == "mysql" and isinstance(value, str) else value
+
+    def from_db_value(self, value: Any, *_: Any) -> str | None:
+        return value.decode() if isinstance(value, bytes) else value
+
+
+class Side(models.TextChoices):
+    BUY = "buy"
+    SELL = "sell"
+
+
+class OrderType(models.TextChoices):
+    MARKET = "market"
+    LIMIT = "limit"
+    STOP = "stop"
+    STOP_LIMIT = "stop_limit"
+    TRAILING_STOP = "trailing_stop"
+
+
+class TimeInForce(models.TextChoices):
+    DAY = "day"
+    GTC = "gtc"
+    IOC = "ioc"
+    FOK = "fok"
+    OPG = "opg"
+    CLS = "cls"
+
+
+class OrderClass(models.TextChoices):
+    SIMPLE = "simple"
+    BRACKET = "bracket"
+    OCO = "oco"
+    OTO = "oto"
+
+
+class OrderStatus(models.TextChoices):
+    ACCEPTED = "accepted"  # committed, not yet seen by the engine
+    NEW = "new"  # admitted: its place in the book is fixed
+    PARTIALLY_FILLED = "partially_filled"
+    FILLED = "filled"
+    CANCELED = "canceled"
+    EXPIRED = "expired"
+    REPLACED = "replaced"
+    REJECTED = "rejected"
+    SUSPENDED = "suspended"
+    HELD = "held"
+
+
+class Order(models.Model):
+    """An instruction to buy or sell, from acceptance to its terminal state.
+
+    Rows are written by the use cases of `trading.orders` and by settlement, nowhere else.
+    `*_at` is market time, `recorded_at` wall time.
+    """
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    account = models.ForeignKey(Account, models.PROTECT, db_index=False)
+    instrument = models.ForeignKey(Instrument, models.PROTECT, db_index=False)
+    client_order_id = ExactTextField(max_length=128)
+    side = models.CharField(max_length=4, choices=Side.choices)
+    type = models.CharField(max_length=16, choices=OrderType.choices)
+    time_in_force = models.CharField(max_length=4, choices=TimeInForce.choices)
+    order_class = models.CharField(
+        max_length=8, choices=OrderClass.choices, default=OrderClass.SIMPLE
+    )
+    extended_hours = models.BooleanField(default=False)
+    quantity = quantity_field(null=True)  # null for an order by amount
+    notional = cash_field(null=True)
+    limit_price = price_field(null=True)
+    stop_price = price_field(null=True)
+    collar_price = price_field(null=True)  # a market order is matched as a limit at this price
+    status = models.CharField(max_length=16, choices=OrderStatus.choices)
+    filled_quantity = quantity_field(default=Decimal(0))
+    filled_cash = cash_field(default=Decimal(0))  # sum of its fills' price × quantity, as posted
+    fill_count = models.PositiveIntegerField(default=0)
+    hold_cash = cash_field(default=Decimal(0))
+    hold_quantity = quantity_field(default=Decimal(0))
+    reason = models.CharField(max_length=200, blank=True)  # why it waits, or why it ended
+    submitted_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+    expires_at = models.DateTimeField(null=True)
+    filled_at = models.DateTimeField(null=True)
+    canceled_at = models.DateTimeField(null=True)
+    expired_at = models.DateTimeField(null=True)
+    failed_at = models.DateTimeField(null=True)
+    replaced_at = models.DateTimeField(null=True)
+    replaces = models.ForeignKey("self", models.PROTECT, null=True, related_name="+")
+    replaced_by = models.ForeignKey("self", models.PROTECT, null=True, related_name="+")
+    recorded_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "client_order_id"], name="order_client_id_once"
+            ),
+            models.CheckConstraint(
+                condition=Q(quantity__isnull=False) | Q(notional__isnull=False),
+                name="order_has_size",
+            ),
+            models.CheckConstraint(
+                condition=Q(quantity__isnull=True) | Q(filled_quantity__lte=F("quantity")),
+                name="order_not_overfilled",
+            ),
+            models.CheckConstraint(
+                condition=Q(hold_cash__gte=Decimal(0), hold_quantity__gte=Decimal(0)),
+                name="order_hold_not_negative",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["account", "submitted_at", "id"], name="order_by_submission"),
+            models.Index(fields=["account", "status"], name="order_by_status"),
+            # The engine's own index, the one exception to "account first".
+            models.Index(fields=["instrument", "status"], name="order_of_engine"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.side} {self.public_id}"
+
+
+class Fill(models.Model):
+    """One execution, with the certificate from which anyone can recompute it."""
+
+    execution_id = models.UUIDField(unique=True)  # derived: a repeat hits this index
+    account = models.ForeignKey(Account, models.PROTECT, db_index=False)
+    order = models.ForeignKey(Order, models.PROTECT, related_name="fills")
+    instrument = models.ForeignKey(Instrument, models.PROTECT)
+    number = models.PositiveIntegerField()  # 1, 2, … within the order
+    side = models.CharField(max_length=4, choices=Side.choices)
+    quantity = quantity_field()
+    price = price_field()
+    cash = cash_field()  # price × quantity, rounded half-even once
+    fee = cash_field(default=Decimal(0))
+    position_quantity = quantity_field()  # signed, after this fill
+    leaves_quantity = quantity_field(null=True)  # what the order still wanted after this fill
+    at = models.DateTimeField()  # market time
+    recorded_at = models.DateTimeField()
+
+    # The certificate: the quote it used, what had been taken of it before, and by which rule.
+    bid = price_field()
+    bid_size = models.BigIntegerField()
+    ask = price_field()
+    ask_size = models.BigIntegerField()
+    taken_before = quantity_field()
+    quote_sequence = models.BigIntegerField()
+    quote_epoch = models.BigIntegerField()
+    quote_at = models.DateTimeField()
+    quote_received_at = models.DateTimeField()
+    resolution = models.CharField(max_length=8)
+    model = models.CharField(max_length=16)
+    model_version = models.PositiveSmallIntegerField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["order", "number"], name="fill_number_once"),
+            models.CheckConstraint(
+                condition=Q(quantity__gt=Decimal(0)), name="fill_quantity_positive"
+            ),
+            models.CheckConstraint(condition=Q(cash__gt=Decimal(0)), name="fill_cash_positive"),
+        ]
+        indexes = [
+            models.Index(fields=["account", "at", "id"], name="fill_by_account"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.order_id} #{self.number}"
