@@ -1,4 +1,4 @@
-"""Every setting of every environment. What is read from the environment is listed in .env.example."""
+"""Every setting of every environment; .env.example lists what the environment may say."""
 
 from __future__ import annotations
 

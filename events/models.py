@@ -1,4 +1,4 @@
-"""The append-only record of everything that changed, and the leases of the processes that change it."""
+"""The append-only record of everything that changed, and the leases of who changes it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Event(models.Model):
 
 
 class Lease(models.Model):
-    """Who owns a shard of the feed, of execution or of the relay, until when, and in which epoch."""
+    """Who owns a shard of feed, execution or relay, until when, and in which epoch."""
 
     name = models.CharField(max_length=64, unique=True)  # "feed:0", "execution:0", "relay"
     owner = models.CharField(max_length=128, blank=True)

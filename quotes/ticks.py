@@ -31,7 +31,7 @@ class Quote(NamedTuple):
 
     @property
     def is_crossed(self) -> bool:
-        """Both sides stand and the bid is above the ask. A locked quote (bid = ask) is not crossed."""
+        """The bid is above the ask. A locked quote (bid = ask) is not crossed."""
         return 0 < self.ask < self.bid
 
     @property

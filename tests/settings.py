@@ -6,8 +6,8 @@ import tempfile
 os.environ.setdefault("OPENBELL_HOME", tempfile.mkdtemp(prefix="openbell-"))
 os.environ.setdefault("SECRET_KEY", "only-for-tests")
 
-from config.settings import *  # noqa: E402, F403
-from config.settings import DATABASES, HOME  # noqa: E402
+from config.settings import *  # noqa: F403
+from config.settings import DATABASES, HOME
 
 if "sqlite" in DATABASES["default"]["ENGINE"]:
     DATABASES["default"]["TEST"] = {"NAME": str(HOME / f"test-{os.getpid()}.sqlite3")}

@@ -15,7 +15,7 @@ from quotes.models import Instrument
 
 
 class ExactTextField(models.CharField):
-    """Text compared byte for byte: VARBINARY on MySQL, whose text columns ignore trailing spaces."""
+    """Text compared byte for byte: VARBINARY on MySQL, whose text ignores trailing spaces."""
 
     def db_type(self, connection: Any) -> str | None:
         if connection.vendor == "mysql":
