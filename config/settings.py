@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
+from typing import Any
 
-import environ
+import environ as django_environ
+from django.core.exceptions import ImproperlyConfigured
 
-env = environ.Env()
+from config import environment
+
 BASE_DIR = Path(__file__).resolve().parent.parent
+ENV_FILE = environment.text("OPENBELL_ENV_FILE", str(BASE_DIR / ".env"))
+if os.path.isfile(ENV_FILE):
+    django_environ.Env.read_env(ENV_FILE)  # what is already in the environment wins
 
 # --- where state lives -------------------------------------------------------------------------
 
-HOME = Path(env.str("OPENBELL_HOME", default=str(BASE_DIR / ".openbell"))).resolve()
+HOME = Path(environment.text("OPENBELL_HOME", str(BASE_DIR / ".openbell"))).resolve()
 # The embedded default keeps one folder per market, so that two recordings never share books.
-MARKET_HOME = Path(env.str("OPENBELL_MARKET_HOME", default=str(HOME))).resolve()
+MARKET_HOME = Path(environment.text("OPENBELL_MARKET_HOME", str(HOME))).resolve()
 
 # --- the web ------------------------------------------------------------------------------------
 
-DEBUG = env.bool("DEBUG", default=False)
-SECRET_KEY = env.str("SECRET_KEY", default="")
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+DEBUG = environment.flag("DEBUG", default=False)
+# No default: the embedded launcher keeps one in $OPENBELL_HOME/secret-key, production sets it, and
+# Django refuses to use an empty one.
+SECRET_KEY = environment.text("SECRET_KEY")
+ALLOWED_HOSTS = environment.names("ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"))
+CSRF_TRUSTED_ORIGINS = environment.names("CSRF_TRUSTED_ORIGINS")
 ROOT_URLCONF = "config.urls"
 WSGI_APPLICATION = "config.wsgi.application"
 ASGI_APPLICATION = "config.asgi.application"
 APPEND_SLASH = False  # a client of the trading API does not follow redirects
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
+HTTP_THREADS = environment.whole("HTTP_THREADS", default=8, least=1)  # of the embedded server
 
 INSTALLED_APPS = [
     "daphne",
@@ -47,6 +58,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "config.content_security.ContentSecurityPolicy",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -69,26 +81,194 @@ TEMPLATES = [
     },
 ]
 
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "access.authentication.KeyAuthentication",
+        "access.authentication.SessionAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["config.api.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["config.api.JSONParser"],
+    "EXCEPTION_HANDLER": "config.api.error_response",
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_FILTER_BACKENDS": [],
+    "DEFAULT_PAGINATION_CLASS": None,
+    "URL_FORMAT_OVERRIDE": None,  # `?format=` is no business of an Alpaca client
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Openbell",
+    "DESCRIPTION": "Paper trading that you can audit, in Alpaca's wire formats.",
+    "VERSION": "1",
+    "SERVE_INCLUDE_SCHEMA": False,
+}
+
+# --- safety of the browser ----------------------------------------------------------------------
+
+HTTPS = environment.flag("HTTPS", default=False)  # the outside speaks TLS, a proxy ends it
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+# --- static files -------------------------------------------------------------------------------
+
+# What npm fetched (deploy/browser/), one library at a time: address under /static/ and folder.
+BROWSER_LIBRARIES = BASE_DIR / "deploy" / "browser" / "node_modules"
 STATIC_URL = "/static/"
 STATIC_ROOT = HOME / "static"
+STATICFILES_DIRS = [
+    (f"vendor/{library}", folder)
+    for library, folder in [("lightweight-charts", BROWSER_LIBRARIES / "lightweight-charts/dist")]
+    if folder.is_dir()
+]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+WHITENOISE_MAX_AGE = 0  # names without a hash; hashed ones are immutable
 
 # --- data ---------------------------------------------------------------------------------------
 
-DATABASES = {
-    "default": {"ENGINE": "django.db.backends.sqlite3", "NAME": MARKET_HOME / "openbell.sqlite3"}
-}
+
+def _database() -> dict[str, Any]:
+    mysql = environment.mysql("DATABASE_URL")
+    if mysql is None:
+        return {
+            "ENGINE": "config.databases.sqlite",
+            "NAME": MARKET_HOME / "openbell.sqlite3",
+            # Threads are fixed in number and keep their connection.
+            "CONN_MAX_AGE": None,
+        }
+    return {
+        **mysql,
+        "ENGINE": "django.db.backends.mysql",
+        "CONN_MAX_AGE": 600,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {
+            "charset": "utf8mb4",
+            "isolation_level": "read committed",
+            "connect_timeout": 2,
+            "read_timeout": 10,
+            "write_timeout": 10,
+            # A lock that does not come in 2 s is answered with 503, not waited for.
+            "init_command": "SET innodb_lock_wait_timeout = 2",
+        },
+        # The one collation that compares as SQLite does: `a` and `A` differ.
+        "TEST": {"CHARSET": "utf8mb4", "COLLATION": "utf8mb4_bin"},
+    }
+
+
+DATABASES = {"default": _database()}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = False
 
-# --- accounts -----------------------------------------------------------------------------------
+# --- Redis, or its stand-ins inside one process -------------------------------------------------
+
+REDIS_URL = environment.redis("REDIS_URL")
+# What must not be evicted: locks, limits, marks, the bus.
+REDIS_STATE_URL = environment.redis("REDIS_STATE_URL", default=REDIS_URL)
+
+
+def _cache(name: str, url: str, *, swallow_errors: bool) -> dict[str, Any]:
+    if not url:
+        return {
+            "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+            "LOCATION": name,
+            # Django's default of 300 would throw away locks that are held.
+            "OPTIONS": {"MAX_ENTRIES": 200_000},
+        }
+    return {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": url,
+        "KEY_PREFIX": name,
+        "OPTIONS": {
+            "SOCKET_CONNECT_TIMEOUT": 0.2,
+            "SOCKET_TIMEOUT": 0.2,
+            "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
+            "IGNORE_EXCEPTIONS": swallow_errors,
+        },
+    }
+
+
+CACHES = {
+    "default": _cache("cache", REDIS_URL, swallow_errors=True),
+    # Locks and limits: whoever asks must learn that Redis is away, and decide.
+    "state": _cache("state", REDIS_STATE_URL, swallow_errors=False),
+}
+
+if REDIS_STATE_URL:
+    CHANNEL_LAYERS: dict[str, Any] = {
+        "default": {
+            "BACKEND": "channels_redis.core.RedisChannelLayer",
+            # redis-py's default of 5 s would end every consumer that idles that long, because the
+            # layer waits in a blocking pop.
+            "CONFIG": {"hosts": [{"address": REDIS_STATE_URL, "socket_timeout": None}]},
+        }
+    }
+else:
+    CHANNEL_LAYERS = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
+
+# --- people -------------------------------------------------------------------------------------
 
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "screen"
 LOGOUT_REDIRECT_URL = "login"
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {
+        "NAME": "django.contrib.auth.password_validation.MinimumLengthValidator",
+        "OPTIONS": {"min_length": 10},
+    },
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+# --- the market that runs -----------------------------------------------------------------------
+
+FEED = environment.one_of("FEED", ("simulated", "lean"))
+FEED_DATA = environment.text("DATA")  # lean: the folder that holds equity/usa
+FEED_DATE = environment.text("DATE")  # lean: the recorded day, 2013-10-07
+FEED_SPEED = environment.number("SPEED", default=1, example="60")  # market seconds per second
+FEED_SEED = environment.whole("SEED", default=1)  # simulated: same seed, same market
+FEED_STEPPED = environment.flag("STEPPED", default=False)  # moves only on command
 
 # --- what Openbell plugs into itself ------------------------------------------------------------
 
-AFTER_COMMIT = env.str("AFTER_COMMIT", default="")
+AFTER_COMMIT = environment.text("AFTER_COMMIT")
+# Loops of the embedded process, each in a thread of its own: `run(stop: threading.Event)`.
+BACKGROUND_PROCESSES = [
+    "quotes.ingest.run_feed",
+    "trading.execution.engine.run_execution",
+]
+
+# --- logs ---------------------------------------------------------------------------------------
+
+LOG_LEVEL = environment.one_of("LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR"))
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "line": {"format": "{asctime} {levelname:7} {name}: {message}", "style": "{"},
+    },
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "stream": sys.stderr, "formatter": "line"}
+    },
+    "root": {"handlers": ["console"], "level": "WARNING"},
+    "loggers": {
+        app: {"level": LOG_LEVEL}
+        for app in ("config", "events", "quotes", "portfolios", "trading", "access")
+    },
+}
+
+if FEED == "lean" and not (FEED_DATA and FEED_DATE):
+    raise ImproperlyConfigured(
+        "FEED=lean replays a recorded day and needs to know which. "
+        "Example: FEED=lean DATA=../shared/lean DATE=2013-10-07"
+    )

@@ -1,0 +1,40 @@
+"""Fixtures and rules of the whole suite."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["tests.folder_times"]
+
+ROOT = Path(__file__).resolve().parent.parent
+LONG = os.environ.get("OPENBELL_TEST_LONG") == "1"
+
+
+@pytest.fixture(scope="session")
+def lean_data() -> Path:
+    """The folder of recorded LEAN data; tests that need it skip, loudly, where it is absent."""
+    folder = Path(os.environ.get("LEAN_DATA") or ROOT.parent / "shared" / "lean").resolve()
+    if not (folder / "equity" / "usa").is_dir():
+        pytest.skip(f"NO RECORDED MARKET DATA in {folder}: set LEAN_DATA to a LEAN data folder")
+    return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep tests marked `long` for `make test-long`."""
+    if LONG:
+        return
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.skip(reason="long: runs with make test-long"))
+
+
+def pytest_report_header() -> list[str]:
+    """Say which servers this run is on, so that nobody mistakes one for the other."""
+    from django.conf import settings
+
+    database = settings.DATABASES["default"]["ENGINE"].rpartition(".")[2]
+    redis = "Redis" if settings.REDIS_URL else "in-process stand-ins for Redis"
+    return [f"openbell: {database}, {redis}, {'long' if LONG else 'short'} form"]
