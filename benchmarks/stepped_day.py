@@ -1,0 +1,219 @@
+"""Trade the recorded day step by step, more than once: the books must prove, the fills must agree.
+
+    python -m benchmarks.stepped_day --data ../shared/lean --orders 2000 --seed 7 --runs 2
+
+Each run starts an Openbell of its own on the recording, stepped, places the same seeded orders
+between the steps, and at the end prints what happened, what `manage.py reconcile` says and the
+SHA-256 of `manage.py export_fills`. It exits with 1 where books or digests differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import http.client
+import json
+import random
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from tests.running import ROOT, RunningPlatform
+
+SYMBOLS = ("AIG", "BAC", "IBM", "SPY")
+STEP = timedelta(minutes=3)
+REQUEST_SECONDS_MAX = 120.0
+
+
+@dataclass
+class Client:
+    """One keep-alive connection that speaks the trading API."""
+
+    platform: RunningPlatform
+    connection: http.client.HTTPConnection = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.connection = http.client.HTTPConnection(
+            "127.0.0.1", self.platform.port, timeout=REQUEST_SECONDS_MAX
+        )
+
+    def request(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
+        self.connection.request(
+            method,
+            path,
+            json.dumps(body) if body is not None else None,
+            {
+                "APCA-API-KEY-ID": self.platform.key,
+                "APCA-API-SECRET-KEY": self.platform.secret,
+                "Content-Type": "application/json",
+            },
+        )
+        answer = self.connection.getresponse()
+        content = answer.read()
+        return answer.status, json.loads(content) if content else None
+
+
+@dataclass
+class Script:
+    """The seeded trader: the same seed on the same market sends the same orders."""
+
+    client: Client
+    seed: int
+    answers: Counter[int] = field(default_factory=Counter)
+    placed: int = 0
+
+    def __post_init__(self) -> None:
+        self.chance = random.Random(self.seed)
+
+    def trade(self, orders: int) -> None:
+        """Place this step's orders and cancel a few that rest."""
+        _, answer = self.client.request(
+            "GET", "/v2/stocks/quotes/latest?symbols=" + ",".join(SYMBOLS)
+        )
+        quotes = answer["quotes"]
+        for _ in range(orders):
+            self.place(quotes)
+        self.cancel_some()
+
+    def place(self, quotes: dict[str, Any]) -> None:
+        symbol = self.chance.choice(SYMBOLS)
+        order: dict[str, Any] = {
+            "symbol": symbol,
+            "side": self.chance.choice(("buy", "buy", "sell")),
+            "time_in_force": "day",
+            "client_order_id": f"{self.seed}-{self.placed}",
+        }
+        self.placed += 1
+        kind = self.chance.random()
+        if kind < 0.15:
+            order |= {"type": "market", "notional": str(self.chance.randint(1, 5_000))}
+        elif kind < 0.4:
+            order |= {"type": "market", "qty": str(self.chance.randint(1, 400))}
+        else:
+            order |= self.limit(symbol, quotes)
+        status, _ = self.client.request("POST", "/v2/orders", order)
+        self.answers[status] += 1
+
+    def limit(self, symbol: str, quotes: dict[str, Any]) -> dict[str, Any]:
+        quote = quotes.get(symbol)
+        middle = (quote["ap"] + quote["bp"]) / 2 if quote else 50.0
+        price = max(middle * (1 + self.chance.gauss(0, 0.001)), 0.01)
+        time_in_force = self.chance.choice(("day", "gtc", "ioc"))
+        return {
+            "type": "limit",
+            "qty": str(self.chance.randint(1, 900)),
+            "limit_price": f"{price:.2f}",
+            "time_in_force": time_in_force,
+        }
+
+    def cancel_some(self) -> None:
+        _, resting = self.client.request("GET", "/v2/orders?status=open&limit=500&direction=asc")
+        for order in resting:
+            if self.chance.random() < 0.1:
+                self.client.request("DELETE", f"/v2/orders/{order['id']}")
+
+
+@dataclass
+class Run:
+    """What one day came to."""
+
+    orders: int
+    answers: Counter[int]
+    fills: int
+    digest: str
+    books: str
+    balanced: bool
+    seconds: float
+
+
+def command(platform: RunningPlatform, *words: str) -> subprocess.CompletedProcess[str]:
+    """A management command beside the running platform, on the same books."""
+    return subprocess.run(
+        [sys.executable, "manage.py", *words],
+        cwd=ROOT,
+        env=platform.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def play(arguments: argparse.Namespace, home: Path) -> Run:
+    """One whole day on a fresh market."""
+    new_york = ZoneInfo("America/New_York")
+    day = datetime.fromisoformat(arguments.date).replace(tzinfo=new_york)
+    opens, closes = day.replace(hour=9, minute=30), day.replace(hour=16)
+    settings = {
+        "FEED": "lean",
+        "DATA": str(Path(arguments.data).resolve()),
+        "DATE": arguments.date,
+        "STEPPED": "1",
+    }
+    if arguments.minutes:
+        closes = opens + timedelta(minutes=arguments.minutes)
+    steps = int((closes - opens) / STEP)
+    started = time.monotonic()
+    with RunningPlatform(home, settings) as platform:
+        client = Client(platform)
+        script = Script(client, arguments.seed)
+        for step in range(steps):
+            advance(client, opens + step * STEP)
+            due = arguments.orders * (step + 1) // steps
+            script.trade(due - script.placed)
+        advance(client, closes + timedelta(minutes=1))
+        seconds = time.monotonic() - started
+        fills = command(platform, "export_fills").stdout
+        books = command(platform, "reconcile")
+    return Run(
+        orders=script.placed,
+        answers=script.answers,
+        fills=max(fills.count("\n") - 1, 0),
+        digest=hashlib.sha256(fills.encode()).hexdigest(),
+        books=books.stdout + books.stderr,
+        balanced=books.returncode == 0,
+        seconds=seconds,
+    )
+
+
+def advance(client: Client, to: datetime) -> None:
+    status, answer = client.request("POST", "/api/market/advance", {"to": to.isoformat()})
+    if status != 200:
+        raise SystemExit(f"the market did not advance to {to}: {status} {answer}")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", default="../shared/lean", help="a LEAN data folder")
+    parser.add_argument("--date", default="2013-10-07")
+    parser.add_argument("--orders", type=int, default=2_000)
+    parser.add_argument("--minutes", type=int, default=0, help="stop early; 0 for the whole day")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--runs", type=int, default=2)
+    arguments = parser.parse_args()
+    runs = []
+    for number in range(arguments.runs):
+        with tempfile.TemporaryDirectory(prefix="openbell-") as home:
+            runs.append(play(arguments, Path(home)))
+        report(number, runs[-1])
+    same = len({run.digest for run in runs}) == 1
+    print("same fills in every run:", "yes" if same else "NO")
+    return 0 if same and all(run.balanced for run in runs) else 1
+
+
+def report(number: int, run: Run) -> None:
+    answers = ", ".join(f"{count} × {status}" for status, count in sorted(run.answers.items()))
+    print(f"run {number + 1}: {run.orders} orders ({answers}), {run.fills} fills", end="")
+    print(f" in {run.seconds:.1f} s, fills sha256 {run.digest}")
+    print(run.books.rstrip())
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
