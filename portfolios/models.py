@@ -34,8 +34,13 @@ class Account(models.Model):
     status = models.CharField(max_length=16, choices=Status.choices, default=Status.ACTIVE)
     frozen = models.BooleanField(default=False)  # by an operator: no new orders
     trading_suspended = models.BooleanField(default=False)  # by the user: no new orders
+    shorting = models.BooleanField(default=True)  # the user's choice: may sells open a short?
+    fractional_trading = models.BooleanField(default=True)  # the user's choice
     cash = cash_field(default=Decimal(0))
     hold_cash = cash_field(default=Decimal(0))  # the sum of the open orders' cash holds
+    # Of the last trade date with a posting, so that "since the previous close" needs no history.
+    day_on = models.DateField(null=True)
+    day_open_cash = cash_field(default=Decimal(0))  # cash before the first posting of that day
     event_sequence = models.BigIntegerField(default=0)
     transaction_sequence = models.BigIntegerField(default=0)
     last_order_at = models.DateTimeField(null=True)  # market time; order timestamps strictly rise
@@ -57,6 +62,17 @@ class Account(models.Model):
         return self.number
 
 
+# What a change of the books may alter on an account; whoever posts saves exactly these.
+BOOK_FIELDS = (
+    "cash",
+    "hold_cash",
+    "day_on",
+    "day_open_cash",
+    "event_sequence",
+    "transaction_sequence",
+)
+
+
 class Ledger(models.TextChoices):
     CASH = "cash"
     SHARES = "shares"
@@ -64,6 +80,12 @@ class Ledger(models.TextChoices):
     FUNDING = "funding"
     FEES = "fees"
     INCOME = "income"
+
+
+class PostingKind(models.TextChoices):
+    TRADE = "trade"
+    DEPOSIT = "deposit"
+    WITHDRAWAL = "withdrawal"
 
 
 class Posting(models.Model):
@@ -76,7 +98,7 @@ class Posting(models.Model):
     account = models.ForeignKey(Account, models.PROTECT, db_index=False)
     transaction = models.BigIntegerField()  # numbered per account, gap-free
     n = models.PositiveSmallIntegerField()  # place within the transaction
-    kind = models.CharField(max_length=16)  # trade, fee, deposit, withdrawal, …
+    kind = models.CharField(max_length=16, choices=PostingKind.choices)
     instrument = models.ForeignKey(Instrument, models.PROTECT, null=True)
     source = models.CharField(max_length=8, choices=Ledger.choices)
     target = models.CharField(max_length=8, choices=Ledger.choices)
@@ -107,6 +129,10 @@ class Position(models.Model):
     hold_quantity = quantity_field(default=Decimal(0))  # the sum of the open sells' share holds
     cost_basis = cash_field(default=Decimal(0))  # its lots' remaining cost, negative when short
     realized = cash_field(default=Decimal(0))  # profit and loss of everything closed so far
+    # Of the last trade date with an execution, as on the account.
+    day_on = models.DateField(null=True)
+    day_open_quantity = quantity_field(default=Decimal(0))  # before that day's first execution
+    day_flow = cash_field(default=Decimal(0))  # that day's proceeds less costs and fees
     updated_at = models.DateTimeField()  # market time
 
     class Meta:
@@ -126,7 +152,11 @@ class Position(models.Model):
 
 
 class Lot(models.Model):
-    """Shares opened by one execution and not yet closed; relieved first in, first out."""
+    """Shares opened by one execution and not yet closed; relieved first in, first out.
+
+    A lot that is closed is deleted: its story is in the postings, and an account's lots stay as
+    few as what it holds.
+    """
 
     account = models.ForeignKey(Account, models.PROTECT, db_index=False)
     instrument = models.ForeignKey(Instrument, models.PROTECT)
@@ -139,6 +169,11 @@ class Lot(models.Model):
     opened_at = models.DateTimeField()  # market time
 
     class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=~Q(quantity_left=Decimal(0)), name="lot_has_something_left"
+            ),
+        ]
         indexes = [
             models.Index(fields=["account", "instrument", "id"], name="lot_fifo"),
         ]

@@ -1,0 +1,56 @@
+"""What the books refuse, and why.
+
+Refused
+├── NotFound
+│   ├── AccountNotFound
+│   ├── PositionNotFound
+│   └── WatchlistNotFound
+├── Forbidden
+│   └── InsufficientFunds      the account cannot pay this now
+├── Invalid
+│   ├── AmountInvalid          not an amount of USD that can be moved
+│   ├── ConfigurationInvalid   a setting this venue does not offer
+│   ├── WatchlistInvalid       a name or symbol that cannot be watched
+│   └── WatchlistNameTaken
+└── BoundExceeded              a balance or a position would leave its bounds
+"""
+
+from __future__ import annotations
+
+from events.errors import Forbidden, Invalid, NotFound, Refused
+
+
+class AccountNotFound(NotFound):
+    message = "account not found"
+
+
+class PositionNotFound(NotFound):
+    message = "position does not exist"
+
+
+class WatchlistNotFound(NotFound):
+    message = "watchlist not found"
+
+
+class InsufficientFunds(Forbidden):
+    message = "insufficient buying power"
+
+
+class AmountInvalid(Invalid):
+    message = "amount must be a positive number of dollars and cents"
+
+
+class ConfigurationInvalid(Invalid):
+    message = "invalid account configuration"
+
+
+class WatchlistInvalid(Invalid):
+    message = "invalid watchlist"
+
+
+class WatchlistNameTaken(Invalid):
+    message = "watchlist name must be unique"
+
+
+class BoundExceeded(Refused):
+    message = "beyond what an account may hold"

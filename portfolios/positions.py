@@ -1,0 +1,273 @@
+"""Positions: how one execution changes an account's books, and how the change is written.
+
+`apply_execution` is pure apart from the objects it is given: it drafts the postings and changes
+account, position and lots in memory. `write` stores what any number of executions changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from portfolios import ledger, lots
+from portfolios.errors import BoundExceeded
+from portfolios.ledger import Move
+from portfolios.models import Account, Ledger, Lot, Position, Posting, PostingKind
+from quotes.amounts import QUANTITY_MAX
+
+ZERO = Decimal(0)
+
+Key = tuple[int, int]  # (account id, instrument id)
+
+_WRITTEN_FIELDS = (
+    "quantity",
+    "hold_quantity",
+    "cost_basis",
+    "realized",
+    "day_on",
+    "day_open_quantity",
+    "day_flow",
+    "updated_at",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One trade of an account, as its books see it. `cash` is price × quantity, rounded once."""
+
+    execution_id: UUID
+    instrument_id: int
+    side: str  # "buy" or "sell"
+    quantity: Decimal
+    price: Decimal
+    cash: Decimal
+    fee: Decimal
+    at: datetime  # market time
+    trade_date: date  # the New York date of its session
+
+    def __post_init__(self) -> None:
+        assert self.side in ("buy", "sell"), self.side
+        assert self.quantity > 0, f"an execution of {self.quantity}"
+        assert self.cash > 0, "a fill whose cash rounds to zero is not made"
+        assert self.fee >= 0, f"a fee of {self.fee}"
+
+    @property
+    def signed_quantity(self) -> Decimal:
+        return self.quantity if self.side == "buy" else -self.quantity
+
+    @property
+    def flow(self) -> Decimal:
+        """What it brings in, before fees: proceeds of a sale, minus the cost of a purchase."""
+        return -self.cash if self.side == "buy" else self.cash
+
+
+@dataclass(slots=True)
+class Applied:
+    """What one execution did: rows to append, lots to insert, update or delete."""
+
+    postings: list[Posting]
+    realized: Decimal = ZERO
+    opened: Lot | None = None
+    reduced: list[Lot] = field(default_factory=list)
+    closed: list[Lot] = field(default_factory=list)
+
+
+def new_position(account_id: int, instrument_id: int, at: datetime) -> Position:
+    """An empty position, not yet written."""
+    return Position(account_id=account_id, instrument_id=instrument_id, updated_at=at)
+
+
+def apply_execution(
+    account: Account, position: Position, open_lots: list[Lot], execution: Execution
+) -> Applied:
+    """Book one execution, in memory, and say what is to be written.
+
+    `open_lots` are the position's lots, oldest first; the list is kept up to date, so that a batch
+    may apply several executions in turn. It may be empty where the execution only adds to the
+    position. An execution larger than an opposite position closes it and opens the rest.
+    Raises BoundExceeded, before anything changed, where cash or quantity would leave its bounds.
+    """
+    assert position.account_id == account.pk, "a position of the same account"
+    assert position.instrument_id == execution.instrument_id, "a position of that instrument"
+    quantity = position.quantity + execution.signed_quantity
+    if abs(quantity) > QUANTITY_MAX:
+        raise BoundExceeded("position out of bounds", quantity=quantity, limit=QUANTITY_MAX)
+
+    applied = Applied(
+        ledger.draft(
+            account,
+            kind=PostingKind.TRADE,
+            moves=_moves(execution),
+            at=execution.at,
+            trade_date=execution.trade_date,
+            reference=str(execution.execution_id),
+        )
+    )
+    _begin_day(position, execution.trade_date)
+    position.day_flow += execution.flow - execution.fee
+    position.updated_at = execution.at
+    closing = _closing_quantity(position, execution)
+    if closing:
+        _close(position, open_lots, execution, closing, applied)
+    if closing < execution.quantity:
+        _open(position, open_lots, execution, closing, applied)
+    assert position.quantity == quantity, "opened and closed add up to the execution"
+    return applied
+
+
+def _moves(execution: Execution) -> list[Move]:
+    """Buy: cash → street, street → shares, cash → fees. A sale, short or not, is the mirror."""
+    instrument_id, cash, quantity = execution.instrument_id, execution.cash, execution.quantity
+    if execution.side == "buy":
+        moves = [
+            Move.usd(Ledger.CASH, Ledger.STREET, cash),
+            Move(instrument_id, Ledger.STREET, Ledger.SHARES, quantity),
+        ]
+    else:
+        moves = [
+            Move.usd(Ledger.STREET, Ledger.CASH, cash),
+            Move(instrument_id, Ledger.SHARES, Ledger.STREET, quantity),
+        ]
+    if execution.fee:
+        moves.append(Move.usd(Ledger.CASH, Ledger.FEES, execution.fee))
+    return moves
+
+
+def _begin_day(position: Position, trade_date: date) -> None:
+    if position.day_on != trade_date:
+        assert position.day_on is None or position.day_on < trade_date, "market time runs forwards"
+        position.day_on = trade_date
+        position.day_open_quantity = position.quantity
+        position.day_flow = ZERO
+
+
+def _closing_quantity(position: Position, execution: Execution) -> Decimal:
+    """How much of the execution closes what is held in the other direction."""
+    if position.quantity * execution.signed_quantity >= 0:
+        return ZERO
+    return min(abs(position.quantity), execution.quantity)
+
+
+def _close(
+    position: Position,
+    open_lots: list[Lot],
+    execution: Execution,
+    closing: Decimal,
+    applied: Applied,
+) -> None:
+    held = sum((lot.quantity_left for lot in open_lots), ZERO)
+    assert held == position.quantity, f"lots of {held} under a position of {position.quantity}"
+    relief = lots.relieve(open_lots, closing)
+    flow = lots.part(execution.flow, closing, execution.quantity)
+    fee = lots.part(execution.fee, closing, execution.quantity)
+
+    applied.realized = flow - relief.cost - fee - relief.fee
+    applied.reduced, applied.closed = relief.reduced, relief.closed
+    del open_lots[: len(relief.closed)]  # first in, first out: the closed ones lead the list
+    position.quantity -= relief.quantity
+    position.cost_basis -= relief.cost
+    position.realized += applied.realized
+    assert position.quantity != 0 or position.cost_basis == 0, "nothing held has no cost"
+
+
+def _open(
+    position: Position,
+    open_lots: list[Lot],
+    execution: Execution,
+    closed: Decimal,
+    applied: Applied,
+) -> None:
+    """Open a lot with what the closing part has left of quantity, cash and fee."""
+    cost, fee = -execution.flow, execution.fee
+    if closed:
+        cost -= lots.part(cost, closed, execution.quantity)
+        fee -= lots.part(fee, closed, execution.quantity)
+    opened = execution.quantity - closed
+    applied.opened = lots.open_lot(
+        account_id=position.account_id,
+        instrument_id=position.instrument_id,
+        execution_id=execution.execution_id,
+        price=execution.price,
+        quantity=opened if execution.side == "buy" else -opened,
+        cost=cost,
+        fee=fee,
+        at=execution.at,
+    )
+    open_lots.append(applied.opened)
+    position.quantity += applied.opened.quantity_left
+    position.cost_basis += applied.opened.cost_left
+
+
+def load_positions(keys: Iterable[Key]) -> dict[Key, Position]:
+    """The positions that exist under these (account id, instrument id) keys, in one query."""
+    return {_key(row): row for row in _under(Position, set(keys))}
+
+
+def load_lots(keys: Iterable[Key]) -> dict[Key, list[Lot]]:
+    """The open lots under each key, oldest first, in one query; [] where there are none."""
+    found: dict[Key, list[Lot]] = {key: [] for key in keys}
+    for lot in _under(Lot, set(found)):
+        found[_key(lot)].append(lot)
+    return found
+
+
+def _under(model: type[Position] | type[Lot], keys: set[Key]) -> list[Any]:
+    """The rows under the keys in id order; every account of a batch is locked by the caller."""
+    if not keys:
+        return []
+    accounts, instruments = zip(*keys, strict=True)
+    rows = model.objects.filter(account_id__in=set(accounts), instrument_id__in=set(instruments))
+    return [row for row in rows.order_by("pk") if _key(row) in keys]
+
+
+def _key(row: Position | Lot) -> Key:
+    return row.account_id, row.instrument_id
+
+
+def write(positions: Iterable[Position], applied: Sequence[Applied]) -> None:
+    """Store what a batch of executions changed: postings, positions and lots, in bulk.
+
+    A lot that one execution of the batch opened and a later one changed is written once, as it
+    is now; one that was closed again is not written at all. Accounts are saved by `ledger.save`,
+    after events have taken their numbers too.
+    """
+    assert transaction.get_connection().in_atomic_block, "books change in a transaction"
+    ledger.write(posting for one in applied for posting in one.postings)
+    save_positions(positions)
+
+    opened = [one.opened for one in applied if one.opened is not None]
+    Lot.objects.bulk_create([lot for lot in opened if lot.quantity_left])
+    reduced = {id(lot): lot for one in applied for lot in one.reduced if lot.quantity_left}
+    fresh = {id(lot) for lot in opened}
+    Lot.objects.bulk_update(
+        [lot for key, lot in reduced.items() if key not in fresh],
+        ["quantity_left", "cost_left", "fee_left"],
+    )
+    closed = [lot.pk for one in applied for lot in one.closed if lot.pk is not None]
+    if closed:
+        Lot.objects.filter(pk__in=closed).delete()
+
+
+def save_positions(positions: Iterable[Position]) -> None:
+    """Insert the new and update the known positions, two statements at most."""
+    rows = list(positions)
+    Position.objects.bulk_create([row for row in rows if row.pk is None])
+    Position.objects.bulk_update([row for row in rows if row.pk is not None], _WRITTEN_FIELDS)
+
+
+def settle_execution(account: Account, execution: Execution) -> Applied:
+    """Book and store one execution of a locked account; the caller saves the account.
+
+    For single changes; settlement does the same for a whole batch. Raises BoundExceeded.
+    """
+    key = (account.pk, execution.instrument_id)
+    position = load_positions([key]).get(key) or new_position(*key, execution.at)
+    applied = apply_execution(account, position, load_lots([key])[key], execution)
+    write([position], [applied])
+    return applied
