@@ -1,0 +1,226 @@
+"""One suite of behaviour for every bus: in-process, and over Redis where REDIS_URL names one."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+from django.conf import settings
+
+from quotes.streaming.bus import (
+    BARS,
+    CONTROL,
+    Bus,
+    NoRoom,
+    Subscription,
+    WhenFull,
+    account_topic,
+    bus,
+    forget_bus,
+    tick_topic,
+)
+from quotes.ticks import Bar, Batch, Quote, Trade
+
+ARRIVAL_SECONDS_MAX = 3.0
+QUOTE = Quote("AAPL", 1_000_000, 1_000_000, 3, 1_000_100, 4, sequence=7, epoch=2)
+TRADE = Trade("BRK.B", 1_000_001, 999, 10, sequence=8, epoch=2, conditions=("@", "I"))
+BAR = Bar("AAPL", "1Min", 60, 1, 4, 1, 2, 100, 5, 2)
+
+
+async def hear(subscription: Subscription, count: int) -> list[tuple[str, object]]:
+    """The next `count` messages; fails when they do not arrive."""
+    heard: list[tuple[str, object]] = []
+    deadline = time.monotonic() + ARRIVAL_SECONDS_MAX
+    while len(heard) < count:
+        assert time.monotonic() < deadline, f"heard {len(heard)} of {count}"
+        heard += await subscription.get_many(0.1)
+    return heard
+
+
+async def listening(
+    bus: Bus, *topics: str, limit: int = 100, when_full: WhenFull = WhenFull.DROP_OLDEST
+) -> Subscription:
+    """A subscription on which all topics already flow."""
+    subscription = bus.subscribe(topics, limit=limit, when_full=when_full)
+    await subscription.ready(ARRIVAL_SECONDS_MAX)
+    subscription.missed = False
+    return subscription
+
+
+class BusContract:
+    """What every bus does."""
+
+    async def test_carries_ticks_bars_and_plain_data_whole(self, bus: Bus) -> None:
+        reader = await listening(bus, "ticks:0", BARS, CONTROL)
+        batch = Batch((QUOTE, TRADE), watermark_us=1_000_002, epoch=2, number=5)
+
+        bus.publish("ticks:0", batch)
+        bus.publish(BARS, [BAR])
+        bus.publish(CONTROL, {"kind": "halt", "instrument_id": 3})
+
+        heard = await hear(reader, 3)
+        assert heard == [
+            ("ticks:0", batch),
+            (BARS, [BAR]),
+            (CONTROL, {"kind": "halt", "instrument_id": 3}),
+        ]
+        assert type(heard[0][1]) is Batch
+        assert [type(tick) for tick in heard[0][1].ticks] == [Quote, Trade]
+        assert type(heard[1][1][0]) is Bar
+
+    async def test_hears_only_its_topics_as_they_change(self, bus: Bus) -> None:
+        reader = await listening(bus, account_topic(1))
+        reader.add([account_topic(2)])
+        reader.discard([account_topic(1)])
+        await reader.ready(ARRIVAL_SECONDS_MAX)
+
+        for account in (1, 2, 3):
+            bus.publish(account_topic(account), {"account_sequence": account})
+
+        assert await hear(reader, 1) == [(account_topic(2), {"account_sequence": 2})]
+        assert await reader.get_many(0.1) == []
+
+    async def test_keeps_the_order_of_each_publisher(self, bus: Bus) -> None:
+        reader = await listening(bus, CONTROL, limit=10_000)
+
+        publishers = [
+            threading.Thread(target=lambda n=n: [bus.publish(CONTROL, [n, i]) for i in range(500)])
+            for n in range(4)
+        ]
+        for publisher in publishers:
+            publisher.start()
+        heard = await hear(reader, 2000)
+
+        for n in range(4):
+            assert [i for _, (who, i) in heard if who == n] == list(range(500))
+        assert not reader.missed
+
+    async def test_each_reader_gets_its_own_copy_of_the_stream(self, bus: Bus) -> None:
+        readers = [await listening(bus, CONTROL) for _ in range(3)]
+
+        bus.publish(CONTROL, {"kind": "clock"})
+
+        for reader in readers:
+            assert await hear(reader, 1) == [(CONTROL, {"kind": "clock"})]
+
+    async def test_full_mailbox_drops_the_oldest_and_says_so(self, bus: Bus) -> None:
+        reader = await listening(bus, CONTROL, limit=3)
+        watcher = await listening(bus, CONTROL, limit=100)
+
+        for n in range(10):
+            bus.publish(CONTROL, n)
+        await hear(watcher, 10)
+
+        assert [message for _, message in await hear(reader, 3)] == [7, 8, 9]
+        assert reader.missed
+
+    async def test_full_blocking_mailbox_refuses_and_says_so(self, bus: Bus) -> None:
+        reader = await listening(bus, CONTROL, BARS, limit=2, when_full=WhenFull.BLOCK)
+        watcher = await listening(bus, CONTROL, BARS, limit=100)
+
+        for n in range(4):
+            bus.publish(CONTROL, n)
+        bus.publish(BARS, [BAR])
+        await hear(watcher, 5)
+
+        assert await hear(reader, 3) == [(CONTROL, 0), (CONTROL, 1), (BARS, [BAR])]
+        assert reader.missed
+
+    async def test_publisher_that_waits_for_room_loses_nothing(self, bus: Bus) -> None:
+        reader = await listening(bus, "ticks:0", limit=4, when_full=WhenFull.BLOCK)
+        total = 200
+
+        async def publish_all() -> None:
+            for number in range(total):
+                await bus.room(["ticks:0"])
+                bus.publish("ticks:0", Batch((), number, 1, number))
+
+        publishing = asyncio.create_task(publish_all())
+        heard: list[int] = []
+        while len(heard) < total:
+            messages = await reader.get_many(ARRIVAL_SECONDS_MAX)
+            assert messages, f"stuck after {len(heard)}"
+            assert len(messages) <= reader.limit
+            heard += [batch.number for _, batch in messages]
+            await asyncio.sleep(0.001)
+        await publishing
+
+        assert heard == list(range(total))
+        assert not reader.missed
+
+    async def test_waiting_for_room_times_out_aloud(self, bus: Bus) -> None:
+        await listening(bus, "ticks:0", limit=2, when_full=WhenFull.BLOCK)
+
+        async def publish_on() -> None:
+            for number in range(10):
+                await bus.room(["ticks:0"], timeout_seconds=1.0)
+                bus.publish("ticks:0", Batch((), number, 1, number))
+
+        with pytest.raises(NoRoom, match="ticks:0"):
+            await publish_on()
+
+    async def test_closed_reader_no_longer_blocks(self, bus: Bus) -> None:
+        reader = await listening(bus, "ticks:0", limit=1, when_full=WhenFull.BLOCK)
+        await bus.room(["ticks:0"])
+        bus.publish("ticks:0", Batch((), 1, 1, 1))
+
+        asyncio.get_running_loop().call_later(0.05, reader.close)
+        await bus.room(["ticks:0"], timeout_seconds=8.0)
+
+        assert await reader.get_many(1.0) == []
+
+    async def test_waiting_ends_with_the_timeout(self, bus: Bus) -> None:
+        reader = await listening(bus, CONTROL)
+        began = time.monotonic()
+        assert await reader.get_many(0.05) == []
+        assert 0.04 < time.monotonic() - began < 1.0
+
+    async def test_publishing_never_runs_the_reader(self, bus: Bus) -> None:
+        reader = await listening(bus, CONTROL)
+        reading = asyncio.create_task(reader.get_many(ARRIVAL_SECONDS_MAX))
+        await asyncio.sleep(0)
+
+        bus.publish(CONTROL, "news")
+
+        assert not reading.done()
+        assert await reading == [(CONTROL, "news")]
+
+
+class TestLocalBus(BusContract):
+    @pytest.fixture
+    async def bus(self) -> AsyncIterator[Bus]:
+        bus = Bus()
+        yield bus
+        bus.close()
+
+    async def test_reader_whose_loop_ended_is_let_go(self, bus: Bus) -> None:
+        def subscribe_and_leave() -> None:
+            async def subscribe() -> None:
+                bus.subscribe([CONTROL], limit=1, when_full=WhenFull.BLOCK)
+
+            asyncio.run(subscribe())
+
+        thread = threading.Thread(target=subscribe_and_leave)
+        thread.start()
+        thread.join()
+
+        bus.publish(CONTROL, 1)
+        bus.publish(CONTROL, 2)
+
+        await bus.room([CONTROL], timeout_seconds=0.1)
+
+
+def test_process_bus_follows_the_settings() -> None:
+    forget_bus()
+    try:
+        assert (type(bus()) is Bus) == (not settings.REDIS_STATE_URL)
+        assert bus() is bus()
+    finally:
+        forget_bus()
+
+
+def test_symbol_always_has_the_same_topic() -> None:
+    assert tick_topic("AAPL") == tick_topic("AAPL") == "ticks:0"
