@@ -1,0 +1,163 @@
+"""Opening accounts, moving cash in and out of them, freezing them."""
+
+from __future__ import annotations
+
+import secrets
+from decimal import ROUND_DOWN, Decimal
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from quotes.clock import market_clock
+
+from events import log
+from portfolios import ledger
+from portfolios.buying_power import buying_power
+from portfolios.errors import AmountInvalid, InsufficientFunds
+from portfolios.ledger import Move
+from portfolios.locks import lock_account
+from portfolios.models import BOOK_FIELDS, Account, Ledger, PostingKind
+from portfolios.queries import short_cost
+from quotes.amounts import BALANCE_MAX, plain
+
+CENT = Decimal("0.01")
+
+# As in Alpaca's paper accounts; no letter or digit that is easily taken for another.
+_NUMBER_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
+_NUMBER_LENGTH = 10
+_NUMBER_TRIES = 5
+
+
+@transaction.atomic
+def open_account(*, user: Any, name: str = "Paper", cash: Decimal, actor: str) -> Account:
+    """Open an account for a user and fund it with its first deposit.
+
+    May run inside a larger transaction, so that signing up is one change. Raises AmountInvalid.
+    """
+    amount = _whole_cents(cash)
+
+    account = _insert(user, name)
+
+    log.record(
+        "portfolios.account.opened",
+        actor=actor,
+        subject=f"account:{account.public_id}",
+        account=account,
+        at=account.created_at,
+        payload={"number": account.number},
+    )
+    _move_cash(account, PostingKind.DEPOSIT, amount, actor)
+    return account
+
+
+def _insert(user: Any, name: str) -> Account:
+    """The row, locked as long as its transaction lasts because nobody else can see it yet."""
+    for attempt in range(1, _NUMBER_TRIES + 1):
+        number = "PA" + "".join(secrets.choice(_NUMBER_ALPHABET) for _ in range(_NUMBER_LENGTH))
+        try:
+            with transaction.atomic():
+                return Account.objects.create(
+                    user=user, name=name, number=number, created_at=market_clock().now()
+                )
+        except IntegrityError:
+            if attempt == _NUMBER_TRIES or not Account.objects.filter(number=number).exists():
+                raise
+    raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+@transaction.atomic(durable=True)
+def deposit(*, account_id: int, amount: Decimal, actor: str) -> Account:
+    """Pay cash into the account: funding → cash.
+
+    Raises AccountNotFound, AmountInvalid, BoundExceeded.
+    """
+    amount = _whole_cents(amount)
+    account = lock_account(account_id)
+
+    _move_cash(account, PostingKind.DEPOSIT, amount, actor)
+    return account
+
+
+@transaction.atomic(durable=True)
+def withdraw(*, account_id: int, amount: Decimal, actor: str) -> Account:
+    """Pay cash out of the account, as far as no order or short position needs it: cash → funding.
+
+    Raises AccountNotFound, AmountInvalid, InsufficientFunds.
+    """
+    amount = _whole_cents(amount)
+    account = lock_account(account_id)
+
+    free = buying_power(account.cash, account.hold_cash, short_cost(account.pk))
+    if amount > free:
+        raise InsufficientFunds(
+            "insufficient cash to withdraw", requested=plain(amount), buying_power=plain(free)
+        )
+
+    _move_cash(account, PostingKind.WITHDRAWAL, amount, actor)
+    return account
+
+
+def _whole_cents(amount: Decimal) -> Decimal:
+    in_range = amount.is_finite() and 0 < amount <= BALANCE_MAX
+    if not in_range or amount != amount.quantize(CENT, rounding=ROUND_DOWN):
+        raise AmountInvalid(amount=amount)
+    return amount
+
+
+def _move_cash(account: Account, kind: PostingKind, amount: Decimal, actor: str) -> None:
+    """Post a deposit or withdrawal, record it and save the books of the locked account."""
+    clock = market_clock()
+    at = clock.now()
+    into = kind == PostingKind.DEPOSIT
+    source, target = (Ledger.FUNDING, Ledger.CASH) if into else (Ledger.CASH, Ledger.FUNDING)
+    ledger.post(
+        account,
+        kind=kind,
+        moves=[Move.usd(source, target, amount)],
+        at=at,
+        trade_date=clock.calendar.trading_date(at),
+    )
+
+    log.record(
+        "portfolios.cash.deposited" if into else "portfolios.cash.withdrawn",
+        actor=actor,
+        subject=f"account:{account.public_id}",
+        account=account,
+        at=at,
+        payload={
+            "transaction": account.transaction_sequence,
+            "amount": plain(amount),
+            "cash": plain(account.cash),
+        },
+    )
+    account.save(update_fields=BOOK_FIELDS)
+
+
+def freeze(*, account_id: int, actor: str, reason: str) -> Account:
+    """Stop the account from placing new orders. Raises AccountNotFound."""
+    return _set_frozen(account_id, True, actor, reason)
+
+
+def unfreeze(*, account_id: int, actor: str, reason: str) -> Account:
+    """Let the account place orders again. Raises AccountNotFound."""
+    return _set_frozen(account_id, False, actor, reason)
+
+
+@transaction.atomic(durable=True)
+def _set_frozen(account_id: int, frozen: bool, actor: str, reason: str) -> Account:
+    account = lock_account(account_id)
+
+    if account.frozen == frozen:
+        return account
+
+    account.frozen = frozen
+
+    log.record(
+        "portfolios.account.frozen" if frozen else "portfolios.account.unfrozen",
+        actor=actor,
+        subject=f"account:{account.public_id}",
+        account=account,
+        at=market_clock().now(),
+        payload={"reason": reason},
+    )
+    account.save(update_fields=["frozen", "event_sequence"])
+    return account

@@ -1,0 +1,127 @@
+"""Pictures of an account, for everybody who shows one. Reading only, no locks.
+
+A portfolio costs the same number of queries whatever it holds, and looks at no history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+
+from django.db.models import Q, Sum
+from quotes.clock import market_clock
+
+from portfolios.errors import AccountNotFound, PositionNotFound
+from portfolios.models import Account, Lot, Position
+from portfolios.valuation import AccountSummary, PositionView, summarize, value_position
+from quotes import history, latest
+from quotes.calendar import Calendar
+
+ZERO = Decimal(0)
+
+# More than there are instruments listed in the US, so no account's sum is ever cut short.
+POSITIONS_MAX = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Portfolio:
+    """An account's numbers and what it holds, of one instant."""
+
+    summary: AccountSummary
+    positions: list[PositionView]
+
+
+def get_account(account_id: int | None) -> Account:
+    """The account behind a credential. Raises AccountNotFound."""
+    try:
+        return Account.objects.get(pk=account_id)
+    except Account.DoesNotExist:
+        raise AccountNotFound from None
+
+
+def portfolio(account: Account) -> Portfolio:
+    """The account valued now: its sums, and its open positions by symbol."""
+    clock = market_clock()
+    now = clock.now()
+    today = clock.calendar.trading_date(now)
+    views = _valued(_holdings(account, today), clock.calendar, today, now)
+    realized = Position.objects.filter(account_id=account.pk).aggregate(sum=Sum("realized"))["sum"]
+    return Portfolio(
+        summarize(account, views, realized=realized or ZERO, traded_today=account.day_on == today),
+        [view for view in views if view.quantity],
+    )
+
+
+def account_summary(account: Account) -> AccountSummary:
+    """The account's sums, valued now."""
+    return portfolio(account).summary
+
+
+def position_views(account: Account) -> list[PositionView]:
+    """The open positions, valued now, by symbol."""
+    return portfolio(account).positions
+
+
+def position_view(account: Account, instrument_id: int) -> PositionView:
+    """One open position, valued now. Raises PositionNotFound."""
+    clock = market_clock()
+    now = clock.now()
+    today = clock.calendar.trading_date(now)
+    rows = list(
+        Position.objects.filter(account_id=account.pk, instrument_id=instrument_id)
+        .exclude(quantity=ZERO)
+        .select_related("instrument")
+    )
+    if not rows:
+        raise PositionNotFound
+    return _valued(rows, clock.calendar, today, now)[0]
+
+
+def short_cost(account_id: int) -> Decimal:
+    """What the account's short positions were sold for, a positive number; one query.
+
+    Under the account's lock this is what an order check feeds to `buying_power`.
+    """
+    shorts = Position.objects.filter(account_id=account_id, quantity__lt=ZERO)
+    return -(shorts.aggregate(sum=Sum("cost_basis"))["sum"] or ZERO)
+
+
+def _holdings(account: Account, today: date) -> list[Position]:
+    """What the account holds, and what it has traded today."""
+    rows = Position.objects.filter(account_id=account.pk)
+    rows = rows.filter(~Q(quantity=ZERO) | Q(day_on=today))
+    return list(rows.select_related("instrument").order_by("instrument__symbol")[:POSITIONS_MAX])
+
+
+def _valued(
+    positions: Sequence[Position], calendar: Calendar, today: date, now: datetime
+) -> list[PositionView]:
+    """Three round trips for any number of positions: quotes, closes, today's lots."""
+    if not positions:
+        return []
+    quotes = latest.get_many([position.instrument.symbol for position in positions])
+    closes = history.previous_close([position.instrument_id for position in positions], now)
+    todays = _lots_since(positions[0].account_id, calendar.previous_day(today).after_at)
+    return [
+        value_position(
+            position,
+            latest=quotes.get(position.instrument.symbol),
+            previous_close=closes.get(position.instrument_id),
+            today=todays.get(position.instrument_id, (ZERO, ZERO)),
+            traded_today=position.day_on == today,
+        )
+        for position in positions
+    ]
+
+
+def _lots_since(account_id: int, start: datetime) -> dict[int, tuple[Decimal, Decimal]]:
+    """Quantity and cost of the lots opened since then, per instrument: what today added."""
+    rows = (
+        Lot.objects.filter(account_id=account_id, opened_at__gte=start)
+        .values("instrument_id")
+        .annotate(quantity=Sum("quantity_left"), cost=Sum("cost_left"))
+        .order_by()
+    )
+    return {row["instrument_id"]: (row["quantity"], row["cost"]) for row in rows}
