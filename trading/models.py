@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from portfolios.models import Account
-from quotes.amounts import cash_field, price_field, quantity_field
+from quotes.amounts import ScaledField, cash_field, price_field, quantity_field
 from quotes.models import Instrument
 
 
@@ -98,6 +98,8 @@ class Order(models.Model):
     status = models.CharField(max_length=16, choices=OrderStatus.choices)
     filled_quantity = quantity_field(default=Decimal(0))
     filled_cash = cash_field(default=Decimal(0))  # sum of its fills' price × quantity, as posted
+    # Volume-weighted from the exact products, for the posted ones are rounded to what is paid.
+    filled_avg_price = ScaledField(places=9, null=True)
     fill_count = models.PositiveIntegerField(default=0)
     hold_cash = cash_field(default=Decimal(0))
     hold_quantity = quantity_field(default=Decimal(0))
@@ -157,6 +159,7 @@ class Fill(models.Model):
     cash = cash_field()  # price × quantity, rounded half-even once
     fee = cash_field(default=Decimal(0))
     position_quantity = quantity_field()  # signed, after this fill
+    cumulative_quantity = quantity_field()  # what the order had filled, this fill included
     leaves_quantity = quantity_field(null=True)  # what the order still wanted after this fill
     at = models.DateTimeField()  # market time
     recorded_at = models.DateTimeField()
