@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from django.conf import settings
 from django.db import models
 
 from portfolios.models import Account
+
+
+def hash_secret(secret: str) -> str:
+    """The form in which a secret is stored."""
+    return hashlib.sha256(secret.encode(errors="replace")).hexdigest()
 
 
 class ApiKey(models.Model):

@@ -58,6 +58,8 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
+    "config.observability.requests.RequestName",
+    "config.caching.answers.PrivateAnswers",
     "config.content_security.ContentSecurityPolicy",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -86,7 +88,10 @@ REST_FRAMEWORK = {
         "access.authentication.KeyAuthentication",
         "access.authentication.SessionAuthentication",
     ],
-    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_PERMISSION_CLASSES": ["access.authentication.HasAccount"],
+    "DEFAULT_THROTTLE_CLASSES": ["access.limits.RequestLimit"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "config.api.JSONOnly",
+    "DEFAULT_METADATA_CLASS": None,
     "DEFAULT_RENDERER_CLASSES": ["config.api.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["config.api.JSONParser"],
     "EXCEPTION_HANDLER": "config.api.error_response",
@@ -97,17 +102,27 @@ REST_FRAMEWORK = {
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 
+# Requests per minute, caller and process. The default is more than a process answers: whoever
+# trades on their own machine meets no limit. Alpaca's is 200.
+RATE_LIMIT_PER_MINUTE = environment.whole("RATE_LIMIT_PER_MINUTE", default=1_000_000, least=1)
+
 SPECTACULAR_SETTINGS = {
     "TITLE": "Openbell",
     "DESCRIPTION": "Paper trading that you can audit, in Alpaca's wire formats.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "config.openapi.complete",
+    ],
 }
 
 # --- safety of the browser ----------------------------------------------------------------------
 
 HTTPS = environment.flag("HTTPS", default=False)  # the outside speaks TLS, a proxy ends it
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_FAILURE_VIEW = "config.api.csrf_failure"
+SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"  # a warm session costs no query
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
@@ -247,6 +262,8 @@ BACKGROUND_PROCESSES = [
     "quotes.ingest.run_feed",
     "trading.execution.engine.run_execution",
 ]
+# What `manage.py reconcile` compares: tuples of checks (portfolios/reconcile.py says what one is).
+RECONCILE_CHECKS = ["portfolios.reconcile.CHECKS"]
 
 # --- logs ---------------------------------------------------------------------------------------
 

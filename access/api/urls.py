@@ -1,0 +1,12 @@
+from django.urls import path, re_path
+
+from access.api.documentation import DocumentationPage, SchemaDocument
+from access.api.views import KeyDetail, KeyList
+
+urlpatterns = [
+    path("api/keys", KeyList.as_view()),
+    path("api/keys/<str:key_id>", KeyDetail.as_view()),
+    # With and without the slash: nothing here ever redirects.
+    re_path(r"^api/schema/?$", SchemaDocument.as_view(), name="schema"),
+    re_path(r"^api/docs/?$", DocumentationPage.as_view(), name="documentation"),
+]

@@ -1,0 +1,154 @@
+"""Who a key or a user is, remembered for two seconds.
+
+Every request and every socket asks this, so a warm answer costs no query. What changes in another
+process is seen when the memory runs out; what changes in this one is forgotten at once. Unknown
+keys are not remembered, so that guessing them fills no memory.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Generic, TypeVar
+
+from django.contrib.auth import get_user_model
+from django.db import DatabaseError
+
+from access.models import ApiKey, hash_secret
+from portfolios.models import Account
+
+STALE_SECONDS = 2.0
+REMEMBERED_MAX = 10_000
+ACCOUNTS_PER_USER_MAX = 100
+# `last_used_at` is told to the hour: a write for every request would cost more than it says.
+USE_NOTED_EVERY = timedelta(hours=1)
+
+logger = logging.getLogger(__name__)
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKey:
+    """A key that works: not revoked, of a user who is not disabled."""
+
+    key_id: str
+    secret_hash: str
+    account_id: int
+    user: Any
+    last_used_at: datetime | None
+
+    def opens_with(self, secret: str) -> bool:
+        """Compare in constant time, so that a guess learns nothing from how long it took."""
+        return hmac.compare_digest(hash_secret(secret), self.secret_hash)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownUser:
+    """A user who is not disabled, and the accounts that are theirs, oldest first."""
+
+    user: Any
+    account_ids: tuple[int, ...]
+
+
+class Memory(Generic[Key, Value]):
+    """A bounded map that loads what it misses and forgets after `STALE_SECONDS`."""
+
+    def __init__(self, load: Callable[[Key], Value | None]) -> None:
+        self._load = load
+        self._entries: OrderedDict[Key, tuple[float, Value]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Key) -> Value | None:
+        entry = self._entries.get(key)
+        if entry is not None and entry[0] > time.monotonic():
+            return entry[1]
+        value = self._load(key)
+        self.forget(key)
+        if value is not None:
+            self._remember(key, value)
+        return value
+
+    def forget(self, key: Key) -> None:
+        with self._lock:
+            self._entries.pop(key, None)
+
+    def clear(self) -> None:
+        with self._lock:
+            self._entries.clear()
+
+    def _remember(self, key: Key, value: Value) -> None:
+        with self._lock:
+            self._entries[key] = (time.monotonic() + STALE_SECONDS, value)
+            while len(self._entries) > REMEMBERED_MAX:
+                self._entries.popitem(last=False)
+
+
+def find_key(key_id: str) -> KnownKey | None:
+    """The working key of this id."""
+    return _keys.get(key_id)
+
+
+def find_user(user_id: int) -> KnownUser | None:
+    """The user of this id, unless disabled."""
+    known = _users.get(user_id)
+    if known is not None and not known.account_ids:
+        _users.forget(user_id)  # about to open one; then the next request must see it
+    return known
+
+
+def forget_key(key_id: str) -> None:
+    _keys.forget(key_id)
+
+
+def forget_user(user_id: int) -> None:
+    """Forget the user, and all keys, because any of them may be theirs."""
+    _users.forget(user_id)
+    _keys.clear()
+
+
+def forget_everyone() -> None:
+    _users.clear()
+    _keys.clear()
+
+
+def note_use(known: KnownKey) -> None:
+    """Write down, at most hourly, that the key let someone in; a failure refuses nobody."""
+    now = datetime.now(UTC)
+    if known.last_used_at is not None and known.last_used_at > now - USE_NOTED_EVERY:
+        return
+    try:
+        ApiKey.objects.filter(key_id=known.key_id).update(last_used_at=now)
+    except DatabaseError:
+        logger.warning("could not note the use of key %s", known.key_id, exc_info=True)
+    forget_key(known.key_id)
+
+
+def _load_key(key_id: str) -> KnownKey | None:
+    key = (
+        ApiKey.objects.select_related("user")
+        .filter(key_id=key_id, revoked_at=None, user__is_active=True)
+        .first()
+    )
+    if key is None:
+        return None
+    return KnownKey(key.key_id, key.secret_hash, key.account_id, key.user, key.last_used_at)
+
+
+def _load_user(user_id: int) -> KnownUser | None:
+    user = get_user_model().objects.filter(pk=user_id, is_active=True).first()
+    if user is None:
+        return None
+    accounts = Account.objects.filter(user=user).order_by("id").values_list("pk", flat=True)
+    return KnownUser(user, tuple(accounts[:ACCOUNTS_PER_USER_MAX]))
+
+
+_keys: Memory[str, KnownKey] = Memory(_load_key)
+_users: Memory[int, KnownUser] = Memory(_load_user)

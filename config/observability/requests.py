@@ -1,0 +1,32 @@
+"""A name for every request, so that an answer, its log lines and its events find each other."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable
+
+from django.http import HttpRequest, HttpResponse
+
+from events import log
+
+HEADER = "X-Request-ID"
+ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+class RequestName:
+    """Takes the caller's X-Request-ID, or makes one, and gives it back with the answer."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        given = request.headers.get(HEADER, "")
+        name = given if ACCEPTABLE.fullmatch(given) else uuid.uuid4().hex
+        before = log.request_id.set(name)
+        try:
+            response = self.get_response(request)
+        finally:
+            log.request_id.reset(before)
+        response.headers[HEADER] = name
+        return response
