@@ -69,6 +69,8 @@ class Clock:
 
     def now_us(self) -> int:
         """Market time in microseconds since the epoch."""
+        if not self._run.source:
+            self._reread_if_old()
         if self._run.mode in WALL_MODES:
             with self._lock:
                 self._wall_us = max(self._wall_us, int(self._wall() * MICROSECONDS))
@@ -110,7 +112,8 @@ class Clock:
 
     @property
     def source(self) -> str:
-        """Which recording, simulation or service: "lean-2013-10-07"."""
+        """Which recording, simulation or service: "lean-2013-10-07"; "" before one is open."""
+        self._reread_if_old()
         return self._run.source
 
     @property

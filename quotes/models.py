@@ -125,6 +125,8 @@ class MarketClock(models.Model):
         REPLAY = "replay"
         STEPPED = "stepped"
 
+    # Not counted up by the database: MySQL checks no constraint on a column that it counts up.
+    id = models.PositiveSmallIntegerField(primary_key=True, default=1, editable=False)
     mode = models.CharField(max_length=12, choices=Mode.choices)
     speed = models.FloatField(default=1.0)  # market seconds per wall second, 0.1 to 1000
     paused = models.BooleanField(default=False)
@@ -136,7 +138,7 @@ class MarketClock(models.Model):
     source = models.CharField(
         max_length=64, blank=True
     )  # which market: "simulated-7", "lean-2013-10-07"
-    updated_at = models.DateTimeField(auto_now=True)
+    updated_at = models.DateTimeField(auto_now=True)  # wall time of the feed's last word
 
     class Meta:
         constraints = [

@@ -41,7 +41,7 @@ class Pace:
         return max(behind_us, 0) / (self.speed * MICROSECONDS)
 
     def changed(self, wall: float, watermark_us: int, *, speed: float, paused: bool) -> Pace:
-        """The schedule from now on, at another speed, without a jump; itself where nothing changed."""
+        """The schedule from now on at another speed; itself where nothing changed."""
         if (speed, paused) == (self.speed, self.paused):
             return self
         return Pace(wall, watermark_us, speed, paused)
@@ -51,6 +51,6 @@ class Pace:
         return replace(self, since=wall, at_us=to_us)
 
     def slipped(self, wall: float, watermark_us: int) -> Pace:
-        """The schedule, put off so far that the watermark is at most `LAG_SECONDS_MAX` behind it."""
+        """The schedule, put off until the lag is at most `LAG_SECONDS_MAX`."""
         too_late = self.lag_seconds(wall, watermark_us) - LAG_SECONDS_MAX
         return replace(self, since=self.since + too_late) if too_late > 0 else self

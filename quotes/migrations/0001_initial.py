@@ -61,7 +61,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='MarketClock',
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('id', models.PositiveSmallIntegerField(default=1, editable=False, primary_key=True, serialize=False)),
                 ('mode', models.CharField(choices=[('live', 'Live'), ('simulated', 'Simulated'), ('replay', 'Replay'), ('stepped', 'Stepped')], max_length=12)),
                 ('speed', models.FloatField(default=1.0)),
                 ('paused', models.BooleanField(default=False)),
