@@ -140,8 +140,7 @@ def _moves(execution: Execution) -> list[Move]:
 
 
 def _begin_day(position: Position, trade_date: date) -> None:
-    if position.day_on != trade_date:
-        assert position.day_on is None or position.day_on < trade_date, "market time runs forwards"
+    if position.day_on is None or position.day_on < trade_date:
         position.day_on = trade_date
         position.day_open_quantity = position.quantity
         position.day_flow = ZERO

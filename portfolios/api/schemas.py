@@ -1,0 +1,120 @@
+"""The shapes of accounts, positions and watchlists: of requests, and for the documentation."""
+
+from __future__ import annotations
+
+from rest_framework import serializers
+
+from portfolios.watchlists import ENTRIES_MAX
+from quotes.api.assets import Asset
+
+MONEY = {"help_text": "USD, a decimal string"}
+
+
+class Account(serializers.Serializer):
+    id = serializers.UUIDField()
+    account_number = serializers.CharField()
+    status = serializers.CharField()
+    crypto_status = serializers.CharField()
+    currency = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    trading_blocked = serializers.BooleanField(help_text="frozen by an operator: no new orders")
+    transfers_blocked = serializers.BooleanField()
+    account_blocked = serializers.BooleanField()
+    trade_suspended_by_user = serializers.BooleanField()
+    shorting_enabled = serializers.BooleanField()
+    pattern_day_trader = serializers.BooleanField()
+    daytrade_count = serializers.IntegerField()
+    options_approved_level = serializers.IntegerField()
+    options_trading_level = serializers.IntegerField()
+    multiplier = serializers.CharField()
+    cash = serializers.CharField(**MONEY)
+    equity = serializers.CharField(help_text="cash + long_market_value + short_market_value")
+    portfolio_value = serializers.CharField(help_text="the same as equity")
+    last_equity = serializers.CharField(help_text="equity at the previous close")
+    long_market_value = serializers.CharField(**MONEY)
+    short_market_value = serializers.CharField(help_text="negative")
+    buying_power = serializers.CharField(help_text="what new orders can still hold")
+    regt_buying_power = serializers.CharField(**MONEY)
+    non_marginable_buying_power = serializers.CharField(**MONEY)
+    daytrading_buying_power = serializers.CharField(**MONEY)
+    options_buying_power = serializers.CharField(**MONEY)
+    initial_margin = serializers.CharField(**MONEY)
+    maintenance_margin = serializers.CharField(**MONEY)
+    last_maintenance_margin = serializers.CharField(**MONEY)
+    sma = serializers.CharField(**MONEY)
+    accrued_fees = serializers.CharField(**MONEY)
+    pending_reg_taf_fees = serializers.CharField(**MONEY)
+    pending_transfer_in = serializers.CharField(**MONEY)
+    pending_transfer_out = serializers.CharField(**MONEY)
+    intraday_adjustments = serializers.CharField(**MONEY)
+
+
+class Configuration(serializers.Serializer):
+    suspend_trade = serializers.BooleanField(help_text="refuse every new order")
+    no_shorting = serializers.BooleanField(help_text="refuse sales that would open a short")
+    fractional_trading = serializers.BooleanField()
+    max_margin_multiplier = serializers.CharField(help_text="always 1 here")
+    trade_confirm_email = serializers.CharField(help_text="always none here")
+    ptp_no_exception_entry = serializers.BooleanField(help_text="always false here")
+    dtbp_check = serializers.CharField(allow_null=True)
+    pdt_check = serializers.CharField(allow_null=True)
+    max_options_trading_level = serializers.IntegerField(allow_null=True)
+
+
+class Position(serializers.Serializer):
+    asset_id = serializers.UUIDField()
+    symbol = serializers.CharField()
+    exchange = serializers.CharField()
+    asset_class = serializers.CharField()
+    asset_marginable = serializers.BooleanField()
+    side = serializers.ChoiceField(["long", "short"])
+    qty = serializers.CharField(help_text="negative when short")
+    qty_available = serializers.CharField(help_text="not held by open orders")
+    avg_entry_price = serializers.CharField(help_text="cost_basis ÷ qty, fees apart")
+    cost_basis = serializers.CharField(help_text="USD, negative when short")
+    lastday_price = serializers.CharField(allow_null=True, help_text="the previous close")
+    current_price = serializers.CharField(
+        allow_null=True, help_text="last trade, else mid quote, else previous close"
+    )
+    market_value = serializers.CharField(allow_null=True)
+    unrealized_pl = serializers.CharField(allow_null=True)
+    unrealized_plpc = serializers.CharField(allow_null=True, help_text="a fraction: 0.01 is 1 %")
+    unrealized_intraday_pl = serializers.CharField(allow_null=True)
+    unrealized_intraday_plpc = serializers.CharField(allow_null=True)
+    change_today = serializers.CharField(allow_null=True, help_text="a fraction")
+
+
+class Watchlist(serializers.Serializer):
+    id = serializers.UUIDField()
+    account_id = serializers.UUIDField()
+    name = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    updated_at = serializers.DateTimeField()
+    assets = Asset(many=True)
+
+
+class SymbolsField(serializers.ListField):
+    """A list of symbols or asset ids."""
+
+    child = serializers.CharField(max_length=64)
+
+    def __init__(self, **kwargs: object) -> None:
+        super().__init__(max_length=ENTRIES_MAX, allow_null=True, required=False, **kwargs)
+
+
+class NewWatchlist(serializers.Serializer):
+    name = serializers.CharField()
+    symbols = SymbolsField()
+
+
+class WatchlistChange(serializers.Serializer):
+    name = serializers.CharField(required=False, allow_null=True)
+    symbols = SymbolsField()
+
+
+class WatchlistSymbol(serializers.Serializer):
+    symbol = serializers.CharField(max_length=64)
+
+
+class WatchlistName(serializers.Serializer):
+    name = serializers.CharField()

@@ -1,0 +1,119 @@
+"""Accounts, positions and watchlists as the trading API writes them (contract sections 3, 7, 9).
+
+Amounts are strings in plain notation. Cash and values carry the ledger's four decimals, so that
+equity is exactly cash plus values for whoever adds them up.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from portfolios.buying_power import MULTIPLIER
+from portfolios.models import Account, Watchlist
+from portfolios.valuation import AccountSummary, PositionView
+from quotes.amounts import plain, rounded
+from quotes.api.assets import asset_json
+
+ASSET_CLASS = "us_equity"
+# Of an average price that is no round number, so that quantity × price comes back to the cost.
+AVERAGE_PLACES = 9
+
+
+def account_json(account: Account, summary: AccountSummary) -> dict[str, Any]:
+    """The wire contract's account object."""
+    closed = account.status == Account.Status.CLOSED
+    return {
+        "id": str(account.public_id),
+        "account_number": account.number,
+        "status": account.status,
+        "crypto_status": "INACTIVE",
+        "currency": "USD",
+        "created_at": account.created_at,
+        "trading_blocked": account.frozen or closed,
+        "transfers_blocked": closed,
+        "account_blocked": closed,
+        "trade_suspended_by_user": account.trading_suspended,
+        "shorting_enabled": account.shorting,
+        "pattern_day_trader": False,
+        "daytrade_count": 0,
+        "options_approved_level": 0,
+        "options_trading_level": 0,
+        **_amounts(summary),
+    }
+
+
+def _amounts(summary: AccountSummary) -> dict[str, str]:
+    equity = plain(summary.equity)
+    power = plain(summary.buying_power)
+    # A cash account has no margin: what it holds is covered in full.
+    requirement = plain(summary.gross_market_value)
+    return {
+        "multiplier": plain(MULTIPLIER),
+        "cash": plain(summary.cash),
+        "equity": equity,
+        "portfolio_value": equity,
+        "last_equity": plain(summary.last_equity),
+        "long_market_value": plain(summary.long_market_value),
+        "short_market_value": plain(summary.short_market_value),
+        "buying_power": power,
+        "regt_buying_power": power,
+        "non_marginable_buying_power": power,
+        "daytrading_buying_power": "0",
+        "options_buying_power": "0",
+        "initial_margin": requirement,
+        "maintenance_margin": requirement,
+        "last_maintenance_margin": plain(summary.last_gross_value),
+        "sma": "0",
+        "accrued_fees": "0",
+        "pending_reg_taf_fees": "0",
+        "pending_transfer_in": "0",
+        "pending_transfer_out": "0",
+        "intraday_adjustments": "0",
+    }
+
+
+def position_json(view: PositionView) -> dict[str, Any]:
+    """The wire contract's position object; what needs a price is null until there is one."""
+    instrument = view.instrument
+    return {
+        "asset_id": str(instrument.public_id),
+        "symbol": instrument.symbol,
+        "exchange": instrument.exchange,
+        "asset_class": ASSET_CLASS,
+        "asset_marginable": instrument.marginable,
+        "side": view.side,
+        "qty": plain(view.quantity),
+        "qty_available": plain(view.quantity_available),
+        "avg_entry_price": plain(rounded(view.avg_entry_price, AVERAGE_PLACES)),
+        "cost_basis": plain(view.cost_basis),
+        "lastday_price": None if view.previous_close is None else plain(view.previous_close),
+        **_priced(view),
+    }
+
+
+def _priced(view: PositionView) -> dict[str, str | None]:
+    values: dict[str, Decimal | None] = {
+        "current_price": view.current_price,
+        "market_value": view.market_value,
+        "unrealized_pl": view.unrealized_pl,
+        "unrealized_plpc": view.unrealized_plpc,
+        "unrealized_intraday_pl": view.unrealized_intraday_pl,
+        "unrealized_intraday_plpc": view.unrealized_intraday_plpc,
+        "change_today": view.change_today,
+    }
+    if view.current_price is None:
+        return dict.fromkeys(values)
+    return {name: plain(value) for name, value in values.items() if value is not None}
+
+
+def watchlist_json(watchlist: Watchlist) -> dict[str, Any]:
+    """The wire contract's watchlist object; account and entries are loaded."""
+    return {
+        "id": str(watchlist.public_id),
+        "account_id": str(watchlist.account.public_id),
+        "name": watchlist.name,
+        "created_at": watchlist.created_at,
+        "updated_at": watchlist.updated_at,
+        "assets": [asset_json(entry.instrument) for entry in watchlist.entries.all()],
+    }
