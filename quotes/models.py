@@ -64,6 +64,7 @@ class LatestQuote(models.Model):
     ask_size = models.BigIntegerField(default=0)
     ask_exchange = models.CharField(max_length=4, blank=True)
     resolution = models.CharField(max_length=8, default="tick")
+    trade_epoch = models.BigIntegerField(default=0)
     trade_sequence = models.BigIntegerField(default=0)
     trade_at_us = models.BigIntegerField(default=0)
     trade_price = price_field(default=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,19 @@ def lean_data() -> Path:
     if not (folder / "equity" / "usa").is_dir():
         pytest.skip(f"NO RECORDED MARKET DATA in {folder}: set LEAN_DATA to a LEAN data folder")
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _fresh_process() -> Iterator[None]:
+    """No test sees the market time, the quotes or the subscriptions of the one before it."""
+    from quotes.clock import forget_clock
+    from quotes.latest import forget_latest
+    from quotes.streaming.bus import forget_bus
+
+    yield
+    forget_bus()
+    forget_latest()
+    forget_clock()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

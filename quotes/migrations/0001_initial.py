@@ -51,6 +51,7 @@ class Migration(migrations.Migration):
                 ('ask_size', models.BigIntegerField(default=0)),
                 ('ask_exchange', models.CharField(blank=True, max_length=4)),
                 ('resolution', models.CharField(default='tick', max_length=8)),
+                ('trade_epoch', models.BigIntegerField(default=0)),
                 ('trade_sequence', models.BigIntegerField(default=0)),
                 ('trade_at_us', models.BigIntegerField(default=0)),
                 ('trade_price', quotes.amounts.ScaledField(default=0, places=4)),

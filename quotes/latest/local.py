@@ -1,0 +1,81 @@
+"""The fast store in this process's memory, and with it the contract that every store keeps."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from typing import NamedTuple, Protocol
+
+from quotes.ticks import Quote, Trade
+
+
+class Latest(NamedTuple):
+    """What the market last said of a symbol; None where it has said nothing yet."""
+
+    quote: Quote | None = None
+    trade: Trade | None = None
+
+
+NOTHING = Latest()
+
+
+class Store(Protocol):
+    """Where the latest ticks are kept for everybody to read fast."""
+
+    is_remote: bool  # putting and getting waits for a network
+
+    def put_many(self, ticks: Iterable[Quote | Trade]) -> None:
+        """Keep the newest per symbol and kind; never replace a newer one."""
+
+    def get_many(self, symbols: list[str]) -> dict[str, Latest]:
+        """What it holds; a symbol of which it holds no quote is left out."""
+
+    def clear(self) -> None:
+        """Forget everything."""
+
+
+class LocalStore:
+    """A dictionary: read without a lock, because what it holds is replaced, never changed."""
+
+    is_remote = False
+
+    def __init__(self) -> None:
+        self._held: dict[str, Latest] = {}
+        self._lock = threading.Lock()
+
+    def put_many(self, ticks: Iterable[Quote | Trade]) -> None:
+        quotes, trades = newest(ticks)
+        with self._lock:
+            for symbol, quote in quotes.items():
+                held = self._held.get(symbol, NOTHING)
+                if not is_older(quote, held.quote):
+                    self._held[symbol] = Latest(quote, held.trade)
+            for symbol, trade in trades.items():
+                held = self._held.get(symbol, NOTHING)
+                if not is_older(trade, held.trade):
+                    self._held[symbol] = Latest(held.quote, trade)
+
+    def get_many(self, symbols: list[str]) -> dict[str, Latest]:
+        held = ((symbol, self._held.get(symbol, NOTHING)) for symbol in symbols)
+        return {symbol: latest for symbol, latest in held if latest.quote is not None}
+
+    def clear(self) -> None:
+        with self._lock:
+            self._held.clear()
+
+
+def newest(ticks: Iterable[Quote | Trade]) -> tuple[dict[str, Quote], dict[str, Trade]]:
+    """The last quote and the last price-setting trade per symbol."""
+    quotes: dict[str, Quote] = {}
+    trades: dict[str, Trade] = {}
+    for tick in ticks:
+        if isinstance(tick, Quote):
+            quotes[tick.symbol] = tick
+        elif tick.sets_price:
+            trades[tick.symbol] = tick
+    return quotes, trades
+
+
+def is_older(tick: Quote | Trade, held: Quote | Trade | None) -> bool:
+    """Whether the tick was made before the one that is held, by (epoch, sequence)."""
+    return held is not None and (tick.epoch, tick.sequence) < (held.epoch, held.sequence)

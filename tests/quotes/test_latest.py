@@ -1,0 +1,176 @@
+"""One suite of behaviour for every store of latest quotes, and the table that stands in for it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import permutations
+
+import pytest
+from django.conf import settings
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+
+from quotes import latest
+from quotes.latest import NOTHING, Latest, rows
+from quotes.latest.local import LocalStore, Store
+from quotes.models import Instrument, LatestQuote
+from quotes.ticks import Quote, Trade
+
+
+def quote(
+    symbol: str = "AAPL", *, epoch: int = 1, sequence: int = 1, bid: int = 1_000_000
+) -> Quote:
+    return Quote(symbol, 1_000 + sequence, bid, 3, bid + 100, 4, sequence, epoch, 2_000, "Q", "P")
+
+
+def trade(symbol: str = "AAPL", *, epoch: int = 1, sequence: int = 1, price: int = 999) -> Trade:
+    return Trade(symbol, 1_000 + sequence, price, 7, sequence, epoch, exchange="Q")
+
+
+class StoreContract:
+    """What every store does."""
+
+    def test_holds_the_newest_quote_and_trade_whole(self, store: Store) -> None:
+        store.put_many([quote(sequence=1), trade(sequence=1), quote(sequence=2), trade("MSFT")])
+        store.put_many([trade(sequence=2)])
+
+        held = store.get_many(["AAPL"])
+
+        assert held == {"AAPL": Latest(quote(sequence=2), trade(sequence=2))}
+        assert type(held["AAPL"].quote) is Quote
+        assert type(held["AAPL"].trade) is Trade
+
+    def test_leaves_out_what_it_has_no_quote_of(self, store: Store) -> None:
+        store.put_many([trade("MSFT")])
+        assert store.get_many(["AAPL", "MSFT"]) == {}
+        assert store.get_many([]) == {}
+
+    @pytest.mark.parametrize("order", list(permutations([(1, 9), (2, 1), (2, 2)])))
+    def test_never_replaces_a_newer_tick(self, store: Store, order: list[tuple[int, int]]) -> None:
+        for epoch, sequence in order:
+            store.put_many([quote(epoch=epoch, sequence=sequence)])
+            store.put_many([trade(epoch=epoch, sequence=sequence)])
+
+        held = store.get_many(["AAPL"])["AAPL"]
+
+        assert held == Latest(quote(epoch=2, sequence=2), trade(epoch=2, sequence=2))
+
+    def test_trade_that_sets_no_price_is_not_the_last(self, store: Store) -> None:
+        odd_lot = trade(sequence=2)._replace(sets_price=False)
+        store.put_many([quote(), trade(sequence=1), odd_lot])
+        assert store.get_many(["AAPL"])["AAPL"].trade == trade(sequence=1)
+
+    def test_keeps_many_symbols_apart(self, store: Store) -> None:
+        quotes = [quote(f"S{n}", bid=n + 1) for n in range(1200)]
+        store.put_many(quotes)
+        held = store.get_many([one.symbol for one in quotes])
+        assert [held[one.symbol].quote for one in quotes] == quotes
+
+    def test_forgets_when_told(self, store: Store) -> None:
+        store.put_many([quote()])
+        store.clear()
+        assert store.get_many(["AAPL"]) == {}
+
+
+class TestLocalStore(StoreContract):
+    @pytest.fixture
+    def store(self) -> Store:
+        return LocalStore()
+
+
+@pytest.mark.skipif(not os.environ.get("REDIS_URL"), reason="NO REDIS: set REDIS_URL")
+class TestRedisStore(StoreContract):
+    @pytest.fixture
+    def store(self) -> Iterator[Store]:
+        from quotes.latest.redis import RedisStore
+
+        store = RedisStore(settings.REDIS_URL)
+        store.clear()
+        yield store
+        store.clear()
+
+    def test_reading_many_is_one_round_trip(self, store: Store) -> None:
+        from redis import Redis
+
+        symbols = [f"S{n}" for n in range(50)]
+        store.put_many([quote(symbol) for symbol in symbols])
+        watcher = Redis.from_url(settings.REDIS_URL)
+        before = watcher.info("stats")["total_reads_processed"]
+
+        store.get_many(symbols)
+
+        # The one of `get_many`, and the second INFO itself.
+        assert watcher.info("stats")["total_reads_processed"] - before == 2
+
+
+class TestAwayRedis:
+    def test_reads_find_nothing_and_writes_wait(self) -> None:
+        pytest.importorskip("redis")
+        from quotes.latest.redis import RedisStore
+
+        store = RedisStore("redis://127.0.0.1:1/0")
+        store.put_many([quote(sequence=1), trade()])
+        store.put_many([quote(sequence=2)])
+
+        assert store.get_many(["AAPL"]) == {}
+        assert sorted(store._unsent.values()) == sorted([quote(sequence=2), trade()])
+
+
+@pytest.fixture
+def instruments(db: None) -> list[Instrument]:
+    return [Instrument.objects.create(symbol=symbol) for symbol in ("AAPL", "BRK.B", "MSFT")]
+
+
+def save(ticks: dict[str, Latest]) -> None:
+    with transaction.atomic():
+        rows.save(ticks)
+
+
+def test_table_gives_back_what_was_saved(instruments: list[Instrument]) -> None:
+    known = {
+        "AAPL": Latest(quote(epoch=3), trade(epoch=2)),
+        "BRK.B": Latest(quote("BRK.B")._replace(ask=0, resolution="minute"), None),
+    }
+    save(known)
+    assert rows.load(["AAPL", "BRK.B", "MSFT"]) == known
+
+
+def test_saving_again_replaces(instruments: list[Instrument]) -> None:
+    save({"AAPL": Latest(quote(), trade())})
+    save({"AAPL": Latest(quote(sequence=2), trade(sequence=5))})
+    assert rows.load(["AAPL"]) == {"AAPL": Latest(quote(sequence=2), trade(sequence=5))}
+
+
+def test_symbol_without_an_instrument_is_passed_over(instruments: list[Instrument]) -> None:
+    save({"AAPL": Latest(quote(), None), "GONE": Latest(quote("GONE"), None)})
+    assert LatestQuote.objects.count() == 1
+
+
+def test_misses_cost_one_query_and_are_kept(instruments: list[Instrument]) -> None:
+    save({symbol: Latest(quote(symbol), trade(symbol)) for symbol in ("AAPL", "BRK.B", "MSFT")})
+    latest.put_many([quote("MSFT", sequence=9)])
+
+    with CaptureQueriesContext(connection) as first:
+        found = latest.get_many(["AAPL", "BRK.B", "MSFT", "AAPL"])
+    with CaptureQueriesContext(connection) as second:
+        again = latest.get_many(["AAPL", "BRK.B", "MSFT"])
+
+    assert (len(first), len(second)) == (1, 0)
+    assert found == again
+    assert found["AAPL"] == Latest(quote(), trade())
+    assert found["MSFT"].quote == quote("MSFT", sequence=9)
+
+
+def test_unknown_symbol_has_nothing(instruments: list[Instrument]) -> None:
+    assert latest.get("NONE") == NOTHING
+
+
+def test_newer_tick_survives_a_late_load(instruments: list[Instrument]) -> None:
+    save({"AAPL": Latest(quote(sequence=1), None)})
+    loaded = rows.load(["AAPL"])
+    latest.put_many([quote(sequence=2)])
+
+    latest.put_many([loaded["AAPL"].quote])
+
+    assert latest.get("AAPL").quote == quote(sequence=2)
