@@ -273,7 +273,12 @@ def test_a_batch_of_executions_costs_a_fixed_number_of_statements():
 
     def settle(batch: list[Account]) -> int:
         keys = [(account.pk, instrument.pk) for account in batch]
-        with CaptureQueriesContext(connection, ) as captured, transaction.atomic():
+        with (
+            CaptureQueriesContext(
+                connection,
+            ) as captured,
+            transaction.atomic(),
+        ):
             known = positions.load_positions(keys)
             lots = positions.load_lots(keys)
             applied = []

@@ -1,0 +1,137 @@
+"""The books as an operator sees them: accounts to freeze, everything else to read.
+
+Postings, positions and lots can be neither added, changed nor deleted here: a correction is a new
+transaction. Their pages do not count rows, for that would read the whole table.
+"""
+
+from __future__ import annotations
+
+from django.contrib import admin, messages
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.functional import cached_property
+from django.utils.html import format_html
+
+from events.admin import ReadOnlyAdmin, operator
+from portfolios.accounts import freeze, unfreeze
+from portfolios.models import Account, Lot, Position, Posting, Watchlist, WatchlistEntry
+from quotes.amounts import CASH_PLACES, QUANTITY_PLACES, from_units, plain
+
+PAGES_MAX = 100
+
+
+class UncountedPaginator(Paginator):
+    """Shows the newest rows, up to `PAGES_MAX` pages of them; who wants more, filters."""
+
+    @cached_property
+    def count(self) -> int:
+        return len(self.object_list.values_list("pk")[: self.per_page * PAGES_MAX])
+
+
+class BookAdmin(ReadOnlyAdmin):
+    paginator = UncountedPaginator
+    show_full_result_count = False
+    list_per_page = 50
+
+
+@admin.register(Account)
+class AccountAdmin(BookAdmin):
+    list_display = ["number", "owner", "name", "status", "frozen", "cash", "hold_cash"]
+    list_select_related = ["user"]
+    list_filter = ["status", "frozen", "trading_suspended"]
+    search_fields = ["number", "user__username", "user__email"]
+    search_help_text = "account number, user name or e-mail"
+    ordering = ["-pk"]
+    actions = ["freeze_accounts", "unfreeze_accounts"]
+
+    @admin.display(description="user", ordering="user__username")
+    def owner(self, account: Account) -> str:
+        url = reverse("admin:auth_user_change", args=[account.user_id])
+        return format_html('<a href="{}">{}</a>', url, account.user.get_username())
+
+    @admin.action(description="Freeze: no new orders", permissions=["freeze"])
+    def freeze_accounts(self, request: HttpRequest, accounts: QuerySet[Account]) -> None:
+        for account in accounts:
+            freeze(account_id=account.pk, actor=operator(request), reason="by the operator")
+        self.message_user(request, f"{len(accounts)} accounts are frozen", messages.SUCCESS)
+
+    @admin.action(description="Unfreeze: orders are possible again", permissions=["freeze"])
+    def unfreeze_accounts(self, request: HttpRequest, accounts: QuerySet[Account]) -> None:
+        for account in accounts:
+            unfreeze(account_id=account.pk, actor=operator(request), reason="by the operator")
+        self.message_user(request, f"{len(accounts)} accounts are unfrozen", messages.SUCCESS)
+
+    def has_freeze_permission(self, request: HttpRequest) -> bool:
+        """Whoever may change accounts may freeze them, though the form itself only shows."""
+        return request.user.has_perm("portfolios.change_account")
+
+
+@admin.register(Posting)
+class PostingAdmin(BookAdmin):
+    list_display = ["__str__", "at", "kind", "amount_shown", "asset", "source", "target"]
+    list_select_related = ["instrument"]
+    search_fields = ["=account__number", "=reference"]
+    search_help_text = "an account number, or the id of an execution"
+    ordering = ["-pk"]
+
+    @admin.display(description="amount")
+    def amount_shown(self, posting: Posting) -> str:
+        places = CASH_PLACES if posting.instrument_id is None else QUANTITY_PLACES
+        return plain(from_units(posting.amount, places))
+
+    @admin.display(description="asset")
+    def asset(self, posting: Posting) -> str:
+        return "USD" if posting.instrument is None else posting.instrument.symbol
+
+
+@admin.register(Position)
+class PositionAdmin(BookAdmin):
+    list_display = [
+        "account",
+        "instrument",
+        "quantity",
+        "hold_quantity",
+        "cost_basis",
+        "realized",
+        "updated_at",
+    ]
+    list_select_related = ["account", "instrument"]
+    search_fields = ["=account__number", "=instrument__symbol"]
+    search_help_text = "an account number or a symbol"
+    ordering = ["-pk"]
+
+
+@admin.register(Lot)
+class LotAdmin(BookAdmin):
+    list_display = [
+        "account",
+        "instrument",
+        "quantity_left",
+        "price",
+        "cost_left",
+        "fee_left",
+        "opened_at",
+    ]
+    list_select_related = ["account", "instrument"]
+    search_fields = ["=account__number", "=instrument__symbol", "=execution_id"]
+    search_help_text = "an account number, a symbol or the id of an execution"
+    ordering = ["-pk"]
+
+
+class WatchlistEntryInline(admin.TabularInline):
+    model = WatchlistEntry
+    extra = 0
+    autocomplete_fields = ["instrument"]
+
+
+@admin.register(Watchlist)
+class WatchlistAdmin(admin.ModelAdmin):
+    list_display = ["name", "account", "updated_at"]
+    list_select_related = ["account"]
+    show_full_result_count = False
+    search_fields = ["name", "=account__number"]
+    autocomplete_fields = ["account"]
+    inlines = [WatchlistEntryInline]
+    ordering = ["-pk"]
