@@ -68,16 +68,13 @@ class Feed:
         """
         raise NotImplementedError
 
-    def skip_to(self, at_us: int) -> int:
-        """Pass over all ticks before an instant; says how many, where the feed knows.
+    def skip_to(self, at_us: int) -> None:
+        """Pass over all ticks before an instant.
 
-        For a restart or a jump: the ticks are a gap, which the caller records. Sequences go on
-        counting over them.
+        For a restart or a jump: what is passed over is a gap, which the caller records.
         """
-        skipped = 0
-        while ticks := self.read(at_us - 1):
-            skipped += len(ticks)
-        return skipped
+        while self.read(at_us - 1):
+            pass
 
     def close(self) -> None:
         """Let go of files or connections; the feed is not used afterwards."""

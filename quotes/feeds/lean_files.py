@@ -2,17 +2,14 @@
 
 Layout, under `equity/usa/` (all names in lower case):
 
-    tick/<symbol>/<yyyymmdd>_trade.zip      milliseconds, price, size, exchange, condition, suspicious
-    tick/<symbol>/<yyyymmdd>_quote.zip      milliseconds, bid, size, ask, size, exchange, condition,
-                                            suspicious
-    second|minute/<symbol>/…_trade.zip      milliseconds, open, high, low, close, volume
-    second|minute/<symbol>/…_quote.zip      milliseconds, bid open, high, low, close, size, ask open,
-                                            high, low, close, size
-    daily/<symbol>.zip                      yyyymmdd hh:mm, open, high, low, close, volume
+    tick/<symbol>/<yyyymmdd>_trade.zip     ms, price, size, exchange, condition, suspicious
+    tick/<symbol>/<yyyymmdd>_quote.zip     ms, bid, size, ask, size, exchange, condition, suspicious
+    second|minute/<symbol>/…_trade.zip     ms, open, high, low, close, volume
+    second|minute/<symbol>/…_quote.zip     ms, then open, high, low, close, size of bid and of ask
+    daily/<symbol>.zip                     yyyymmdd hh:mm, open, high, low, close, volume
 
-Prices are in 1/10,000 USD, as ours; milliseconds count from midnight New York. Prices are as
-traded: splits and dividends are not adjusted. `lean_ticks.py` makes ticks of the rows, `lean_bars.py`
-bars.
+Prices are in 1/10,000 USD, as ours, and as traded: splits and dividends are not adjusted. Time is
+in milliseconds from midnight New York. `lean_ticks.py` and `lean_bars.py` read the rows.
 """
 
 from __future__ import annotations

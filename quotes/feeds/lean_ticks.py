@@ -75,8 +75,8 @@ class QuoteTicks(RowReader):
 
     def read(self, lines: list[str]) -> list[Tick]:
         quotes: list[Tick] = []
-        # `row` counts in the loop head, so that it names the row at which reading broke off.
-        for self.row, line in enumerate(lines, self.row + 1):
+        for line in lines:
+            self.row += 1
             at, bid, bid_size, ask, ask_size, exchange, _, suspicious = line.split(",")
             at_us = self.instant(at)
             trusted = suspicious != "1"
@@ -114,7 +114,8 @@ class TradeTicks(RowReader):
 
     def read(self, lines: list[str]) -> list[Tick]:
         trades: list[Tick] = []
-        for self.row, line in enumerate(lines, self.row + 1):
+        for line in lines:
+            self.row += 1
             at, price, size, exchange, condition, suspicious = line.split(",")
             letters, sets_price, counts_volume = meaning(condition, suspicious == "1")
             self.sequence += 1
@@ -132,7 +133,8 @@ class QuoteBars(RowReader):
 
     def read(self, lines: list[str]) -> list[Tick]:
         quotes: list[Tick] = []
-        for self.row, line in enumerate(lines, self.row + 1):
+        for line in lines:
+            self.row += 1
             at, _, _, _, bid, bid_size, _, _, _, ask, ask_size = line.split(",")
             self.sequence += 1
             quotes.append(
@@ -150,7 +152,8 @@ class TradeBars(RowReader):
 
     def read(self, lines: list[str]) -> list[Tick]:
         trades: list[Tick] = []
-        for self.row, line in enumerate(lines, self.row + 1):
+        for line in lines:
+            self.row += 1
             at, *prices, volume = line.split(",")
             open_, high, low, close = map(int, prices)
             trades += self.prints(self.instant(at), open_, high, low, close, int(volume))
@@ -160,9 +163,9 @@ class TradeBars(RowReader):
         self, at_us: int, open_: int, high: int, low: int, close: int, volume: int
     ) -> Iterator[Trade]:
         turns = (low, high) if close >= open_ else (high, low)
-        # The turns that open and close do not make themselves, as far as there are shares.
-        turns = tuple(price for price in turns if price not in (open_, close))
-        path = (open_, *turns, close)[: max(volume, 1)]
+        # Only the turns that open and close do not make themselves, and as there are shares.
+        path = [open_, *(price for price in turns if price not in (open_, close)), close]
+        del path[max(volume, 1) :]
         step_us = PERIOD_US[self.resolution] // len(path)
         for n, price in enumerate(path):
             self.sequence += 1

@@ -1,0 +1,90 @@
+"""Give a market its past: generated for the simulated market, imported for a recorded one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import date, datetime
+from pathlib import Path
+
+from quotes.bars import midnight
+from quotes.feeds.base import FeedError
+from quotes.feeds.lean_bars import daily_bars, minute_bars
+from quotes.feeds.lean_files import LeanFolder
+from quotes.feeds.listings import LISTINGS, describe
+from quotes.feeds.simulated_history import simulated_history
+from quotes.history import (
+    ROWS_PER_TRANSACTION,
+    ROWS_PER_TRANSACTION_ALONE,
+    enlist,
+    upsert_bars,
+)
+from quotes.ticks import Bar
+
+Progress = Callable[[int, int], None]  # instruments done, instruments in all
+
+
+def _silent(done: int, total: int) -> None:
+    """Tell nobody."""
+
+
+def generate_history(
+    seed: int, until: datetime, progress: Progress = _silent, *, alone: bool = True
+) -> int:
+    """Write the simulated market's year of days and week of minutes; how many bars.
+
+    Ends with the last whole minute before `until`, where the live market of that seed goes on.
+    Repeating it changes nothing. `alone` says that nobody else is writing yet.
+    """
+    ids = enlist(listing.spec for listing in LISTINGS)
+    rows = ROWS_PER_TRANSACTION_ALONE if alone else ROWS_PER_TRANSACTION
+    written = 0
+    for done, bars in enumerate(simulated_history(seed, until), start=1):
+        written += upsert_bars(bars, ids, rows_per_transaction=rows)
+        progress(done, len(LISTINGS))
+    return written
+
+
+def import_lean(
+    folder: Path | str,
+    symbols: Iterable[str] | None = None,
+    *,
+    resolution: str = "daily",
+    until: date | None = None,
+    progress: Progress = _silent,
+) -> int:
+    """Write the daily or minute history of a LEAN folder, as traded; how many bars.
+
+    All symbols that the folder has, or those given; only days before `until`, so that a replayed
+    day does not show its own end. Repeating it changes nothing. FeedError names a file that is
+    missing or broken; what was written before it stays.
+    """
+    lean = LeanFolder(folder)
+    files = dict.fromkeys(_symbols_in(lean, resolution))
+    wanted = sorted(files if symbols is None else {symbol.upper() for symbol in symbols})
+    for symbol in wanted:
+        if symbol not in files:
+            raise FeedError(f"{lean.equity / resolution} has no {resolution} bars of {symbol}")
+    ids = enlist(map(describe, wanted))
+    end = midnight(until) if until else None
+    written = 0
+    for done, symbol in enumerate(wanted, start=1):
+        bars = _lean_bars(lean, symbol, resolution)
+        kept = (bar for bar in bars if end is None or bar.start < end)
+        written += upsert_bars(kept, ids)
+        progress(done, len(wanted))
+    return written
+
+
+def _symbols_in(lean: LeanFolder, resolution: str) -> Iterable[str]:
+    return lean.daily_files() if resolution == "daily" else lean.minute_symbols()
+
+
+def _lean_bars(lean: LeanFolder, symbol: str, resolution: str) -> Iterator[Bar]:
+    if resolution == "daily":
+        chunks = daily_bars(lean.daily_files()[symbol], symbol)
+        for bars in chunks:
+            yield from bars
+        return
+    for on, path in lean.minute_files(symbol).items():
+        for bars in minute_bars(path, symbol, on):
+            yield from bars

@@ -1,0 +1,167 @@
+"""A market that never closes: seeded quotes and trades of some fifty US instruments.
+
+Time is cut into seconds, and the ticks of a second follow from the seed and the second alone. So
+the tape does not depend on when the feed was started, and catching up after a pause costs nothing:
+`skip_to` goes straight to the instant.
+
+At the usual activity it makes some 110 ticks a second over all instruments, little enough for the
+one process that does everything.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from datetime import date
+from math import ceil, sqrt
+from operator import itemgetter
+from random import Random
+
+from quotes.bars import midnight
+from quotes.calendar import NEW_YORK
+from quotes.feeds.base import READ_LIMIT, Feed, InstrumentSpec, Tick
+from quotes.feeds.listings import LISTINGS, Listing
+from quotes.feeds.simulated_prices import PricePaths, activity_at, price_of
+from quotes.ticks import MICROSECONDS, Quote, Trade, to_instant
+
+QUOTES_PER_SECOND = 1.4  # of an instrument of activity 1, at average time of day
+TRADE_SHARE = 0.4  # of the quotes that a trade follows
+INSIDE_SHARE = 0.12  # of the trades that print between bid and ask, where there is room
+SPREAD_BPS = 0.6  # of an instrument of activity 1; never below one cent
+WIDE_SHARE = 0.3  # of the quotes that are a cent wider
+CENT = 100  # in 1/10,000 USD
+LOT = 100
+EXCHANGES = "NQPZKV"
+CONDITIONS = ("@",)
+
+_at_us = itemgetter(1)
+
+
+class SimulatedFeed(Feed):
+    """The market of a seed from an instant on."""
+
+    def __init__(self, seed: int, start_us: int) -> None:
+        self.source = f"simulated-{seed}"
+        self.start_us = start_us
+        self._paths = PricePaths(seed)
+        self._sequences = [[0, 0] for _ in LISTINGS]  # of quotes and of trades
+        self._minute: tuple[int, list[list[float]]] = (-1, [])
+        self._second = start_us // MICROSECONDS  # the next one to make
+        self._ticks: list[Tick] = []
+        self._next = 0
+        self.skip_to(start_us)
+
+    def instruments(self) -> list[InstrumentSpec]:
+        return [listing.spec for listing in LISTINGS]
+
+    def next_us(self) -> int | None:
+        while self._next == len(self._ticks):
+            self._make_second()
+        return self._ticks[self._next].at_us
+
+    def read(self, until_us: int, limit: int = READ_LIMIT) -> list[Tick]:
+        ticks: list[Tick] = []
+        while len(ticks) < limit:
+            if self._next == len(self._ticks):
+                if self._second * MICROSECONDS > until_us:
+                    break
+                self._make_second()
+            end = bisect_right(self._ticks, until_us, lo=self._next, key=_at_us)
+            taken = self._ticks[self._next : min(end, self._next + limit - len(ticks))]
+            ticks += taken
+            self._next += len(taken)
+            if self._next < len(self._ticks):
+                break
+        return ticks
+
+    def skip_to(self, at_us: int) -> None:
+        if self._second * MICROSECONDS <= at_us:
+            self._second = at_us // MICROSECONDS
+            self._make_second()
+        self._next = max(self._next, bisect_left(self._ticks, at_us, key=_at_us))
+
+    def _make_second(self) -> None:
+        """Make the ticks of the next second, in order."""
+        second, self._second = self._second, self._second + 1
+        minute, offset = divmod(second, 60)
+        if minute != self._minute[0]:
+            self._minute = minute, self._second_levels(minute)
+        on = to_instant(second * MICROSECONDS).astimezone(NEW_YORK).date()
+        draw = self._paths.generator(second)
+        rate = QUOTES_PER_SECOND * activity_at((second - midnight(on)) / 86_400)
+        turns = {
+            (draw.randrange(MICROSECONDS), index)
+            for index, listing in enumerate(LISTINGS)
+            for _ in range(_whole(rate * listing.activity, draw))
+        }
+        self._ticks, self._next = [], 0
+        for part_us, index in sorted(turns):
+            before, after = self._minute[1][index][offset : offset + 2]
+            level = before + (after - before) * part_us / MICROSECONDS
+            self._make_turn(index, second * MICROSECONDS + part_us, level, draw)
+
+    def _second_levels(self, minute: int) -> list[list[float]]:
+        """Where each listing stands at each second of a minute since the epoch."""
+        on, number = _minute_of_day(minute)
+        draw = self._paths.generator("minute", minute)
+        paths = []
+        for index, listing in enumerate(LISTINGS):
+            levels = self._paths.minute_levels(on, index)
+            sd = listing.volatility / 100 / sqrt(len(levels) - 1)
+            paths.append(self._paths.second_levels(levels[number], levels[number + 1], sd, draw))
+        return paths
+
+    def _make_turn(self, index: int, at_us: int, level: float, draw: Random) -> None:
+        """One quote, and sometimes the trade that takes from it."""
+        listing = LISTINGS[index]
+        sequences = self._sequences[index]
+        cents = price_of(listing, level) * 100
+        spread = spread_cents(listing, cents) + (draw.random() < WIDE_SHARE)
+        bid = max(1, round(cents - spread / 2)) * CENT
+        ask = bid + spread * CENT
+        bid_size, ask_size = displayed_size(cents, draw), displayed_size(cents, draw)
+        sequences[0] += 1
+        self._ticks.append(
+            Quote(
+                listing.symbol, at_us, bid, bid_size, ask, ask_size, sequences[0], self.epoch,
+                0, draw.choice(EXCHANGES), draw.choice(EXCHANGES),
+            )
+        )  # fmt: skip
+        if draw.random() >= TRADE_SHARE:
+            return
+        buys = draw.random() < 0.5
+        price, displayed = (ask, ask_size) if buys else (bid, bid_size)
+        if spread > 1 and draw.random() < INSIDE_SHARE:
+            price = bid + draw.randrange(1, spread) * CENT
+        sequences[1] += 1
+        self._ticks.append(
+            Trade(
+                listing.symbol, at_us, price, min(displayed, displayed_size(cents, draw)),
+                sequences[1], self.epoch, 0, draw.choice(EXCHANGES), CONDITIONS,
+            )
+        )  # fmt: skip
+
+
+def spread_cents(listing: Listing, cents: float) -> int:
+    """The usual spread: wider for dear and for quiet instruments."""
+    return max(1, round(cents * SPREAD_BPS / 10_000 / sqrt(listing.activity)))
+
+
+def mean_lots(cents: float) -> float:
+    """Round lots at the touch, on average: people trade dollars, so cheap shares come in more."""
+    return 2 + 40_000 / cents
+
+
+def displayed_size(cents: float, draw: Random) -> int:
+    """A size in shares, in round lots, of the exponential shape that sizes have."""
+    return LOT * (1 + int(draw.expovariate(1 / mean_lots(cents))))
+
+
+def _minute_of_day(minute: int) -> tuple[date, int]:
+    """The New York date of a minute since the epoch, and its number in that day."""
+    on = to_instant(minute * 60 * MICROSECONDS).astimezone(NEW_YORK).date()
+    return on, minute - midnight(on) // 60
+
+
+def _whole(expected: float, draw: Random) -> int:
+    """A whole number that is `expected` on average."""
+    return ceil(expected - draw.random())
