@@ -14,6 +14,7 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("events.api.urls")),
     path("", include("quotes.api.urls")),
+    path("", include("portfolios.api.urls")),
     path("", include("access.api.urls")),
     # Last: what no app answers, below the roots where everything is JSON.
     re_path(rf"^(?:{'|'.join(sorted(API_ROOTS))})(?:/.*)?$", endpoint_not_found),
