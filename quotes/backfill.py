@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from datetime import date, datetime
 from pathlib import Path
 
+from django.conf import settings
+
 from quotes.bars import midnight
 from quotes.feeds.base import FeedError
+from quotes.feeds.configured import recorded_day
 from quotes.feeds.lean_bars import daily_bars, minute_bars
 from quotes.feeds.lean_files import LeanFolder
 from quotes.feeds.listings import LISTINGS, describe
@@ -18,6 +21,7 @@ from quotes.history import (
     enlist,
     upsert_bars,
 )
+from quotes.models import Bar as StoredBar
 from quotes.ticks import Bar
 
 Progress = Callable[[int, int], None]  # instruments done, instruments in all
@@ -25,6 +29,21 @@ Progress = Callable[[int, int], None]  # instruments done, instruments in all
 
 def _silent(done: int, total: int) -> None:
     """Tell nobody."""
+
+
+def fill_past(until: datetime, progress: Progress = _silent) -> int:
+    """Give the configured market its past, once; how many bars it took.
+
+    A database that has bars is left alone. Of a recorded market, the days before the recorded one
+    of the instruments it trades.
+    """
+    if StoredBar.objects.exists():
+        return 0
+    if settings.FEED == "simulated":
+        return generate_history(settings.FEED_SEED, until, progress)
+    lean, on = LeanFolder(settings.FEED_DATA), recorded_day()
+    symbols = lean.daily_files().keys() & set(lean.symbols(on))
+    return import_lean(settings.FEED_DATA, symbols, until=on, progress=progress)
 
 
 def generate_history(
