@@ -1,0 +1,75 @@
+"""Prebuilt WebSocket frames, handed to the kernel without a detour: `openbell.frames`.
+
+The hub frames a tick once and writes the same bytes to every socket. This ASGI extension stands
+in a socket's scope under `scope["extensions"]["openbell.frames"]`. All of it is for the event
+loop's thread; before accept and after close it writes nothing.
+
+A frame is finished once begun: what the kernel does not take is queued on the transport, and as
+long as anything is queued there, all that follows queues behind it.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet import tcp
+
+if TYPE_CHECKING:
+    from config.server.sockets import BoundedSocket
+
+EXTENSION = "openbell.frames"
+
+
+class Frames:
+    """Writes frames to one socket and says how far behind its reader is."""
+
+    __slots__ = ("_protocol",)
+
+    def __init__(self, protocol: BoundedSocket) -> None:
+        self._protocol = protocol
+
+    def write(self, frames: bytes) -> None:
+        """Send whole frames, one or many."""
+        protocol = self._protocol
+        if protocol.state != protocol.STATE_OPEN:
+            return
+        transport = protocol.transport
+        kernel, queued = look_inside(transport)
+        if kernel is not None and not queued and not protocol.send_queue:
+            try:
+                taken = kernel.send(frames)
+            except (BlockingIOError, InterruptedError):
+                taken = 0
+            except OSError:
+                transport.abortConnection()  # the peer is gone; Twisted reports the loss
+                return
+            if taken == len(frames):
+                return
+            frames = frames[taken:]
+        transport.write(frames)
+
+    def backlog(self) -> int:
+        """Bytes written to this socket that the kernel has not taken yet."""
+        return look_inside(self._protocol.transport)[1]
+
+    def abort(self) -> None:
+        """Drop the connection with all that waits in it."""
+        if self._protocol.transport is not None:
+            self._protocol.transport.abortConnection()
+
+
+def look_inside(transport: Any) -> tuple[socket.socket | None, int]:
+    """The kernel socket, where writing to it directly is right, and the bytes Twisted has queued.
+
+    The one place that knows Twisted's private names. Only exactly its plain TCP transport will do:
+    a TLS transport hands out the raw socket too, and bytes written there would bypass the cipher.
+    """
+    if type(transport) not in _PLAIN_TCP:
+        return None, getattr(transport, "_tempDataLen", 0)
+    queued = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
+    writable = transport.connected and not transport.disconnecting and not transport.TLS
+    return (transport.socket if writable else None), queued
+
+
+_PLAIN_TCP = frozenset({tcp.Server})

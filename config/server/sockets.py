@@ -1,0 +1,153 @@
+"""WebSockets with limits in both directions.
+
+Daphne queues without end: outward where a reader is slow, inward where a client floods. Here a
+`send` waits until the transport has room, and a reader that makes none for `STALL_SECONDS_MAX` is
+dropped; inward, reading stops while the consumer is behind. Close codes and reasons reach the
+client as the consumer gave them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from typing import Any
+
+from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
+
+from config.server.frames import Frames
+
+logger = logging.getLogger(__name__)
+
+# The kernel would otherwise hide a stalled reader behind 4 MB.
+SEND_BUFFER_BYTES = 32 * 1024
+STALL_SECONDS_MAX = 5.0
+INBOX_HIGH, INBOX_LOW = 32, 8
+# One read from the kernel can carry this many tiny messages at most a few times over; whoever
+# sends more without waiting for answers is no client.
+INBOX_MAX = 20_000
+CLOSE_REASON_BYTES_MAX = 123  # RFC 6455, 5.5: a control frame's payload less the code
+GOING_AWAY = 1001
+MESSAGE_BYTES_MAX = 16 * 1024  # clients only send subscriptions
+PING_TIMEOUT_SECONDS = 15
+CLOSE_TIMEOUT_SECONDS = 5  # for the client's half of the closing handshake
+
+
+class Inbox(asyncio.Queue[dict[str, Any]]):
+    """What a client has sent and its consumer has not read; too much of it stops the reading."""
+
+    def __init__(self, protocol: BoundedSocket) -> None:
+        super().__init__()
+        self._protocol = protocol
+        self._reading = True
+
+    def put_nowait(self, message: dict[str, Any]) -> None:
+        if self.qsize() >= INBOX_MAX and message["type"] == "websocket.receive":
+            self._protocol.frames.abort()
+            return
+        super().put_nowait(message)
+        if self._reading and self.qsize() >= INBOX_HIGH:
+            self._reading = False
+            self._protocol.transport.pauseProducing()
+
+    async def get(self) -> dict[str, Any]:
+        message = await super().get()
+        if not self._reading and self.qsize() <= INBOX_LOW:
+            self._reading = True
+            self._protocol.transport.resumeProducing()
+        return message
+
+
+class Tap:
+    """What Twisted turns off while more than 64 KiB wait in the transport, and on when none do."""
+
+    def __init__(self) -> None:
+        self._open = asyncio.Event()
+        self._open.set()
+
+    def pauseProducing(self) -> None:
+        self._open.clear()
+
+    def resumeProducing(self) -> None:
+        self._open.set()
+
+    def stopProducing(self) -> None:
+        self._open.set()  # whoever waits finds the connection closed
+
+    async def wait_open(self, timeout_seconds: float) -> bool:
+        """False when it stayed closed."""
+        if self._open.is_set():
+            return True
+        try:
+            await asyncio.wait_for(self._open.wait(), timeout_seconds)
+        except TimeoutError:
+            return False
+        return True
+
+
+class BoundedSocket(WebSocketProtocol):
+    """One WebSocket connection."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.frames = Frames(self)
+        self._tap = Tap()
+
+    def onOpen(self) -> None:
+        self.transport.unregisterProducer()  # what the HTTP side of the connection left behind
+        self.transport.registerProducer(self._tap, True)
+        kernel = self.transport.getHandle()
+        if kernel.family in (socket.AF_INET, socket.AF_INET6):
+            kernel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+            kernel.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        super().onOpen()
+
+    async def make_room(self) -> None:
+        """Wait until the transport takes more; drop a connection whose reader has stalled."""
+        if not await self._tap.wait_open(STALL_SECONDS_MAX):
+            logger.warning("dropped a reader that stalled for %.0f s", STALL_SECONDS_MAX)
+            self.frames.abort()
+
+    def sendMessage(self, payload: bytes, isBinary: bool = False, **options: Any) -> None:
+        """Send a message of any size: autobahn would hold our answers to the clients' limit."""
+        limit, self.maxMessagePayloadSize = self.maxMessagePayloadSize, 0
+        try:
+            super().sendMessage(payload, isBinary, **options)
+        finally:
+            self.maxMessagePayloadSize = limit
+
+    def handle_reply(self, message: dict[str, Any]) -> None:
+        if message["type"] == "websocket.close" and self.state == self.STATE_OPEN:
+            self.close(message.get("code") or 1000, message.get("reason") or "")
+        else:
+            super().handle_reply(message)
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Begin the closing handshake, with any code and reason."""
+        reason_bytes = reason.encode()[:CLOSE_REASON_BYTES_MAX].decode(errors="ignore").encode()
+        self.sendCloseFrame(code=code, reasonUtf8=reason_bytes or None)
+
+    def go_away(self) -> None:
+        """The server stops: close 1001, or refuse a handshake that is not done."""
+        if self.state == self.STATE_OPEN:
+            self.close(GOING_AWAY, "going away")
+        elif hasattr(self, "handshake_deferred"):
+            self.serverReject()
+
+
+class BoundedSocketFactory(WebSocketFactory):
+    """Makes the sockets of a server."""
+
+    protocol = BoundedSocket
+
+    def __init__(self, server: Any) -> None:
+        super().__init__(server, server="")
+        self.setProtocolOptions(
+            allowNullOrigin=True,  # what to make of an origin is the consumer's business
+            openHandshakeTimeout=server.websocket_handshake_timeout,
+            autoPingTimeout=PING_TIMEOUT_SECONDS,
+            closeHandshakeTimeout=CLOSE_TIMEOUT_SECONDS,
+            maxMessagePayloadSize=MESSAGE_BYTES_MAX,
+            maxFramePayloadSize=MESSAGE_BYTES_MAX,
+            failByDrop=False,  # say 1009 to a message that is too large
+        )

@@ -1,0 +1,114 @@
+"""A small server for the tests beside it: `python -m tests.config.server.floor`.
+
+Prints the port it listens on, then one line per thing that ended well. The WSGI side answers
+`/` with what it got, `/slow` late; each socket does what its path says.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from config.server.frames import EXTENSION
+from config.server.http import HttpApplication
+from config.server.server import OpenbellServer
+
+MEGABYTE = b"x" * 1024 * 1024
+FRAME = b"\x82\x05frame"
+
+
+def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    if environ["PATH_INFO"] == "/slow":
+        time.sleep(float(environ["QUERY_STRING"]))
+    if environ["PATH_INFO"] == "/broken":
+        raise RuntimeError("broken on purpose")
+    status = "204 No Content" if environ["PATH_INFO"] == "/empty" else "200 OK"
+    start_response(status, [("Content-Type", "application/json"), ("X-Twice", "a")])
+    if status.startswith("204"):
+        return []
+    body = environ["wsgi.input"].read()
+    seen = {key: value for key, value in environ.items() if isinstance(value, str)}
+    return [json.dumps({**seen, "body": body.decode()}).encode()]
+
+
+async def sockets(scope: dict[str, Any], receive: Any, send: Any) -> None:
+    await receive()
+    if scope["path"] == "/refuse":
+        await send({"type": "websocket.close"})
+        return
+    frames = scope["extensions"][EXTENSION]
+    frames.write(FRAME)  # before accept: goes nowhere
+    await send({"type": "websocket.accept"})
+    try:
+        await ROOMS[scope["path"]](receive, send, frames)
+    finally:
+        print("ended", scope["path"], flush=True)
+
+
+async def echo(receive: Any, send: Any, frames: Any) -> None:
+    while (message := await receive())["type"] == "websocket.receive":
+        if message.get("text") == "close":
+            await send({"type": "websocket.close", "code": 1008, "reason": "you asked for it"})
+        else:
+            await send({"type": "websocket.send", "text": message["text"]})
+    frames.write(FRAME)  # after close: goes nowhere
+    print("disconnected", message["code"], flush=True)
+
+
+async def shared(receive: Any, send: Any, frames: Any) -> None:
+    """Plain sends and prebuilt frames must arrive in the order of writing."""
+    for number in range(200):
+        await send({"type": "websocket.send", "text": str(number)})
+        frames.write(FRAME * 50)
+    await receive()
+
+
+async def flood(receive: Any, send: Any, frames: Any) -> None:
+    for _ in range(200):
+        await send({"type": "websocket.send", "bytes": MEGABYTE})
+
+
+async def pile(receive: Any, send: Any, frames: Any) -> None:
+    """Frames have no back-pressure of their own: the hub asks for the backlog."""
+    written = 0
+    while frames.backlog() < 4 * len(MEGABYTE):
+        frames.write(b"\x82\x7f" + len(MEGABYTE).to_bytes(8, "big") + MEGABYTE)
+        written += 1
+        await asyncio.sleep(0)
+    print("backlog after", written, "frames", flush=True)
+    frames.abort()
+    await receive()
+
+
+async def sleepy(receive: Any, send: Any, frames: Any) -> None:
+    """Reads slowly, and says how much was waiting when it began."""
+    await asyncio.sleep(1)
+    count = 0
+    while (message := await receive())["type"] == "websocket.receive":
+        count += 1
+        if message.get("text") == "end":
+            await send({"type": "websocket.send", "text": str(count)})
+
+
+ROOMS = {"/echo": echo, "/shared": shared, "/flood": flood, "/pile": pile, "/sleepy": sleepy}
+
+
+def main() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    http = HttpApplication(wsgi, threads=2, waiting_max=2, wait_seconds_max=1.0)
+
+    async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
+        await (http if scope["type"] == "http" else sockets)(scope, receive, send)
+
+    OpenbellServer(application, listener=listener, when_ready=lambda: print(port, flush=True)).run()
+    http.close()
+    print("clean exit", flush=True)
+
+
+if __name__ == "__main__":
+    main()

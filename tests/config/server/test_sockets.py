@@ -1,0 +1,158 @@
+"""WebSockets against the running server: order, limits and the end."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import time
+
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import ClientConnection, connect
+
+from config.server.sockets import STALL_SECONDS_MAX
+from tests.config.server.conftest import Floor
+
+
+def opened(floor: Floor, path: str) -> ClientConnection:
+    return connect(floor.sockets_url + path, proxy=None, max_size=None, close_timeout=2)
+
+
+def test_messages_come_back(floor):
+    with opened(floor, "/echo") as client:
+        client.send("hello")
+        assert client.recv(timeout=5) == "hello"
+
+
+def test_a_close_carries_any_code_and_its_reason(floor):
+    with opened(floor, "/echo") as client:
+        client.send("close")
+        with pytest.raises(ConnectionClosed) as closed:
+            client.recv(timeout=5)
+
+    assert closed.value.rcvd is not None
+    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (1008, "you asked for it")
+
+
+def test_a_refused_handshake_is_403(floor):
+    with pytest.raises(InvalidStatus) as refused:
+        opened(floor, "/refuse")
+
+    assert refused.value.response.status_code == 403
+
+
+def test_frames_keep_their_place_among_sends(floor):
+    with opened(floor, "/shared") as client:
+        for number in range(200):
+            assert client.recv(timeout=5) == str(number)
+            for _ in range(50):
+                assert client.recv(timeout=5) == b"frame"
+
+
+def test_our_answers_may_be_larger_than_what_clients_send(floor):
+    with opened(floor, "/flood") as client:
+        assert len(client.recv(timeout=5)) == 1024 * 1024
+
+
+def test_a_message_too_large_is_closed_with_1009(floor):
+    with opened(floor, "/echo") as client:
+        client.send("x" * 16 * 1024)
+        assert len(client.recv(timeout=5)) == 16 * 1024
+        client.send("x" * (16 * 1024 + 1))
+        with pytest.raises(ConnectionClosed) as closed:
+            client.recv(timeout=5)
+
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1009
+
+
+def stalled(floor: Floor, path: str) -> socket.socket:
+    """A socket that shook hands and then reads no more."""
+    client = socket.create_connection(("127.0.0.1", floor.port), timeout=30)
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.sendall(
+        f"GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+    )
+    assert client.recv(12) == b"HTTP/1.1 101"
+    return client
+
+
+def resident_megabytes(floor: Floor) -> float:
+    with open(f"/proc/{floor.process.pid}/status") as status:
+        line = next(line for line in status if line.startswith("VmRSS"))
+    return int(line.split()[1]) / 1024
+
+
+@pytest.mark.skipif("not __import__('os').path.exists('/proc/self/status')", reason="reads /proc")
+def test_a_reader_that_stalls_costs_no_memory_and_is_dropped(floor):
+    before = resident_megabytes(floor)
+    with stalled(floor, "/flood"):
+        time.sleep(STALL_SECONDS_MAX + 1)
+
+        assert resident_megabytes(floor) - before < 20  # of 200 MB that wait to be sent
+        with opened(floor, "/echo") as other:
+            other.send("still there")
+            assert other.recv(timeout=5) == "still there"
+        floor.ask_to_stop()
+        printed, logged = floor.output()
+
+    assert "dropped a reader" in logged
+    assert printed.startswith("ended /flood")
+
+
+def test_backlog_says_what_a_stalled_reader_has_not_taken(floor):
+    with stalled(floor, "/pile") as client:
+        ended = b""
+        with contextlib.suppress(ConnectionResetError):
+            while part := client.recv(1024 * 1024):
+                ended = part
+        assert ended  # what the kernel had, and then the end: abort drops the rest
+    floor.ask_to_stop()
+
+    assert "backlog after" in floor.output()[0]
+
+
+def test_a_flood_waits_in_the_kernel_not_in_our_memory(floor):
+    with opened(floor, "/sleepy") as client:
+        for _ in range(5000):
+            client.send("x" * 1000)
+        client.send("end")
+
+        assert client.recv(timeout=20) == "5001"
+
+
+def test_a_lost_connection_ends_its_consumer(floor):
+    stalled(floor, "/echo").close()
+    time.sleep(0.5)
+    floor.ask_to_stop()
+
+    assert "ended /echo" in floor.output()[0]
+
+
+def test_a_stop_says_goodbye_to_every_socket(floor):
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(opened(floor, "/echo")) for _ in range(20)]
+
+        floor.ask_to_stop()
+        for client in clients:
+            with pytest.raises(ConnectionClosed) as closed:
+                client.recv(timeout=5)
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1001
+    printed, _ = floor.output()
+
+    assert printed.count("disconnected 1001") == 20
+    assert printed.count("ended /echo") == 20
+    assert printed.endswith("clean exit\n")
+    assert floor.process.returncode == 0
+
+
+def test_a_stop_does_not_wait_for_the_deaf(floor):
+    with stalled(floor, "/echo"):
+        started = time.monotonic()
+        floor.ask_to_stop()
+        printed, _ = floor.output(timeout_seconds=15)
+
+    assert time.monotonic() - started < 8
+    assert printed.endswith("clean exit\n")
