@@ -11,13 +11,13 @@ from datetime import date, datetime
 from decimal import Decimal
 
 from django.db.models import Q, Sum
-from quotes.clock import market_clock
 
 from portfolios.errors import AccountNotFound, PositionNotFound
 from portfolios.models import Account, Lot, Position
 from portfolios.valuation import AccountSummary, PositionView, summarize, value_position
 from quotes import history, latest
 from quotes.calendar import Calendar
+from quotes.clock import market_clock
 
 ZERO = Decimal(0)
 
@@ -35,10 +35,10 @@ class Portfolio:
 
 def get_account(account_id: int | None) -> Account:
     """The account behind a credential. Raises AccountNotFound."""
-    try:
-        return Account.objects.get(pk=account_id)
-    except Account.DoesNotExist:
-        raise AccountNotFound from None
+    account = None if account_id is None else Account.objects.filter(pk=account_id).first()
+    if account is None:
+        raise AccountNotFound
+    return account
 
 
 def portfolio(account: Account) -> Portfolio:
@@ -71,7 +71,7 @@ def position_view(account: Account, instrument_id: int) -> PositionView:
     today = clock.calendar.trading_date(now)
     rows = list(
         Position.objects.filter(account_id=account.pk, instrument_id=instrument_id)
-        .exclude(quantity=ZERO)
+        .exclude(quantity=0)
         .select_related("instrument")
     )
     if not rows:
@@ -84,14 +84,14 @@ def short_cost(account_id: int) -> Decimal:
 
     Under the account's lock this is what an order check feeds to `buying_power`.
     """
-    shorts = Position.objects.filter(account_id=account_id, quantity__lt=ZERO)
+    shorts = Position.objects.filter(account_id=account_id, quantity__lt=0)
     return -(shorts.aggregate(sum=Sum("cost_basis"))["sum"] or ZERO)
 
 
 def _holdings(account: Account, today: date) -> list[Position]:
     """What the account holds, and what it has traded today."""
     rows = Position.objects.filter(account_id=account.pk)
-    rows = rows.filter(~Q(quantity=ZERO) | Q(day_on=today))
+    rows = rows.filter(~Q(quantity=0) | Q(day_on=today))
     return list(rows.select_related("instrument").order_by("instrument__symbol")[:POSITIONS_MAX])
 
 

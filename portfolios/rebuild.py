@@ -90,6 +90,7 @@ def _replay_trade(books: Books, recorded: list[Posting], calendar: Calendar) -> 
 def _execution(recorded: list[Posting], calendar: Calendar) -> Execution:
     """The trade behind a transaction; its price is what cash and quantity imply."""
     (shares,) = [posting for posting in recorded if posting.instrument_id is not None]
+    assert shares.instrument_id is not None
     cash, fee = 0, 0
     for posting in recorded:
         if posting.instrument_id is None and posting.target == Ledger.FEES:

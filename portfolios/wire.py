@@ -34,7 +34,8 @@ def account_json(account: Account, summary: AccountSummary) -> dict[str, Any]:
         "transfers_blocked": closed,
         "account_blocked": closed,
         "trade_suspended_by_user": account.trading_suspended,
-        "shorting_enabled": account.shorting,
+        # Selling short takes a margin account, whatever its owner has chosen.
+        "shorting_enabled": account.shorting and MULTIPLIER > 1,
         "pattern_day_trader": False,
         "daytrade_count": 0,
         "options_approved_level": 0,

@@ -7,7 +7,9 @@ from rest_framework import serializers
 from portfolios.watchlists import ENTRIES_MAX
 from quotes.api.assets import Asset
 
-MONEY = {"help_text": "USD, a decimal string"}
+
+class Money(serializers.CharField):
+    """USD as a decimal string."""
 
 
 class Account(serializers.Serializer):
@@ -27,26 +29,26 @@ class Account(serializers.Serializer):
     options_approved_level = serializers.IntegerField()
     options_trading_level = serializers.IntegerField()
     multiplier = serializers.CharField()
-    cash = serializers.CharField(**MONEY)
-    equity = serializers.CharField(help_text="cash + long_market_value + short_market_value")
-    portfolio_value = serializers.CharField(help_text="the same as equity")
-    last_equity = serializers.CharField(help_text="equity at the previous close")
-    long_market_value = serializers.CharField(**MONEY)
-    short_market_value = serializers.CharField(help_text="negative")
-    buying_power = serializers.CharField(help_text="what new orders can still hold")
-    regt_buying_power = serializers.CharField(**MONEY)
-    non_marginable_buying_power = serializers.CharField(**MONEY)
-    daytrading_buying_power = serializers.CharField(**MONEY)
-    options_buying_power = serializers.CharField(**MONEY)
-    initial_margin = serializers.CharField(**MONEY)
-    maintenance_margin = serializers.CharField(**MONEY)
-    last_maintenance_margin = serializers.CharField(**MONEY)
-    sma = serializers.CharField(**MONEY)
-    accrued_fees = serializers.CharField(**MONEY)
-    pending_reg_taf_fees = serializers.CharField(**MONEY)
-    pending_transfer_in = serializers.CharField(**MONEY)
-    pending_transfer_out = serializers.CharField(**MONEY)
-    intraday_adjustments = serializers.CharField(**MONEY)
+    cash = Money()
+    equity = Money(help_text="cash + long_market_value + short_market_value")
+    portfolio_value = Money(help_text="the same as equity")
+    last_equity = Money(help_text="equity at the previous close")
+    long_market_value = Money()
+    short_market_value = Money(help_text="negative")
+    buying_power = Money(help_text="what new orders can still hold")
+    regt_buying_power = Money()
+    non_marginable_buying_power = Money()
+    daytrading_buying_power = Money()
+    options_buying_power = Money()
+    initial_margin = Money()
+    maintenance_margin = Money()
+    last_maintenance_margin = Money()
+    sma = Money()
+    accrued_fees = Money()
+    pending_reg_taf_fees = Money()
+    pending_transfer_in = Money()
+    pending_transfer_out = Money()
+    intraday_adjustments = Money()
 
 
 class Configuration(serializers.Serializer):
@@ -71,15 +73,15 @@ class Position(serializers.Serializer):
     qty = serializers.CharField(help_text="negative when short")
     qty_available = serializers.CharField(help_text="not held by open orders")
     avg_entry_price = serializers.CharField(help_text="cost_basis ÷ qty, fees apart")
-    cost_basis = serializers.CharField(help_text="USD, negative when short")
+    cost_basis = Money(help_text="USD, negative when short")
     lastday_price = serializers.CharField(allow_null=True, help_text="the previous close")
     current_price = serializers.CharField(
         allow_null=True, help_text="last trade, else mid quote, else previous close"
     )
-    market_value = serializers.CharField(allow_null=True)
-    unrealized_pl = serializers.CharField(allow_null=True)
+    market_value = Money(allow_null=True)
+    unrealized_pl = Money(allow_null=True)
     unrealized_plpc = serializers.CharField(allow_null=True, help_text="a fraction: 0.01 is 1 %")
-    unrealized_intraday_pl = serializers.CharField(allow_null=True)
+    unrealized_intraday_pl = Money(allow_null=True)
     unrealized_intraday_plpc = serializers.CharField(allow_null=True)
     change_today = serializers.CharField(allow_null=True, help_text="a fraction")
 
@@ -98,8 +100,8 @@ class SymbolsField(serializers.ListField):
 
     child = serializers.CharField(max_length=64)
 
-    def __init__(self, **kwargs: object) -> None:
-        super().__init__(max_length=ENTRIES_MAX, allow_null=True, required=False, **kwargs)
+    def __init__(self) -> None:
+        super().__init__(max_length=ENTRIES_MAX, allow_null=True, required=False)
 
 
 class NewWatchlist(serializers.Serializer):

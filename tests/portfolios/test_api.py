@@ -103,6 +103,11 @@ def test_configurations_are_read_and_changed(program):
 
     assert status == 200
     assert AccountConfiguration(**body) == parsed
+    assert AccountConfiguration(**program.get("/v2/account/configurations")) == parsed
+
+
+def test_a_cash_account_does_not_sell_short(account, program):
+    assert program.get("/v2/account/configurations")["no_shorting"] is False
     assert program.get("/v2/account")["shorting_enabled"] is False
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
@@ -37,3 +39,23 @@ def test_an_unknown_account_is_left_out_of_many_and_refused_alone():
 def test_a_lock_outside_a_transaction_is_a_bug():
     with pytest.raises(AssertionError):
         lock_accounts([1])
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.skipif(
+    not connection.features.has_select_for_update_skip_locked,
+    reason="THIS DATABASE LOCKS NO ROWS: skipping locked accounts is tested on MySQL and MariaDB",
+)
+def test_accounts_that_somebody_holds_are_skipped_not_waited_for():
+    ids = [funded_account().pk for _ in range(3)]
+
+    def lock_elsewhere() -> list[int]:
+        try:
+            with transaction.atomic():
+                return list(lock_accounts(ids, skip_locked=True))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as elsewhere, transaction.atomic():
+        lock_account(ids[1])
+        assert elsewhere.submit(lock_elsewhere).result(timeout=5) == [ids[0], ids[2]]
