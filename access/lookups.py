@@ -13,7 +13,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
@@ -73,7 +73,7 @@ class Memory(Generic[Key, Value]):
         value = self._load(key)
         self.forget(key)
         if value is not None:
-            self._remember(key, value)
+            self.keep(key, value)
         return value
 
     def forget(self, key: Key) -> None:
@@ -84,7 +84,7 @@ class Memory(Generic[Key, Value]):
         with self._lock:
             self._entries.clear()
 
-    def _remember(self, key: Key, value: Value) -> None:
+    def keep(self, key: Key, value: Value) -> None:
         with self._lock:
             self._entries[key] = (time.monotonic() + STALE_SECONDS, value)
             while len(self._entries) > REMEMBERED_MAX:
@@ -128,7 +128,7 @@ def note_use(known: KnownKey) -> None:
         ApiKey.objects.filter(key_id=known.key_id).update(last_used_at=now)
     except DatabaseError:
         logger.warning("could not note the use of key %s", known.key_id, exc_info=True)
-    forget_key(known.key_id)
+    _keys.keep(known.key_id, replace(known, last_used_at=now))
 
 
 def _load_key(key_id: str) -> KnownKey | None:

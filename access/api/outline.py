@@ -145,7 +145,7 @@ def _choices(schema: Schema) -> str:
 
 def _scalar(schema: Schema) -> str:
     readable = {"date-time": "time", "uuid": "id", "date": "date"}
-    return readable.get(schema.get("format", ""), schema.get("type", "any"))
+    return readable.get(schema.get("format", "")) or str(schema.get("type", "any"))
 
 
 def _range(schema: Schema) -> str:

@@ -9,6 +9,8 @@ import re
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 
@@ -17,6 +19,7 @@ from quotes.calendar import NEW_YORK
 
 SYMBOLS_MAX = 1000
 SYMBOL = re.compile(r"[A-Z][A-Z0-9./-]{0,15}")
+FEEDS = ("sip", "iex", "otc", "delayed_sip", "boats", "overnight", "test")
 DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 INSTANT = re.compile(
     r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9})\d*)?([Zz]|[+-]\d{2}:\d{2})"
@@ -46,7 +49,15 @@ class QuerySerializer(serializers.Serializer):
         return query.validated_data
 
 
-class SymbolsField(serializers.CharField):
+class FeedQuery(QuerySerializer):
+    """What every data request may say, and what does not matter here: there is one market."""
+
+    feed = serializers.ChoiceField(FEEDS, required=False, help_text="accepted and ignored")
+    currency = serializers.CharField(required=False, max_length=8, help_text="accepted; it is USD")
+
+
+@extend_schema_field(OpenApiTypes.STR)
+class SymbolsField(serializers.Field):
     """`AAPL,MSFT`: sorted, each once."""
 
     def to_internal_value(self, data: Any) -> list[str]:
@@ -55,13 +66,14 @@ class SymbolsField(serializers.CharField):
             raise serializers.ValidationError("at least one symbol is required")
         if len(symbols) > SYMBOLS_MAX:
             raise serializers.ValidationError(f"at most {SYMBOLS_MAX} symbols")
-        for symbol in symbols:
-            if not SYMBOL.fullmatch(symbol):
-                raise serializers.ValidationError(f"“{symbol[:20]}” is no symbol")
-        return sorted(symbols)
+        try:
+            return sorted(read_symbol(symbol) for symbol in symbols)
+        except BadParameter as error:
+            raise serializers.ValidationError(error.message) from None
 
 
-class InstantField(serializers.CharField):
+@extend_schema_field(OpenApiTypes.DATETIME)
+class InstantField(serializers.Field):
     """RFC 3339 with any fraction, or a plain date, which is a whole New York day.
 
     `ends_day` says which end of that day is meant, so that a date as an inclusive end includes it.
@@ -78,7 +90,8 @@ class InstantField(serializers.CharField):
             raise serializers.ValidationError("neither an RFC 3339 time nor a date") from None
 
 
-class CalendarDateField(serializers.CharField):
+@extend_schema_field(OpenApiTypes.DATE)
+class CalendarDateField(serializers.Field):
     """A date, or an instant whose written date counts: JS clients send full timestamps."""
 
     def to_internal_value(self, data: Any) -> date:
@@ -89,6 +102,14 @@ class CalendarDateField(serializers.CharField):
             return date.fromisoformat(text[:10])
         except (ValueError, OverflowError):
             raise serializers.ValidationError("neither a date nor an RFC 3339 time") from None
+
+
+def read_symbol(text: str) -> str:
+    """The symbol as we write it. Raises BadParameter when it cannot be one."""
+    symbol = text.upper()
+    if not SYMBOL.fullmatch(symbol):
+        raise BadParameter(f"“{text[:20]}” is no symbol")
+    return symbol
 
 
 def read_instant(text: str, *, ends_day: bool = False) -> datetime:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
 
 from access.authentication import authenticate_key
 from access.errors import TooManyKeys
@@ -64,16 +66,15 @@ def test_an_account_keeps_a_bounded_number_of_working_keys() -> None:
     create_key(**fields)
 
 
-def test_revoked_key_opens_nothing_at_once() -> None:
+def test_revoked_key_opens_nothing_at_once(
+    django_capture_on_commit_callbacks: Any,
+) -> None:
     trader = a_trader()
     assert authenticate_key(trader.key_id, trader.secret) is not None
 
-    revoke_key(account_id=trader.account.pk, key_id=trader.key_id, actor="user:1")
+    with django_capture_on_commit_callbacks(execute=True):
+        revoke_key(account_id=trader.account.pk, key_id=trader.key_id, actor="user:1")
 
-    # The test's own transaction holds back what happens after commit; the row says it already.
-    from access import lookups
-
-    lookups.forget_everyone()
     assert authenticate_key(trader.key_id, trader.secret) is None
 
 
@@ -94,11 +95,8 @@ def test_a_key_of_another_account_cannot_be_revoked() -> None:
     assert authenticate_key(owner.key_id, owner.secret) is not None
 
 
-async def test_sockets_hear_of_a_revocation_after_commit(
-    transactional_db: None,
-) -> None:
-    from asgiref.sync import sync_to_async
-
+@pytest.mark.django_db(transaction=True)
+async def test_sockets_hear_of_a_revocation_after_commit() -> None:
     trader = await sync_to_async(a_trader)()
     heard = bus().subscribe([CONTROL], limit=10, when_full=WhenFull.DROP_OLDEST)
 

@@ -1,0 +1,177 @@
+"""The market for operators: instruments with their bars, latest quotes, and the clock."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ActionForm
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+
+from events.admin import ReadOnlyAdmin, operator
+from events.errors import OpenbellError
+from quotes import halts, market
+from quotes.models import Bar, Instrument, LatestQuote, MarketClock, Timeframe
+from quotes.pacing import SPEED_MAX, SPEED_MIN
+from quotes.ticks import to_instant
+
+BARS_SHOWN = {Timeframe.DAY: 20, Timeframe.MINUTE: 30}
+
+
+class HaltForm(ActionForm):
+    reason = forms.CharField(required=False, max_length=200, label="Reason")
+
+
+@admin.register(Instrument)
+class InstrumentAdmin(admin.ModelAdmin):
+    list_display = ["symbol", "name", "exchange", "last", "status", "tradable", "halted"]
+    list_filter = ["halted", "status", "tradable", "exchange"]
+    list_select_related = ["latestquote"]
+    list_per_page = 50
+    search_fields = ["symbol", "name"]
+    action_form = HaltForm
+    actions = ["halt", "resume"]
+    # Halting is an action, because streams and the engine have to hear of it.
+    readonly_fields = [
+        "public_id",
+        "halted",
+        "halt_reason",
+        "created_at",
+        "daily_bars",
+        "minute_bars",
+    ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return [*(["symbol"] if obj else []), *self.readonly_fields]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # books and history refer to it; make it inactive instead
+
+    @admin.display(description="last", ordering="latestquote__trade_price")
+    def last(self, instrument: Instrument) -> str:
+        latest = getattr(instrument, "latestquote", None)
+        return f"{latest.trade_price}" if latest and latest.trade_price else "–"
+
+    @admin.display(description="daily bars")
+    def daily_bars(self, instrument: Instrument) -> str:
+        return _bars_table(instrument, Timeframe.DAY)
+
+    @admin.display(description="minute bars")
+    def minute_bars(self, instrument: Instrument) -> str:
+        return _bars_table(instrument, Timeframe.MINUTE)
+
+    @admin.action(description="Halt trading", permissions=["change"])
+    def halt(self, request: HttpRequest, queryset: QuerySet[Instrument]) -> None:
+        reason = request.POST.get("reason", "").strip() or "halted by an operator"
+        for instrument in queryset:
+            halts.halt(instrument, reason=reason[:200], actor=operator(request))
+        self.message_user(request, f"Halted: {_symbols(queryset)}.", messages.WARNING)
+
+    @admin.action(description="Resume trading", permissions=["change"])
+    def resume(self, request: HttpRequest, queryset: QuerySet[Instrument]) -> None:
+        for instrument in queryset:
+            halts.resume(instrument, actor=operator(request))
+        self.message_user(request, f"Trading again: {_symbols(queryset)}.", messages.SUCCESS)
+
+
+@admin.register(LatestQuote)
+class LatestQuoteAdmin(ReadOnlyAdmin):
+    list_display = ["instrument", "bid_side", "ask_side", "last", "quoted_at", "traded_at"]
+    list_select_related = ["instrument"]
+    list_per_page = 50
+    search_fields = ["instrument__symbol"]
+    ordering = ["instrument__symbol"]
+
+    @admin.display(description="bid × size", ordering="bid")
+    def bid_side(self, latest: LatestQuote) -> str:
+        return f"{latest.bid} × {latest.bid_size}" if latest.bid else "–"
+
+    @admin.display(description="ask × size", ordering="ask")
+    def ask_side(self, latest: LatestQuote) -> str:
+        return f"{latest.ask} × {latest.ask_size}" if latest.ask else "–"
+
+    @admin.display(description="last × size", ordering="trade_price")
+    def last(self, latest: LatestQuote) -> str:
+        return f"{latest.trade_price} × {latest.trade_size}" if latest.trade_price else "–"
+
+    @admin.display(description="quoted (market time)", ordering="quote_at_us")
+    def quoted_at(self, latest: LatestQuote) -> datetime | None:
+        return _instant(latest.quote_at_us)
+
+    @admin.display(description="traded (market time)", ordering="trade_at_us")
+    def traded_at(self, latest: LatestQuote) -> datetime | None:
+        return _instant(latest.trade_at_us)
+
+
+class SpeedForm(ActionForm):
+    speed = forms.FloatField(
+        required=False, min_value=SPEED_MIN, max_value=SPEED_MAX, label="Speed"
+    )
+
+
+@admin.register(MarketClock)
+class MarketClockAdmin(ReadOnlyAdmin):
+    list_display = ["mode", "source", "speed", "paused", "market_time", "settled", "updated_at"]
+    action_form = SpeedForm
+    actions = ["pause", "go_on", "set_speed"]
+
+    @admin.display(description="market time")
+    def market_time(self, clock: MarketClock) -> datetime | None:
+        return _instant(clock.watermark_us)
+
+    @admin.display(description="settled up to")
+    def settled(self, clock: MarketClock) -> datetime | None:
+        return _instant(clock.settled_us)
+
+    @admin.action(description="Pause the market", permissions=["operate"])
+    def pause(self, request: HttpRequest, queryset: QuerySet[MarketClock]) -> None:
+        self._attempt(request, "Paused.", lambda: market.pause(actor=operator(request)))
+
+    @admin.action(description="Let the market go on", permissions=["operate"])
+    def go_on(self, request: HttpRequest, queryset: QuerySet[MarketClock]) -> None:
+        self._attempt(request, "Running.", lambda: market.resume(actor=operator(request)))
+
+    @admin.action(description="Set the speed", permissions=["operate"])
+    def set_speed(self, request: HttpRequest, queryset: QuerySet[MarketClock]) -> None:
+        form = SpeedForm(request.POST)
+        form.fields["action"].choices = [("set_speed", "")]
+        if not form.is_valid() or form.cleaned_data["speed"] is None:
+            self.message_user(request, f"Speed is {SPEED_MIN} to {SPEED_MAX}.", messages.ERROR)
+            return
+        speed = form.cleaned_data["speed"]
+        self._attempt(
+            request,
+            f"The market runs {speed:g} times as fast as time.",
+            lambda: market.set_speed(speed=speed, actor=operator(request)),
+        )
+
+    def has_operate_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("quotes.change_marketclock")
+
+    def _attempt(self, request: HttpRequest, done: str, change: Any) -> None:
+        try:
+            change()
+        except OpenbellError as error:
+            self.message_user(request, error.message, messages.ERROR)
+        else:
+            self.message_user(request, done, messages.SUCCESS)
+
+
+def _bars_table(instrument: Instrument, timeframe: Timeframe) -> str:
+    """The newest bars, bounded; a model with a composite key has no admin page of its own."""
+    bars = Bar.objects.filter(instrument=instrument, timeframe=timeframe).order_by("-start")
+    rows = [(datetime.fromtimestamp(bar.start, UTC), bar) for bar in bars[: BARS_SHOWN[timeframe]]]
+    return render_to_string("admin/quotes/bars.html", {"rows": rows})
+
+
+def _symbols(instruments: Iterable[Instrument]) -> str:
+    return ", ".join(instrument.symbol for instrument in instruments)
+
+
+def _instant(at_us: int) -> datetime | None:
+    return to_instant(at_us) if at_us else None

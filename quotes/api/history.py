@@ -1,0 +1,244 @@
+"""`/v2/stocks/{bars,quotes,trades}`: what the market said, page by page.
+
+Items are ordered by symbol, then time, and a page's limit counts them over all symbols. Nothing
+later than market time is shown, whatever is stored: a replay does not know its future.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, time
+from typing import Any, NamedTuple
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.permissions import IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from quotes import history, latest
+from quotes.api import schemas
+from quotes.api.fields import (
+    BadParameter,
+    FeedQuery,
+    InstantField,
+    QuerySerializer,
+    SymbolsField,
+    read_symbol,
+)
+from quotes.api.paging import Position, read_token, write_token
+from quotes.calendar import NEW_YORK
+from quotes.clock import market_clock
+from quotes.streaming.codec import bar_item, quote_item, rfc3339, trade_item
+from quotes.ticks import MICROSECONDS, to_instant, to_micros
+from quotes.timeframes import parse_timeframe
+
+ITEMS_MAX = 10_000
+EPOCH = to_instant(0)  # nothing is older, and calendars end somewhere
+
+
+class HistoryQuery(FeedQuery):
+    start = InstantField(required=False, help_text="inclusive; else the start of the market's day")
+    end = InstantField(required=False, ends_day=True, help_text="inclusive; else market time")
+    limit = serializers.IntegerField(
+        default=1000, min_value=1, max_value=ITEMS_MAX, help_text="items over all symbols"
+    )
+    page_token = serializers.CharField(
+        required=False, max_length=200, help_text="`next_page_token` of the page before"
+    )
+    sort = serializers.ChoiceField(["asc", "desc"], default="asc")
+    asof = serializers.CharField(required=False, help_text="accepted and ignored")
+
+
+class BarsQuery(HistoryQuery):
+    timeframe = serializers.CharField(
+        help_text="1 to 59Min, 1 to 23Hour, 1Day, 1Week, 1 to 12Month"
+    )
+    adjustment = serializers.CharField(required=False, help_text="accepted; bars are raw")
+
+
+class SymbolsQuery(QuerySerializer):
+    symbols = SymbolsField(help_text="AAPL,MSFT")
+
+
+class BarsOfSymbolsQuery(BarsQuery, SymbolsQuery):
+    pass
+
+
+class HistoryOfSymbolsQuery(HistoryQuery, SymbolsQuery):
+    pass
+
+
+class Page(NamedTuple):
+    """Items by symbol; a symbol without any is left out."""
+
+    items: dict[str, list[dict[str, Any]]]
+    next_page_token: str | None
+
+    def answer(self, name: str) -> Response:
+        return Response({name: self.items, "next_page_token": self.next_page_token})
+
+    def answer_for(self, symbol: str, name: str) -> Response:
+        """Of a request for this one symbol."""
+        items = self.items.get(symbol, [])
+        token = self.next_page_token
+        return Response({name: items, "symbol": symbol, "next_page_token": token})
+
+
+class Bars(APIView):
+    permission_classes = [IsAuthenticated]
+
+    @extend_schema(
+        operation_id="list_bars",
+        summary="Bars of several symbols",
+        parameters=[BarsOfSymbolsQuery],
+        responses=schemas.BarsPage,
+    )
+    def get(self, request: Request) -> Response:
+        query = BarsOfSymbolsQuery.read(request)
+        return bars_page(query["symbols"], query).answer("bars")
+
+
+class SymbolBars(APIView):
+    permission_classes = [IsAuthenticated]
+
+    @extend_schema(
+        operation_id="list_symbol_bars",
+        summary="Bars of one symbol",
+        parameters=[BarsQuery],
+        responses=schemas.SymbolBarsPage,
+    )
+    def get(self, request: Request, symbol: str) -> Response:
+        symbol = read_symbol(symbol)
+        return bars_page([symbol], BarsQuery.read(request)).answer_for(symbol, "bars")
+
+
+class Quotes(APIView):
+    permission_classes = [IsAuthenticated]
+
+    @extend_schema(
+        operation_id="list_quotes",
+        summary="Quotes of several symbols",
+        description="Tick history is not kept yet: the latest quote, where it lies in the range.",
+        parameters=[HistoryOfSymbolsQuery],
+        responses=schemas.QuotesPage,
+    )
+    def get(self, request: Request) -> Response:
+        query = HistoryOfSymbolsQuery.read(request)
+        return quotes_page(query["symbols"], query).answer("quotes")
+
+
+class SymbolQuotes(APIView):
+    permission_classes = [IsAuthenticated]
+
+    @extend_schema(
+        operation_id="list_symbol_quotes",
+        summary="Quotes of one symbol",
+        parameters=[HistoryQuery],
+        responses=schemas.SymbolQuotesPage,
+    )
+    def get(self, request: Request, symbol: str) -> Response:
+        symbol = read_symbol(symbol)
+        return quotes_page([symbol], HistoryQuery.read(request)).answer_for(symbol, "quotes")
+
+
+class Trades(APIView):
+    permission_classes = [IsAuthenticated]
+
+    @extend_schema(
+        operation_id="list_trades",
+        summary="Trades of several symbols",
+        description="Tick history is not kept yet: the latest trade, where it lies in the range.",
+        parameters=[HistoryOfSymbolsQuery],
+        responses=schemas.TradesPage,
+    )
+    def get(self, request: Request) -> Response:
+        query = HistoryOfSymbolsQuery.read(request)
+        return trades_page(query["symbols"], query).answer("trades")
+
+
+class SymbolTrades(APIView):
+    permission_classes = [IsAuthenticated]
+
+    @extend_schema(
+        operation_id="list_symbol_trades",
+        summary="Trades of one symbol",
+        parameters=[HistoryQuery],
+        responses=schemas.SymbolTradesPage,
+    )
+    def get(self, request: Request, symbol: str) -> Response:
+        symbol = read_symbol(symbol)
+        return trades_page([symbol], HistoryQuery.read(request)).answer_for(symbol, "trades")
+
+
+def bars_page(symbols: list[str], query: dict[str, Any]) -> Page:
+    """A page of bars of the length that the query names."""
+    length = parse_timeframe(query["timeframe"])
+    start, end = _range(query)
+    found = history.bars(
+        symbols,
+        length,
+        -(-to_micros(start) // MICROSECONDS),  # rounded up: the bar must begin within the range
+        to_micros(end) // MICROSECONDS,
+        limit=query["limit"],
+        after=_position(symbols, query),
+        descending=query["sort"] == "desc",
+    )
+    items: dict[str, list[dict[str, Any]]] = {}
+    for bar in found.bars:
+        items.setdefault(bar.symbol, []).append(bar_item(bar, rfc3339))
+    return Page(items, write_token(found.after))
+
+
+def quotes_page(symbols: list[str], query: dict[str, Any]) -> Page:
+    """The latest quotes within the range."""
+    known = latest.get_many(symbols).values()
+    quotes = [each.quote for each in known if each.quote is not None]
+    chosen, token = _ticks_page(quotes, symbols, query)
+    return Page({quote.symbol: [quote_item(quote, rfc3339)] for quote in chosen}, token)
+
+
+def trades_page(symbols: list[str], query: dict[str, Any]) -> Page:
+    """The latest trades within the range."""
+    known = latest.get_many(symbols).values()
+    trades = [each.trade for each in known if each.trade is not None]
+    chosen, token = _ticks_page(trades, symbols, query)
+    return Page({trade.symbol: [trade_item(trade, rfc3339)] for trade in chosen}, token)
+
+
+def _ticks_page(
+    ticks: Iterable[Any], symbols: list[str], query: dict[str, Any]
+) -> tuple[list[Any], str | None]:
+    """At most one tick per symbol, so a symbol that a page before had is done."""
+    first_us, last_us = (to_micros(bound) for bound in _range(query))
+    after = _position(symbols, query)
+    waiting = sorted(
+        (
+            tick
+            for tick in ticks
+            if first_us <= tick.at_us <= last_us and (after is None or tick.symbol > after[0])
+        ),
+        key=lambda tick: tick.symbol,
+    )
+    page = waiting[: query["limit"]]
+    if len(page) == len(waiting):
+        return page, None
+    return page, write_token((page[-1].symbol, page[-1].at_us))
+
+
+def _range(query: dict[str, Any]) -> tuple[datetime, datetime]:
+    """First and last instant asked for, the last not after market time."""
+    now = market_clock().now()
+    end = query.get("end", now)
+    start = query.get("start")
+    if start is None:
+        start = datetime.combine(now.astimezone(NEW_YORK).date(), time(), NEW_YORK)
+    elif end < start and "end" in query:
+        raise BadParameter("end is before start")
+    return max(start, EPOCH), min(end, now)
+
+
+def _position(symbols: list[str], query: dict[str, Any]) -> Position | None:
+    token = query.get("page_token")
+    return None if token is None else read_token(token, symbols)
