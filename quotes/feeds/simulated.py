@@ -46,9 +46,9 @@ class SimulatedFeed(Feed):
         self._sequences = [[0, 0] for _ in LISTINGS]  # of quotes and of trades
         self._minute: tuple[int, list[list[float]]] = (-1, [])
         self._second = start_us // MICROSECONDS  # the next one to make
+        self._from_us = start_us  # what a second has before this instant is left out
         self._ticks: list[Tick] = []
         self._next = 0
-        self.skip_to(start_us)
 
     def instruments(self) -> list[InstrumentSpec]:
         return [listing.spec for listing in LISTINGS]
@@ -74,9 +74,9 @@ class SimulatedFeed(Feed):
         return ticks
 
     def skip_to(self, at_us: int) -> None:
-        if self._second * MICROSECONDS <= at_us:
-            self._second = at_us // MICROSECONDS
-            self._make_second()
+        if at_us >= self._second * MICROSECONDS:
+            self._second, self._from_us = at_us // MICROSECONDS, at_us
+            self._ticks, self._next = [], 0
         self._next = max(self._next, bisect_left(self._ticks, at_us, key=_at_us))
 
     def _make_second(self) -> None:
@@ -97,7 +97,10 @@ class SimulatedFeed(Feed):
         for part_us, index in sorted(turns):
             before, after = self._minute[1][index][offset : offset + 2]
             level = before + (after - before) * part_us / MICROSECONDS
-            self._make_turn(index, second * MICROSECONDS + part_us, level, draw)
+            at_us = second * MICROSECONDS + part_us
+            ticks = self._turn(index, at_us, level, draw)
+            if at_us >= self._from_us:
+                self._ticks += self._numbered(index, ticks)
 
     def _second_levels(self, minute: int) -> list[list[float]]:
         """Where each listing stands at each second of a minute since the epoch."""
@@ -110,35 +113,39 @@ class SimulatedFeed(Feed):
             paths.append(self._paths.second_levels(levels[number], levels[number + 1], sd, draw))
         return paths
 
-    def _make_turn(self, index: int, at_us: int, level: float, draw: Random) -> None:
-        """One quote, and sometimes the trade that takes from it."""
+    def _turn(self, index: int, at_us: int, level: float, draw: Random) -> list[Tick]:
+        """One quote, and sometimes the trade that takes from it; not numbered yet."""
         listing = LISTINGS[index]
-        sequences = self._sequences[index]
         cents = price_of(listing, level) * 100
         spread = spread_cents(listing, cents) + (draw.random() < WIDE_SHARE)
         bid = max(1, round(cents - spread / 2)) * CENT
         ask = bid + spread * CENT
         bid_size, ask_size = displayed_size(cents, draw), displayed_size(cents, draw)
-        sequences[0] += 1
-        self._ticks.append(
-            Quote(
-                listing.symbol, at_us, bid, bid_size, ask, ask_size, sequences[0], self.epoch,
-                0, draw.choice(EXCHANGES), draw.choice(EXCHANGES),
-            )
+        quote = Quote(
+            listing.symbol, at_us, bid, bid_size, ask, ask_size,
+            bid_exchange=draw.choice(EXCHANGES), ask_exchange=draw.choice(EXCHANGES),
         )  # fmt: skip
         if draw.random() >= TRADE_SHARE:
-            return
-        buys = draw.random() < 0.5
-        price, displayed = (ask, ask_size) if buys else (bid, bid_size)
+            return [quote]
+        price, displayed = (ask, ask_size) if draw.random() < 0.5 else (bid, bid_size)
         if spread > 1 and draw.random() < INSIDE_SHARE:
             price = bid + draw.randrange(1, spread) * CENT
-        sequences[1] += 1
-        self._ticks.append(
+        size = min(displayed, displayed_size(cents, draw))
+        exchange = draw.choice(EXCHANGES)
+        return [
+            quote,
             Trade(
-                listing.symbol, at_us, price, min(displayed, displayed_size(cents, draw)),
-                sequences[1], self.epoch, 0, draw.choice(EXCHANGES), CONDITIONS,
-            )
-        )  # fmt: skip
+                listing.symbol, at_us, price, size, exchange=exchange, conditions=CONDITIONS
+            ),
+        ]  # fmt: skip
+
+    def _numbered(self, index: int, ticks: list[Tick]) -> list[Tick]:
+        sequences = self._sequences[index]
+        numbered = []
+        for kind, tick in enumerate(ticks):
+            sequences[kind] += 1
+            numbered.append(tick._replace(sequence=sequences[kind], epoch=self.epoch))
+        return numbered
 
 
 def spread_cents(listing: Listing, cents: float) -> int:
