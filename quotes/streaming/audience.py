@@ -1,0 +1,67 @@
+"""Who wants what: channel → symbol → codec → sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+
+from quotes.streaming.codec import Codec
+from quotes.streaming.socket import Socket
+
+EVERYTHING = "*"
+
+
+class Channel(StrEnum):
+    """What can be subscribed to, in the order and the names of the wire."""
+
+    TRADES = "trades"
+    QUOTES = "quotes"
+    BARS = "bars"
+    UPDATED_BARS = "updatedBars"
+    DAILY_BARS = "dailyBars"
+    STATUSES = "statuses"
+    LULDS = "lulds"
+
+
+class Audience:
+    """The sockets of one channel. The hub reads `of` in its inner loop."""
+
+    __slots__ = ("of",)
+
+    def __init__(self) -> None:
+        self.of: dict[str, dict[Codec, set[Socket]]] = {}
+
+    def add(self, socket: Socket, symbols: Iterable[str]) -> list[str]:
+        """Add the socket; the symbols that nobody wanted before."""
+        new = []
+        for symbol in symbols:
+            groups = self.of.get(symbol)
+            if groups is None:
+                groups = self.of[symbol] = {}
+                new.append(symbol)
+            groups.setdefault(socket.codec, set()).add(socket)
+        return new
+
+    def remove(self, socket: Socket, symbols: Iterable[str]) -> list[str]:
+        """Remove the socket; the symbols that nobody wants any more."""
+        gone = []
+        for symbol in symbols:
+            groups = self.of[symbol]
+            groups[socket.codec].discard(socket)
+            if not groups[socket.codec]:
+                del groups[socket.codec]
+            if not groups:
+                del self.of[symbol]
+                gone.append(symbol)
+        return gone
+
+    def sockets(self, symbol: str) -> set[Socket]:
+        """Everyone who wants the symbol, by name or with everything."""
+        groups = (self.of.get(symbol, {}), self.of.get(EVERYTHING, {}))
+        return set().union(*(sockets for group in groups for sockets in group.values()))
+
+
+def reduced(symbols: Iterable[str]) -> frozenset[str]:
+    """What a list of symbols comes to: with "*" in it no name counts, so nothing is sent twice."""
+    wanted = frozenset(symbols)
+    return frozenset({EVERYTHING}) if EVERYTHING in wanted else wanted

@@ -1,0 +1,32 @@
+"""Who may open a socket, as far as streams need to know. `access` implements it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+# What a handshake carries when it says who it is; without any of them there is nothing to check.
+KEY_HEADERS = frozenset({b"apca-api-key-id", b"apca-api-secret-key", b"authorization"})
+COOKIE_HEADER = b"cookie"
+
+
+class Credential(Protocol):
+    """Somebody who was let in."""
+
+    @property
+    def user_id(self) -> int: ...
+
+    @property
+    def account_id(self) -> int | None: ...
+
+    @property
+    def key_id(self) -> str | None: ...
+
+
+class Authenticator(Protocol):
+    """Both methods may block or query: they are called on a thread. None means: not let in."""
+
+    def by_key(self, key_id: object, secret: object) -> Credential | None:
+        """Whose key this is. Any type may come from the wire."""
+
+    def by_scope(self, scope: dict[str, Any]) -> Credential | None:
+        """Whom the handshake names: a key in its headers, or a session of our own pages."""

@@ -1,0 +1,96 @@
+"""One message to all who want it: encoded once per codec, one write per socket and batch.
+
+The cost of a stream is in `Fanout.offer`: everything else happens per batch or per socket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from quotes.streaming.audience import EVERYTHING, Audience
+from quotes.streaming.codec import Codec
+from quotes.streaming.socket import Socket
+
+log = logging.getLogger(__name__)
+
+RELEASE_SECONDS = 0.02  # how often slow readers are looked at
+BROKEN_CLOSE = 4500
+
+
+class Fanout:
+    """Offers messages to audiences, then flushes what each socket got."""
+
+    def __init__(self) -> None:
+        self._touched: list[Socket] = []
+        self._holding: set[Socket] = set()
+        self._releasing: asyncio.Task[None] | None = None
+
+    def offer(
+        self,
+        audience: Audience,
+        symbol: str,
+        encode: Callable[..., bytes],
+        *message: Any,
+        quote_of: str | None = None,
+    ) -> None:
+        """Give `encode(codec, *message)` to everyone in the audience; `flush` sends it.
+
+        A message that is the `quote_of` a symbol is replaced by a newer one if its reader is slow.
+        """
+        frames: dict[Codec, bytes] = {}
+        for groups in (audience.of.get(symbol), audience.of.get(EVERYTHING)):
+            if groups is None:
+                continue
+            for codec, sockets in groups.items():
+                frame = frames.get(codec)
+                if frame is None:
+                    frame = frames[codec] = encode(codec, *message)
+                for socket in sockets:
+                    if socket.holding:
+                        socket.hold(frame, quote_of)
+                    else:
+                        if not socket.parts:
+                            self._touched.append(socket)
+                        socket.parts.append(frame)
+
+    def flush(self) -> None:
+        """Write to each socket what was offered to it."""
+        touched, self._touched = self._touched, []
+        for socket in touched:
+            try:
+                socket.flush()
+            except Exception:
+                log.exception("a socket could not be written to")
+                socket.close(BROKEN_CLOSE)
+            self.watch(socket)
+
+    def say(self, socket: Socket, frame: bytes) -> None:
+        """Send one frame to one socket, after all it was sent before."""
+        socket.say(frame)
+        self.watch(socket)
+
+    def watch(self, socket: Socket) -> None:
+        """Look after a socket if it holds."""
+        if socket.holding and not socket.closed:
+            self._holding.add(socket)
+            if self._releasing is None:
+                self._releasing = asyncio.create_task(self._release_on())
+
+    def forget(self, socket: Socket) -> None:
+        self._holding.discard(socket)
+
+    def stop(self) -> None:
+        if self._releasing is not None:
+            self._releasing.cancel()
+            self._releasing = None
+
+    async def _release_on(self) -> None:
+        while self._holding:
+            await asyncio.sleep(RELEASE_SECONDS)
+            for socket in tuple(self._holding):
+                if socket.release():
+                    self._holding.discard(socket)
+        self._releasing = None

@@ -1,0 +1,353 @@
+"""The hub: what the bus brings, to every socket of this process that wants it.
+
+One per event loop. It hears only the topics that somebody here wants, encodes a message once per
+codec and only when somebody wants it, and hands the same bytes to every socket; what one batch has
+for a socket is one write. Nothing in here waits for a socket. Plain asyncio: who the sockets are
+and what they may ask is the consumers' business.
+
+A tick that is not newer than the last one of its symbol is dropped, and so is a batch of an older
+feed epoch. When batches were lost, the newest quotes are taken from the store (`quotes.latest`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter as Tally
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from prometheus_client import Counter, Gauge
+
+from quotes import latest
+from quotes.streaming.audience import EVERYTHING, Audience, Channel, reduced
+from quotes.streaming.bus import CONTROL, TICK_TOPICS, Subscription, WhenFull, bus
+from quotes.streaming.codec import Codec
+from quotes.streaming.fanout import Fanout
+from quotes.streaming.news import News, topics_of
+from quotes.streaming.off_loop import off_loop
+from quotes.streaming.positions import Arrival, Position, Positions, chunks
+from quotes.streaming.socket import Socket
+from quotes.ticks import Batch, Quote, Trade
+
+log = logging.getLogger(__name__)
+
+# Batches that may wait for a busy loop, some seconds' worth; the oldest are lost then, and noticed.
+TICK_BATCHES_MAX = 2_000
+# Bars, control and account news: rare, and each of them matters.
+NEWS_MAX = 20_000
+# A big batch is delivered in slices with a turn of the loop between: logins and pings go on, and a
+# slow reader is found out before a whole batch was written to it.
+SLICE_TICKS = 256
+READ_TIMEOUT_SECONDS = 5.0
+READY_TIMEOUT_SECONDS = 2.0
+HEARTBEAT_SECONDS = 2.0
+SYMBOLS_PER_LOOK_UP = 500
+
+REVOKED_CLOSE = 4401
+
+SOCKETS = Gauge("openbell_stream_sockets", "Sockets open in this process.")
+GAPS = Counter("openbell_stream_gaps_total", "Times the hub lost batches and resynced.")
+
+Wants = Mapping[Channel, Iterable[str]]
+Load = Callable[[Sequence[str]], Awaitable[Mapping[str, latest.Latest]]]
+
+
+class Hub:
+    """All sockets of one event loop. Every method is called on that loop."""
+
+    def __init__(self, load: Load) -> None:
+        self.sockets: set[Socket] = set()
+        self._load = load
+        self._audiences = {channel: Audience() for channel in Channel}
+        self._fanout = Fanout()
+        self._positions = Positions()
+        self._news = News(self._audiences, self._fanout, self._positions)
+        self._users: Tally[str] = Tally()  # of each topic
+        self._tasks: list[asyncio.Task[None]] = []
+        self._resyncing: asyncio.Task[None] | None = None
+
+    # --- sockets ----------------------------------------------------------------------------
+
+    def join(self, socket: Socket) -> None:
+        """Take a socket in; it hears nothing yet. Whoever joins leaves, whatever happens."""
+        if not self._tasks:
+            self._start()
+        self.sockets.add(socket)
+        SOCKETS.inc()
+
+    def leave(self, socket: Socket) -> None:
+        """Forget a socket. Twice is harmless."""
+        if socket not in self.sockets:
+            return
+        self.want(socket, {})
+        self.sockets.discard(socket)
+        self._fanout.forget(socket)
+        SOCKETS.dec()
+        if not self.sockets:
+            self._stop()
+
+    def say(self, socket: Socket, frame: bytes) -> None:
+        """Send one frame to one socket, after all it was sent before."""
+        self._fanout.say(socket, frame)
+
+    def want(self, socket: Socket, wants: Wants) -> None:
+        """From now on the socket gets exactly this."""
+        for channel, audience in self._audiences.items():
+            wanted = reduced(wants.get(channel, ()))
+            had = socket.wants.get(channel, frozenset())
+            for symbol in audience.add(socket, wanted - had):
+                self.use(topics_of(channel, symbol))
+            for symbol in audience.remove(socket, had - wanted):
+                self.disuse(topics_of(channel, symbol))
+            socket.wants[channel] = wanted
+
+    async def want_from_here(self, socket: Socket, wants: Wants) -> dict[str, Position]:
+        """As `want`; also where each newly wanted symbol stands at the moment that takes effect.
+
+        What the caller says before it awaits anything comes before the stream.
+        """
+        new = _newly_wanted(socket, wants)
+        topics = {topic for symbol in new for topic in topics_of(Channel.QUOTES, symbol)}
+        self.use(topics)  # first hear, then look: what happens in between is not lost
+        try:
+            unheard = [symbol for symbol in new if not self._positions.knows(symbol)]
+            stored = await self._stored([symbol for symbol in unheard if symbol != EVERYTHING])
+            self.want(socket, wants)
+        finally:
+            self.disuse(topics)
+        if EVERYTHING in new:
+            new |= self._positions.symbols()
+        return self._positions.standing(new, stored)
+
+    def revoke(self, socket: Socket) -> None:
+        """Say that the credential no longer holds, and close."""
+        self.say(socket, socket.notices.revoked)
+        socket.close(REVOKED_CLOSE)
+
+    def drain(self) -> None:
+        """Tell honest sockets that this process is about to stop."""
+        for socket in self.sockets:
+            if socket.codec.honest:
+                self.say(socket, socket.notices.shutdown)
+
+    # --- the bus ----------------------------------------------------------------------------
+
+    def listen(self, topic: str, hear: Callable[[Any], None]) -> None:
+        """Call `hear` with each message on the topic; it must be quick. Needs a joined socket."""
+        self._news.listeners.setdefault(topic, []).append(hear)
+        self.use([topic])
+
+    def unlisten(self, topic: str, hear: Callable[[Any], None]) -> None:
+        """Call it no more."""
+        self._news.listeners[topic].remove(hear)
+        if not self._news.listeners[topic]:
+            del self._news.listeners[topic]
+        self.disuse([topic])
+
+    async def hearing(self) -> bool:
+        """Whether all topics that are used reach us; waits a little for it."""
+        try:
+            for subscription in (self._tick_mail, self._news_mail):
+                await subscription.ready(READY_TIMEOUT_SECONDS)
+        except TimeoutError:
+            log.warning("the bus does not carry all topics yet; what is missed is resynced")
+            return False
+        return True
+
+    def use(self, topics: Iterable[str]) -> None:
+        """Hear the topics until they are disused as often."""
+        for topic in topics:
+            self._users[topic] += 1
+            if self._users[topic] == 1:
+                self._mail_of(topic).add([topic])
+
+    def disuse(self, topics: Iterable[str]) -> None:
+        for topic in topics:
+            self._users[topic] -= 1
+            if not self._users[topic]:
+                del self._users[topic]
+                self._mail_of(topic).discard([topic])
+                self._positions.forget(topic)
+
+    def _mail_of(self, topic: str) -> Subscription:
+        return self._tick_mail if topic in TICK_TOPICS else self._news_mail
+
+    def _start(self) -> None:
+        lossy = WhenFull.DROP_OLDEST
+        self._tick_mail = bus().subscribe([], limit=TICK_BATCHES_MAX, when_full=lossy)
+        self._news_mail = bus().subscribe([CONTROL], limit=NEWS_MAX, when_full=lossy)
+        self._tasks = [
+            asyncio.create_task(loop)
+            for loop in (self._read_ticks(), self._read_news(), self._beat_on())
+        ]
+
+    def _stop(self) -> None:
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        if self._resyncing is not None:
+            self._resyncing.cancel()
+        self._fanout.stop()
+        self._tick_mail.close()
+        self._news_mail.close()
+
+    # --- ticks --------------------------------------------------------------------------------
+
+    async def _read_ticks(self) -> None:
+        while not self._tick_mail.closed:
+            arrived = await self._tick_mail.get_many(READ_TIMEOUT_SECONDS)
+            try:
+                if self._tick_mail.missed:
+                    self._tick_mail.missed = False
+                    self._resync_soon()
+                for topic, batch in arrived:
+                    await self._hear(topic, batch)
+            except Exception:
+                log.exception("ticks were not delivered")
+                self._resync_soon()
+            await asyncio.sleep(0)  # a mailbox that is never empty would never let go of the loop
+
+    async def _hear(self, topic: str, batch: Batch) -> None:
+        arrival = self._positions.arrive(topic, batch, time.monotonic())
+        if arrival is Arrival.OLD:
+            return
+        if arrival is Arrival.AFTER_GAP:
+            self._resync_soon()
+        for ticks in chunks(batch.ticks, SLICE_TICKS):
+            self.deliver(ticks)
+            await asyncio.sleep(0)
+
+    def deliver(self, ticks: Iterable[Quote | Trade]) -> None:
+        """Hand ticks to everyone who wants them, unless they are old."""
+        quotes, trades = self._audiences[Channel.QUOTES], self._audiences[Channel.TRADES]
+        offer = self._fanout.offer
+        for tick in self._positions.newer(ticks):
+            symbol = tick.symbol
+            if isinstance(tick, Quote):
+                offer(quotes, symbol, Codec.quote, tick, quote_of=symbol)
+            else:
+                offer(trades, symbol, Codec.trade, tick)
+        self._fanout.flush()
+
+    def _resync_soon(self) -> None:
+        if self._resyncing is None or self._resyncing.done():
+            GAPS.inc()
+            self._resyncing = asyncio.create_task(self._resync())
+
+    async def _resync(self) -> None:
+        """Deliver the newest quotes from the store, and tell honest sockets where they stand.
+
+        Trades that were lost stay lost, as their numbers show; a snapshot says from where on.
+        """
+        wanted = {*self._audiences[Channel.QUOTES].of, *self._audiences[Channel.TRADES].of}
+        if EVERYTHING in wanted:
+            wanted |= self._positions.symbols()
+        for symbols in chunks(sorted(wanted - {EVERYTHING}), SYMBOLS_PER_LOOK_UP):
+            stored = await self._stored(symbols)
+            self.deliver(position.quote for position in stored.values() if position.quote)
+            for symbol, position in self._positions.standing(symbols, stored).items():
+                self._snapshot(symbol, position)
+
+    def _snapshot(self, symbol: str, position: Position) -> None:
+        """To the honest sockets that want the symbol."""
+        quotes, trades = self._audiences[Channel.QUOTES], self._audiences[Channel.TRADES]
+        for socket in quotes.sockets(symbol) | trades.sockets(symbol):
+            if socket.codec.honest:
+                self.say(socket, socket.codec.snapshot(symbol, *position))
+
+    async def _stored(self, symbols: Sequence[str]) -> dict[str, Position]:
+        if not symbols:
+            return {}
+        await self.hearing()
+        try:
+            loaded = await self._load(symbols)
+        except Exception:
+            # Streams are right without it; an honest client sees that it got no snapshot.
+            log.exception("the store of latest quotes did not answer")
+            return {}
+        return {symbol: Position(*found) for symbol, found in loaded.items()}
+
+    # --- news and heartbeats ------------------------------------------------------------------
+
+    async def _read_news(self) -> None:
+        while not self._news_mail.closed:
+            arrived = await self._news_mail.get_many(READ_TIMEOUT_SECONDS)
+            if self._news_mail.missed:
+                self._news_mail.missed = False
+                self._news.skip_numbers()
+            for topic, message in arrived:
+                try:
+                    if topic == CONTROL:
+                        self._obey(message)
+                    self._news.hear(topic, message)
+                except Exception:
+                    log.exception("a message on %s was not delivered", topic)
+            await asyncio.sleep(0)
+
+    def _obey(self, message: Mapping[str, Any]) -> None:
+        """Close the sockets of a key or a user that was shut out."""
+        named = {"key_revoked": "key_id", "user_disabled": "user_id"}.get(message["kind"])
+        if named is None:
+            return
+        for socket in self.sockets:
+            if getattr(socket.credential, named, None) == message[named]:
+                self.revoke(socket)
+
+    async def _beat_on(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_SECONDS)
+            try:
+                self.beat()
+            except Exception:
+                log.exception("a heartbeat failed")
+
+    def beat(self) -> None:
+        """Tell each honest socket how many messages it was sent and which quotes changed.
+
+        A socket that holds gets no heartbeat until it has caught up: it does not yet have what the
+        heartbeat would say it has. What changed meanwhile is in its next one.
+        """
+        changed = self._positions.take_changed()
+        pulse = self._positions.pulse(time.monotonic())
+        for socket in self.sockets:
+            if not socket.codec.honest or socket.credential is None:
+                continue
+            socket.unreported.update(_of_interest(socket, changed))
+            if not socket.holding:
+                frame = socket.notices.heartbeat(socket, pulse)
+                socket.unreported.clear()
+                self.say(socket, frame)
+
+
+_hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
+
+
+def hub() -> Hub:
+    """The hub of the running event loop."""
+    loop = asyncio.get_running_loop()
+    if loop not in _hubs:
+        _hubs[loop] = Hub(_load_latest)
+    return _hubs[loop]
+
+
+async def _load_latest(symbols: Sequence[str]) -> Mapping[str, latest.Latest]:
+    return await off_loop(latest.get_many, symbols)
+
+
+def _newly_wanted(socket: Socket, wants: Wants) -> set[str]:
+    new: set[str] = set()
+    for channel in (Channel.QUOTES, Channel.TRADES):
+        new |= reduced(wants.get(channel, ())) - socket.wants.get(channel, frozenset())
+    return new
+
+
+def _of_interest(
+    socket: Socket, changed: Mapping[str, tuple[int, int]]
+) -> Mapping[str, tuple[int, int]]:
+    wanted = socket.wants.get(Channel.QUOTES, frozenset())
+    if EVERYTHING in wanted:
+        return changed
+    return {symbol: changed[symbol] for symbol in wanted & changed.keys()}

@@ -1,0 +1,94 @@
+"""What one socket, one account and one client may ask of a process, and why that much."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from collections.abc import Hashable
+
+# Entries over all channels of a socket. The whole US market is about 11,000 symbols; whoever wants
+# more than this many by name wants "*".
+SYMBOLS_MAX = 5_000
+# Longer names are no symbols; option symbols (21 characters) are, though nothing here trades them.
+SYMBOL_LENGTH_MAX = 32
+# Room for SYMBOLS_MAX symbols in one message; alpaca-py sends everything at once.
+MESSAGE_BYTES_MAX = 64 * 1024
+
+# Alpaca allows one. Programs, charts and open tabs of one person stay below this.
+SOCKETS_PER_ACCOUNT_MAX = 50
+# Sockets of a process that have not yet said who they are: a second's worth of a reconnecting
+# fleet, and few enough (30 KB each) to forget about.
+STRANGERS_MAX = 2_000
+
+AUTH_TIMEOUT_SECONDS = 10.0  # the contract's
+# A person with a typo reconnects; a program that guesses has to.
+AUTH_ATTEMPTS_MAX = 3
+# Credentials are asked again about this often, in case the news of a revocation was lost.
+RECHECK_SECONDS = 60.0
+
+# alpaca-py sends its whole subscription each time it adds a symbol: a start with a few hundred
+# symbols passes, a loop does not.
+MESSAGES_BURST = 500
+MESSAGES_PER_SECOND = 50.0
+
+# The first wrong key costs its sender a quarter of a second, and each further one twice as much.
+# An old client that reconnects every 10 ms with a bad key is so held to 12 attempts a minute.
+FAILURE_DELAY_SECONDS = 0.25
+FAILURE_DELAY_SECONDS_MAX = 5.0
+FAILURES_FORGOTTEN_SECONDS = 60.0
+FAILURES_REMEMBERED_MAX = 10_000
+
+
+class Pace:
+    """A token bucket: `burst` at once, `per_second` over time."""
+
+    __slots__ = ("_at", "_burst", "_left", "_per_second")
+
+    def __init__(self, burst: float, per_second: float, now: float) -> None:
+        self._burst = self._left = burst
+        self._per_second = per_second
+        self._at = now
+
+    def allows(self, now: float) -> bool:
+        """Take one, if there is one."""
+        self._left = min(self._burst, self._left + (now - self._at) * self._per_second)
+        self._at = now
+        if self._left < 1:
+            return False
+        self._left -= 1
+        return True
+
+
+class Failures:
+    """Who failed to authenticate lately, and how long their next refusal takes."""
+
+    def __init__(self) -> None:
+        self._of: OrderedDict[str, tuple[int, float]] = OrderedDict()
+
+    def delay_after(self, client: str, now: float) -> float:
+        """Count one more failure of this client; the seconds to wait before telling it."""
+        count, at = self._of.pop(client, (0, now))
+        if now - at > FAILURES_FORGOTTEN_SECONDS:
+            count = 0
+        self._of[client] = (count + 1, now)
+        if len(self._of) > FAILURES_REMEMBERED_MAX:
+            self._of.popitem(last=False)
+        return min(FAILURE_DELAY_SECONDS * 2 ** min(count, 16), FAILURE_DELAY_SECONDS_MAX)
+
+
+class Seats:
+    """How many sockets each account has open on one stream of this process."""
+
+    def __init__(self) -> None:
+        self._taken: Counter[Hashable] = Counter()
+
+    def take(self, account: Hashable, limit: int) -> bool:
+        """Take one if fewer than `limit` are taken; whoever took one releases it."""
+        if self._taken[account] >= limit:
+            return False
+        self._taken[account] += 1
+        return True
+
+    def release(self, account: Hashable) -> None:
+        self._taken[account] -= 1
+        if not self._taken[account]:
+            del self._taken[account]

@@ -1,0 +1,158 @@
+"""Where each symbol stands, as far as this process has heard: its newest quote and last trade.
+
+Also what tells that something was not heard: batches are numbered without gaps in a feed epoch.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import Enum
+from typing import NamedTuple, TypeVar
+
+from quotes.streaming.bus import TICK_TOPICS, tick_topic
+from quotes.ticks import MICROSECONDS, Batch, Quote, Trade
+
+Item = TypeVar("Item")
+Tick = TypeVar("Tick", Quote, Trade)
+
+
+class Position(NamedTuple):
+    """The newest quote and the last trade that set the price; None where there is none yet.
+
+    `trades` is the (epoch, number) of the last trade of any kind, from which the stream goes on.
+    The store does not know it, so it is None until one is heard.
+    """
+
+    quote: Quote | None
+    trade: Trade | None
+    trades: tuple[int, int] | None = None
+
+
+NOWHERE = Position(None, None)
+
+
+class Arrival(Enum):
+    """What a batch is to those before it."""
+
+    NEXT = "next"
+    AFTER_GAP = "after a gap"
+    OLD = "from an older feed epoch"
+
+
+class Pulse(NamedTuple):
+    """How alive the feed is."""
+
+    watermark_us: int | None  # market time, None before the first batch
+    quiet_ms: int | None  # since the last batch, heartbeats of the feed included
+
+
+class Positions:
+    """The memory of a hub."""
+
+    def __init__(self) -> None:
+        self.epoch = 0
+        self._quotes: dict[str, Quote] = {}
+        self._trades: dict[str, Trade] = {}  # of any kind
+        self._priced: dict[str, Trade] = {}  # that set the price
+        self._last: dict[str, Batch] = {}  # topic → its last batch, without ticks
+        self._heard_at: float | None = None
+        self._changed: dict[str, tuple[int, int]] = {}
+
+    def arrive(self, topic: str, batch: Batch, now: float) -> Arrival:
+        """Note a batch; `now` is monotonic."""
+        last = self._last.get(topic)
+        if last is not None and batch.epoch < last.epoch:
+            return Arrival.OLD
+        self._last[topic] = batch._replace(ticks=())
+        self._heard_at = now
+        self.epoch = max(self.epoch, batch.epoch)
+        # A feed that took over may have begun before the last words of the one before arrived.
+        gap = last is not None and (batch.epoch, batch.number) > (last.epoch, last.number + 1)
+        return Arrival.AFTER_GAP if gap else Arrival.NEXT
+
+    def newer(self, ticks: Iterable[Quote | Trade]) -> Iterator[Quote | Trade]:
+        """Remember ticks; those of them that are newer than the last of their symbol."""
+        quotes, trades, priced = self._quotes, self._trades, self._priced
+        for tick in ticks:
+            symbol = tick.symbol
+            if isinstance(tick, Quote):
+                if is_newer(tick, quotes.get(symbol)):
+                    quotes[symbol] = tick
+                    self._changed[symbol] = (tick.epoch, tick.sequence)
+                    yield tick
+            elif is_newer(tick, trades.get(symbol)):
+                trades[symbol] = tick
+                if tick.sets_price:
+                    priced[symbol] = tick
+                yield tick
+
+    def knows(self, symbol: str) -> bool:
+        """Whether both a quote and a price of the symbol were heard."""
+        return symbol in self._quotes and symbol in self._priced
+
+    def symbols(self) -> set[str]:
+        return self._quotes.keys() | self._trades.keys()
+
+    def standing(
+        self, symbols: Iterable[str], stored: Mapping[str, Position]
+    ) -> dict[str, Position]:
+        """Where the symbols stand, by what was heard or by the store, whichever is newer."""
+        found = {}
+        for symbol in symbols:
+            quote, trade, _ = stored.get(symbol, NOWHERE)
+            quote = _newest(quote, self._quotes.get(symbol))
+            trade = _newest(trade, self._priced.get(symbol))
+            last = self._trades.get(symbol)
+            if quote or trade:
+                found[symbol] = Position(quote, trade, last and (last.epoch, last.sequence))
+        return found
+
+    def take_changed(self) -> dict[str, tuple[int, int]]:
+        """(epoch, number) of the newest quote of each symbol that got one since the last call."""
+        changed, self._changed = self._changed, {}
+        return changed
+
+    def pulse(self, now: float) -> Pulse:
+        """How alive the feed is; `now` is monotonic."""
+        if self._heard_at is None:
+            return Pulse(None, None)
+        return Pulse(self._watermark_us(), round((now - self._heard_at) * 1_000))
+
+    def now_us(self) -> int:
+        """Market time by what was heard; the wall's where nothing was."""
+        return self._watermark_us() if self._last else int(time.time() * MICROSECONDS)
+
+    def _watermark_us(self) -> int:
+        return min(batch.watermark_us for batch in self._last.values())
+
+    def forget(self, topic: str) -> None:
+        """Nobody hears this topic any more: what is known of its symbols is growing old."""
+        if topic not in TICK_TOPICS:
+            return
+        self._last.pop(topic, None)
+        if not self._last:
+            self._heard_at = None
+        gone = [symbol for symbol in self.symbols() if tick_topic(symbol) == topic]
+        for symbol in gone:
+            for known in (self._quotes, self._trades, self._priced, self._changed):
+                known.pop(symbol, None)
+
+
+def is_newer(tick: Quote | Trade | None, than: Quote | Trade | None) -> bool:
+    """Whether the first is there and came after the second, or the second is not there."""
+    if tick is None or than is None:
+        return tick is not None
+    if tick.epoch != than.epoch:
+        return tick.epoch > than.epoch
+    return tick.sequence > than.sequence
+
+
+def _newest(one: Tick | None, other: Tick | None) -> Tick | None:
+    return other if is_newer(other, one) else one
+
+
+def chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    """The items, at most `size` at a time."""
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,0 +1,253 @@
+"""One socket as the hub sees it: frames go out, and a reader that is slow stays bounded.
+
+A socket that reads well gets the frames of a batch in one write. When too much of what was written
+has not left yet, the socket is *holding*: frames wait here instead, a newer quote takes the place
+of the waiting one of its symbol, and everything else queues up to a limit. Only frames that were
+not handed to the server are ever replaced, so a begun frame is always finished.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Any, NamedTuple, Protocol
+
+from prometheus_client import Counter
+
+from quotes.streaming.codec import TEXT, Codec, unframed
+
+# Written but unsent bytes at which a socket starts to hold: what Twisted, too, calls too much.
+HIGH_WATER_BYTES = 64 * 1024
+# And at which it is given more: low enough to have caught up, high enough never to run dry.
+LOW_WATER_BYTES = 16 * 1024
+# Trades, bars and answers that may wait for a slow reader: about 7,000 trades.
+HELD_BYTES_MAX = 1024 * 1024
+# A reader that takes nothing at all for so long is gone; an honest client notices sooner.
+STALLED_SECONDS_MAX = 30.0
+# For a closing socket to take its last frames.
+CLOSING_SECONDS_MAX = 5.0
+_CLOSING_POLL_SECONDS = 0.05
+
+SLOW_CLIENT_CLOSE = 4407  # daphne closes with 1000 or 3000-4999 only; 4xxx is the error's code
+
+SLOW_CLIENTS = Counter("openbell_stream_slow_clients_total", "Sockets dropped for not reading.")
+QUOTES_CONFLATED = Counter(
+    "openbell_stream_quotes_conflated_total", "Quotes replaced by a newer one before they left."
+)
+
+
+class Frames(Protocol):
+    """Where prebuilt frames go: `scope["extensions"]["openbell.frames"]`, or `SentFrames`."""
+
+    def write(self, frames: bytes) -> None:
+        """Send these bytes, whole frames, after all that were written before."""
+
+    def backlog(self) -> int:
+        """How many written bytes have not left yet."""
+
+    def abort(self) -> None:
+        """Drop the connection, whatever waits."""
+
+
+class Notices(NamedTuple):
+    """What the hub says of its own accord, in the words of a socket's protocol."""
+
+    slow_client: bytes
+    revoked: bytes
+    shutdown: bytes  # for honest sockets, and so is the heartbeat
+    heartbeat: Callable[[Socket, Any], bytes]
+
+
+class SentFrames:
+    """The same over plain ASGI `send`, for a server without the extension."""
+
+    def __init__(self, send: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+        self._send = send
+        self._waiting: deque[bytes] = deque()  # bounded by who writes: see HIGH_WATER_BYTES
+        self._backlog = 0
+        self._written = asyncio.Event()
+        self._sending = asyncio.create_task(self._send_on())
+
+    def write(self, frames: bytes) -> None:
+        self._waiting.append(frames)
+        self._backlog += len(frames)
+        self._written.set()
+
+    def backlog(self) -> int:
+        return self._backlog
+
+    def abort(self) -> None:
+        self._sending.cancel()
+        self._waiting.clear()
+
+    async def _send_on(self) -> None:
+        while True:
+            await self._written.wait()
+            self._written.clear()
+            while self._waiting:
+                frames = self._waiting.popleft()
+                for opcode, payload in unframed(frames):
+                    content: bytes | str = payload.decode() if opcode == TEXT else payload
+                    await self._send(
+                        {"type": "websocket.send", "text" if opcode == TEXT else "bytes": content}
+                    )
+                self._backlog -= len(frames)
+
+
+class Socket:
+    """Frames for one client, in order.
+
+    `sent` counts every message this client was sent; a replaced quote was not. The hub's inner
+    loop appends to `parts` and asks `holding` itself, because a call per message costs more than
+    the message.
+    """
+
+    __slots__ = (
+        "_close",
+        "_frames",
+        "_held",
+        "_held_bytes",
+        "_least_backlog",
+        "_moved_at",
+        "_now",
+        "_unkeyed",
+        "closed",
+        "codec",
+        "credential",
+        "holding",
+        "notices",
+        "parts",
+        "sent",
+        "unreported",
+        "wants",
+    )
+
+    def __init__(
+        self,
+        frames: Frames,
+        codec: Codec,
+        notices: Notices,
+        *,
+        close: Callable[[int], None],
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._frames = frames
+        self._close = close
+        self._now = now
+        self.codec = codec
+        self.notices = notices
+        self.credential: Any = None
+        self.parts: list[bytes] = []
+        self.holding = False
+        self.closed = False
+        self.sent = 0
+        self.wants: dict[Any, frozenset[str]] = {}  # channel → symbols, kept by the hub
+        self.unreported: dict[str, tuple[int, int]] = {}  # newest quotes, for its heartbeat
+        self._held: dict[Hashable, bytes] = {}
+        self._held_bytes = 0  # of what is not conflated
+        self._unkeyed = 0
+        self._least_backlog = 0
+        self._moved_at = 0.0
+
+    def say(self, frame: bytes) -> None:
+        """Send one frame after everything before it."""
+        if self.closed:
+            return
+        if self.holding:
+            self.hold(frame)
+            return
+        self.parts.append(frame)
+        self.flush()
+
+    def flush(self) -> None:
+        """Write what the batch brought, in one piece."""
+        parts = self.parts
+        if not parts:
+            return
+        self.sent += len(parts)
+        self._frames.write(parts[0] if len(parts) == 1 else b"".join(parts))
+        parts.clear()
+        backlog = self._frames.backlog()
+        if backlog > HIGH_WATER_BYTES:
+            self.holding = True
+            self._least_backlog, self._moved_at = backlog, self._now()
+
+    def hold(self, frame: bytes, quote_of: str | None = None) -> None:
+        """Keep a frame for a slow reader; when that is too much, the socket closes."""
+        if self.closed:
+            return
+        if quote_of is not None:
+            if self._held.pop(quote_of, None) is not None:
+                QUOTES_CONFLATED.inc()
+            self._held[quote_of] = frame
+            return
+        self._unkeyed += 1
+        self._held[self._unkeyed] = frame
+        self._held_bytes += len(frame)
+        if self._held_bytes > HELD_BYTES_MAX:
+            self.drop()
+
+    def release(self) -> bool:
+        """Give a slow reader more if it took what it had; whether it has caught up."""
+        if self.closed:
+            return True
+        now, backlog = self._now(), self._frames.backlog()
+        if backlog < self._least_backlog:
+            self._least_backlog, self._moved_at = backlog, now
+        if backlog > LOW_WATER_BYTES:
+            if now - self._moved_at > STALLED_SECONDS_MAX:
+                self.drop()
+            return self.closed
+        self._write_held(HIGH_WATER_BYTES - backlog)
+        self._least_backlog, self._moved_at = self._frames.backlog(), now
+        self.holding = bool(self._held)
+        return not self.holding
+
+    def drop(self) -> None:
+        """Tell the client that it is too slow, and close."""
+        if self.closed:
+            return
+        SLOW_CLIENTS.inc()
+        self._frames.write(self.notices.slow_client)
+        self.close(SLOW_CLIENT_CLOSE)
+
+    def close(self, code: int) -> None:
+        """Say nothing more, and close once what was written has left."""
+        if self.closed:
+            return
+        self.closed = self.holding = True  # whatever is still offered ends in `hold`
+        self.parts.clear()
+        self._held.clear()
+        self._close(code)
+
+    def _write_held(self, room: int) -> None:
+        taken = []
+        for key, frame in self._held.items():
+            taken.append((key, frame))
+            room -= len(frame)
+            if room <= 0:
+                break
+        for key, frame in taken:
+            del self._held[key]
+            if not isinstance(key, str):
+                self._held_bytes -= len(frame)
+        if taken:
+            self.sent += len(taken)
+            self._frames.write(b"".join(frame for _, frame in taken))
+
+
+async def hang_up(
+    frames: Frames, send: Callable[[dict[str, Any]], Awaitable[None]], code: int
+) -> None:
+    """Close a socket once it took what was written; drop it when it does not take it in time."""
+    deadline = asyncio.get_running_loop().time() + CLOSING_SECONDS_MAX
+    while frames.backlog() and asyncio.get_running_loop().time() < deadline:
+        await asyncio.sleep(_CLOSING_POLL_SECONDS)
+    if frames.backlog():
+        frames.abort()
+    with contextlib.suppress(Exception):  # the connection may have gone in the meantime
+        async with asyncio.timeout(CLOSING_SECONDS_MAX):
+            await send({"type": "websocket.close", "code": code})

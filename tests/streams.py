@@ -1,0 +1,201 @@
+"""A WebSocket client of an ASGI application without a network, and what streams are tested with."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgpack
+import orjson
+
+from quotes.ticks import MICROSECONDS, Bar, Batch, Quote, Trade
+
+OPENING_US = 1_381_152_600 * MICROSECONDS  # 2013-10-07 09:30 in New York
+PATIENCE_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Someone:
+    """A credential."""
+
+    user_id: int = 1
+    account_id: int | None = 11
+    key_id: str | None = "KEY"
+
+
+@dataclass
+class Doorman:
+    """An authenticator that knows its keys by heart."""
+
+    keys: dict[tuple[object, object], Someone] = field(
+        default_factory=lambda: {("KEY", "secret"): Someone()}
+    )
+    cookies: dict[bytes, Someone] = field(default_factory=dict)
+
+    def by_key(self, key_id: object, secret: object) -> Someone | None:
+        if not isinstance(key_id, str) or not isinstance(secret, str):
+            return None
+        return self.keys.get((key_id, secret))
+
+    def by_scope(self, scope: dict[str, Any]) -> Someone | None:
+        headers = dict(scope["headers"])
+        if b"apca-api-key-id" in headers:
+            key_id, secret = headers[b"apca-api-key-id"], headers.get(b"apca-api-secret-key", b"")
+            return self.by_key(key_id.decode(), secret.decode())
+        return self.cookies.get(headers.get(b"cookie", b""))
+
+
+class Wire:
+    """The frames extension of a server, with a network that takes as much as it is told to."""
+
+    def __init__(self, room: int | None = None) -> None:
+        self.room = room  # bytes that leave at once; None: all
+        self.written = b""
+        self.waiting = b""
+        self.aborted = False
+
+    def write(self, frames: bytes) -> None:
+        self.waiting += frames
+        self.drain()
+
+    def drain(self, room: int | None = None) -> None:
+        if room is not None:
+            self.room = room
+        taken = len(self.waiting) if self.room is None else min(self.room, len(self.waiting))
+        self.written += self.waiting[:taken]
+        self.waiting = self.waiting[taken:]
+        if self.room is not None:
+            self.room -= taken
+
+    def backlog(self) -> int:
+        return len(self.waiting)
+
+    def abort(self) -> None:
+        self.aborted = True
+        self.waiting = b""
+
+
+class Client:
+    """One open socket: says messages, hears frames."""
+
+    def __init__(self, app: Any, scope: dict[str, Any], packed: bool) -> None:
+        self.packed = packed
+        self.frames: list[bytes | str] = []  # every frame that was not taken yet
+        self.heard: list[Any] = []  # every decoded frame so far
+        self.close_code: int | None = None
+        self.accepted = False
+        self._to_app: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._news = asyncio.Event()
+        self._task = asyncio.create_task(app(scope, self._to_app.get, self._from_app))
+        self._to_app.put_nowait({"type": "websocket.connect"})
+
+    async def _from_app(self, message: dict[str, Any]) -> None:
+        if message["type"] == "websocket.accept":
+            self.accepted = True
+        elif message["type"] == "websocket.send":
+            self.frames.append(message["text"] if "text" in message else message["bytes"])
+        elif message["type"] == "websocket.close":
+            self.close_code = message.get("code", 1000)
+            self._to_app.put_nowait({"type": "websocket.disconnect", "code": self.close_code})
+        self._news.set()
+
+    def say(self, message: Any) -> None:
+        if self.packed:
+            self.say_raw(msgpack.packb(message))
+        else:
+            self.say_raw(orjson.dumps(message).decode())
+
+    def say_raw(self, content: bytes | str) -> None:
+        kind = "text" if isinstance(content, str) else "bytes"
+        self._to_app.put_nowait({"type": "websocket.receive", kind: content})
+
+    async def hear(self) -> Any:
+        """The next frame, decoded; fails when none comes."""
+        await self.until(lambda: self.frames)
+        frame = self.frames.pop(0)
+        decoded = msgpack.unpackb(frame) if self.packed else orjson.loads(frame)
+        self.heard.append(decoded)
+        return decoded
+
+    async def hear_many(self, count: int) -> list[Any]:
+        return [await self.hear() for _ in range(count)]
+
+    async def ask(self, message: Any) -> Any:
+        self.say(message)
+        return await self.hear()
+
+    async def silence(self, seconds: float = 0.05) -> None:
+        await asyncio.sleep(seconds)
+        assert self.frames == []
+
+    async def closed(self) -> int:
+        await self.until(lambda: self.close_code is not None)
+        assert self.close_code is not None
+        return self.close_code
+
+    async def until(self, holds: Callable[[], Any]) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while not holds():
+                if self._task.done():
+                    self._task.result()
+                    assert holds(), "the application ended"
+                self._news.clear()
+                await self._news.wait()
+
+    async def leave(self) -> None:
+        if not self._task.done():
+            self._to_app.put_nowait({"type": "websocket.disconnect", "code": 1000})
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await self._task
+
+
+@asynccontextmanager
+async def connected(
+    app: Any,
+    *,
+    feed: str = "iex",
+    headers: dict[str, str] | None = None,
+    query: str = "",
+    packed: bool = False,
+    extensions: dict[str, Any] | None = None,
+) -> AsyncIterator[Client]:
+    """A client of the application, from its handshake to its leaving."""
+    sent = {"content-type": "application/msgpack"} if packed else {}
+    sent |= headers or {}
+    scope = {
+        "type": "websocket",
+        "path": f"/v2/{feed}",
+        "query_string": query.encode(),
+        "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
+        "client": ["127.0.0.1", 50_000],
+        "url_route": {"kwargs": {"feed": feed}},
+        "extensions": extensions or {},
+    }
+    client = Client(app, scope, packed)
+    try:
+        yield client
+    finally:
+        await client.leave()
+
+
+def quote(symbol: str = "AAPL", n: int = 1, **fields: Any) -> Quote:
+    defaults = {"bid": 494_100, "bid_size": 3, "ask": 494_200, "ask_size": 5, "epoch": 1}
+    return Quote(symbol=symbol, at_us=OPENING_US + n, sequence=n, **{**defaults, **fields})
+
+
+def trade(symbol: str = "AAPL", n: int = 1, **fields: Any) -> Trade:
+    defaults = {"price": 494_150, "size": 100, "exchange": "V", "epoch": 1}
+    return Trade(symbol=symbol, at_us=OPENING_US + n, sequence=n, **{**defaults, **fields})
+
+
+def bar(symbol: str = "AAPL", minute: int = 0, timeframe: str = "1Min", **fields: Any) -> Bar:
+    start = OPENING_US // MICROSECONDS + 60 * minute
+    prices = {"open": 494_100, "high": 494_500, "low": 494_000, "close": 494_200}
+    return Bar(symbol, timeframe, start, **{**prices, "volume": 1_000, **fields})
+
+
+def batch(*ticks: Quote | Trade, number: int = 1, epoch: int = 1) -> Batch:
+    return Batch(ticks, OPENING_US + 1_000_000, epoch, number)
