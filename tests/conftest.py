@@ -25,7 +25,8 @@ def lean_data() -> Path:
 
 @pytest.fixture(autouse=True)
 def _fresh_process() -> Iterator[None]:
-    """No test sees the market time, the quotes or the subscriptions of the one before it."""
+    """No test sees the people, the market time, the quotes or the subscriptions of the last one."""
+    from access.lookups import forget_everyone
     from quotes.clock import forget_clock
     from quotes.latest import forget_latest
     from quotes.streaming.bus import forget_bus
@@ -34,6 +35,7 @@ def _fresh_process() -> Iterator[None]:
     forget_bus()
     forget_latest()
     forget_clock()
+    forget_everyone()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
