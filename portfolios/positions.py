@@ -258,15 +258,3 @@ def save_positions(positions: Iterable[Position]) -> None:
     rows = list(positions)
     Position.objects.bulk_create([row for row in rows if row.pk is None])
     Position.objects.bulk_update([row for row in rows if row.pk is not None], _WRITTEN_FIELDS)
-
-
-def settle_execution(account: Account, execution: Execution) -> Applied:
-    """Book and store one execution of a locked account; the caller saves the account.
-
-    For single changes; settlement does the same for a whole batch. Raises BoundExceeded.
-    """
-    key = (account.pk, execution.instrument_id)
-    position = load_positions([key]).get(key) or new_position(*key, execution.at)
-    applied = apply_execution(account, position, load_lots([key])[key], execution)
-    write([position], [applied])
-    return applied

@@ -15,7 +15,7 @@ from portfolios import ledger, positions
 from portfolios.accounts import open_account
 from portfolios.locks import lock_account
 from portfolios.models import Account
-from portfolios.positions import Applied, Execution
+from portfolios.positions import Applied, Execution, apply_execution, new_position
 from portfolios.reconcile import CHECKS, reconcile
 from quotes.amounts import EXACT, rounded
 from quotes.calendar import NEW_YORK
@@ -80,7 +80,10 @@ def trade(account: Account, side: str, quantity: str, price: str, **fields: Any)
     locked = lock_account(account.pk)
     instrument = fields.pop("instrument", None) or make_instrument()
     one = execution(side, quantity, price, instrument_id=instrument.pk, **fields)
-    applied = positions.settle_execution(locked, one)
+    key = (locked.pk, instrument.pk)
+    position = positions.load_positions([key]).get(key) or new_position(*key, one.at)
+    applied = apply_execution(locked, position, positions.load_lots([key])[key], one)
+    positions.write([position], [applied])
     ledger.save([locked])
     return applied
 
