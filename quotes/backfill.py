@@ -10,7 +10,6 @@ from django.conf import settings
 
 from quotes.bars import midnight
 from quotes.feeds.base import FeedError
-from quotes.feeds.configured import recorded_day
 from quotes.feeds.lean_bars import daily_bars, minute_bars
 from quotes.feeds.lean_files import LeanFolder
 from quotes.feeds.listings import LISTINGS, describe
@@ -41,7 +40,7 @@ def fill_past(until: datetime, progress: Progress = _silent) -> int:
         return 0
     if settings.FEED == "simulated":
         return generate_history(settings.FEED_SEED, until, progress)
-    lean, on = LeanFolder(settings.FEED_DATA), recorded_day()
+    lean, on = LeanFolder(settings.FEED_DATA), date.fromisoformat(settings.FEED_DATE)
     symbols = lean.daily_files().keys() & set(lean.symbols(on))
     return import_lean(settings.FEED_DATA, symbols, until=on, progress=progress)
 

@@ -34,8 +34,8 @@ SECTORS = tuple(sorted({listing.sector for listing in LISTINGS}))
 
 # Activity by hour of the New York day: mild, for this market never closes.
 _HOURLY_ACTIVITY = (
-    0.70, 0.66, 0.64, 0.64, 0.68, 0.74, 0.82, 0.92, 1.08, 1.52, 1.48, 1.26,
-    1.14, 1.10, 1.14, 1.40, 1.36, 1.06, 0.96, 0.92, 0.88, 0.84, 0.80, 0.75,
+    0.72, 0.68, 0.66, 0.66, 0.70, 0.76, 0.84, 0.94, 1.10, 1.54, 1.50, 1.28,
+    1.16, 1.12, 1.16, 1.42, 1.38, 1.08, 0.98, 0.95, 0.91, 0.87, 0.82, 0.77,
 )  # fmt: skip
 
 
