@@ -7,9 +7,9 @@ from decimal import ROUND_DOWN, Decimal
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from quotes.clock import market_clock
 
 from events import log
+from events.transactions import retried
 from portfolios import ledger
 from portfolios.buying_power import buying_power
 from portfolios.errors import AmountInvalid, InsufficientFunds
@@ -18,6 +18,7 @@ from portfolios.locks import lock_account
 from portfolios.models import BOOK_FIELDS, Account, Ledger, PostingKind
 from portfolios.queries import short_cost
 from quotes.amounts import BALANCE_MAX, plain
+from quotes.clock import market_clock
 
 CENT = Decimal("0.01")
 
@@ -27,6 +28,7 @@ _NUMBER_LENGTH = 10
 _NUMBER_TRIES = 5
 
 
+@retried
 @transaction.atomic
 def open_account(*, user: Any, name: str = "Paper", cash: Decimal, actor: str) -> Account:
     """Open an account for a user and fund it with its first deposit.
@@ -64,6 +66,7 @@ def _insert(user: Any, name: str) -> Account:
     raise AssertionError("unreachable: the last attempt returns or raises")
 
 
+@retried
 @transaction.atomic(durable=True)
 def deposit(*, account_id: int, amount: Decimal, actor: str) -> Account:
     """Pay cash into the account: funding → cash.
@@ -77,6 +80,7 @@ def deposit(*, account_id: int, amount: Decimal, actor: str) -> Account:
     return account
 
 
+@retried
 @transaction.atomic(durable=True)
 def withdraw(*, account_id: int, amount: Decimal, actor: str) -> Account:
     """Pay cash out of the account, as far as no order or short position needs it: cash → funding.
@@ -142,6 +146,7 @@ def unfreeze(*, account_id: int, actor: str, reason: str) -> Account:
     return _set_frozen(account_id, False, actor, reason)
 
 
+@retried
 @transaction.atomic(durable=True)
 def _set_frozen(account_id: int, frozen: bool, actor: str, reason: str) -> Account:
     account = lock_account(account_id)

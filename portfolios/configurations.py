@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from django.db import transaction
 
 from events import log
+from events.transactions import retried
 from portfolios.errors import ConfigurationInvalid
 from portfolios.locks import lock_account
 from portfolios.models import Account
@@ -38,6 +39,7 @@ def configuration(account: Account) -> dict[str, object]:
     }
 
 
+@retried
 @transaction.atomic(durable=True)
 def configure(*, account_id: int, changes: Mapping[str, object], actor: str) -> Account:
     """Change the named choices; a value of None leaves one as it is, unknown names are ignored.

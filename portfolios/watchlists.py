@@ -14,6 +14,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 
+from events.transactions import retried
 from portfolios.errors import WatchlistInvalid, WatchlistNameTaken, WatchlistNotFound
 from portfolios.models import Watchlist, WatchlistEntry
 from quotes.models import Instrument
@@ -54,6 +55,7 @@ def _loaded(account_id: int) -> QuerySet[Watchlist]:
     )
 
 
+@retried
 @transaction.atomic(durable=True)
 def create_watchlist(
     *, account_id: int, name: str, instruments: Sequence[Instrument] = ()
@@ -69,6 +71,7 @@ def create_watchlist(
     return get_watchlist(account_id, watchlist.public_id)
 
 
+@retried
 @transaction.atomic(durable=True)
 def replace_watchlist(
     *,
@@ -92,6 +95,7 @@ def replace_watchlist(
     return get_watchlist(watchlist.account_id, watchlist.public_id)
 
 
+@retried
 @transaction.atomic(durable=True)
 def add_instrument(*, watchlist: Watchlist, instrument: Instrument) -> Watchlist:
     """Append the instrument; one that is there already stays in its place.
@@ -110,6 +114,7 @@ def add_instrument(*, watchlist: Watchlist, instrument: Instrument) -> Watchlist
     return get_watchlist(watchlist.account_id, watchlist.public_id)
 
 
+@retried
 @transaction.atomic(durable=True)
 def remove_instrument(*, watchlist: Watchlist, instrument: Instrument) -> Watchlist:
     """Take the instrument off the list; the rest keeps its order.
@@ -126,6 +131,7 @@ def remove_instrument(*, watchlist: Watchlist, instrument: Instrument) -> Watchl
     return get_watchlist(watchlist.account_id, watchlist.public_id)
 
 
+@retried
 @transaction.atomic(durable=True)
 def delete_watchlist(*, watchlist: Watchlist) -> None:
     """Delete the list with its entries. Raises WatchlistNotFound."""
