@@ -8,14 +8,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+CHECKOUT = Path(__file__).resolve().parent.parent
 YES = frozenset({"1", "true", "yes", "on"})
 NO = frozenset({"0", "false", "no", "off"})
+
+
+def read_env_file() -> None:
+    """Add what `.env` says, or what OPENBELL_ENV_FILE names; the environment itself wins."""
+    file = text("OPENBELL_ENV_FILE", str(CHECKOUT / ".env"))
+    if os.path.isfile(file):
+        environ.Env.read_env(file)
+
+
+def home() -> Path:
+    """OPENBELL_HOME, the folder that holds all state."""
+    return Path(text("OPENBELL_HOME", str(CHECKOUT / ".openbell"))).expanduser().resolve()
 
 
 def text(name: str, default: str = "") -> str:

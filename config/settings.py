@@ -2,33 +2,45 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Any
 
-import environ as django_environ
 from django.core.exceptions import ImproperlyConfigured
 
 from config import environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-ENV_FILE = environment.text("OPENBELL_ENV_FILE", str(BASE_DIR / ".env"))
-if os.path.isfile(ENV_FILE):
-    django_environ.Env.read_env(ENV_FILE)  # what is already in the environment wins
+environment.read_env_file()
 
 # --- where state lives -------------------------------------------------------------------------
 
-HOME = Path(environment.text("OPENBELL_HOME", str(BASE_DIR / ".openbell"))).resolve()
-# The embedded default keeps one folder per market, so that two recordings never share books.
-MARKET_HOME = Path(environment.text("OPENBELL_MARKET_HOME", str(HOME))).resolve()
+HOME = environment.home()
+
+FEED = environment.one_of("FEED", ("simulated", "lean"))
+FEED_DATA = environment.text("DATA")  # lean: the folder that holds equity/usa
+FEED_DATE = environment.text("DATE")  # lean: the recorded day, 2013-10-07
+FEED_SPEED = environment.number("SPEED", default=1, example="60")  # market seconds per second
+FEED_SEED = environment.whole("SEED", default=1)  # simulated: same seed, same market
+FILL_MODEL = environment.one_of("FILL_MODEL", ("nbbo", "instant"))  # how orders meet quotes
+FEED_STEPPED = environment.flag("STEPPED", default=False)  # moves only on command
+
+if FEED == "lean" and not (FEED_DATA and FEED_DATE):
+    raise ImproperlyConfigured(
+        "FEED=lean replays a recorded day and needs to know which. "
+        "Example: FEED=lean DATA=../shared/lean DATE=2013-10-07"
+    )
+
+# One database holds one market: two recordings never share books.
+MARKET_HOME = HOME / f"{FEED}-{FEED_DATE if FEED == 'lean' else FEED_SEED}"
 
 # --- the web ------------------------------------------------------------------------------------
 
 DEBUG = environment.flag("DEBUG", default=False)
-# No default: the embedded launcher keeps one in $OPENBELL_HOME/secret-key, production sets it, and
-# Django refuses to use an empty one.
-SECRET_KEY = environment.text("SECRET_KEY")
+SECRET_KEY_FILE = HOME / "secret-key"  # the embedded launcher writes it; production sets SECRET_KEY
+SECRET_KEY = environment.text("SECRET_KEY") or (
+    SECRET_KEY_FILE.read_text().strip() if SECRET_KEY_FILE.is_file() else ""
+)
 ALLOWED_HOSTS = environment.names("ALLOWED_HOSTS", ("localhost", "127.0.0.1", "[::1]"))
 CSRF_TRUSTED_ORIGINS = environment.names("CSRF_TRUSTED_ORIGINS")
 ROOT_URLCONF = "config.urls"
@@ -245,25 +257,16 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
 
-# --- the market that runs -----------------------------------------------------------------------
-
-FEED = environment.one_of("FEED", ("simulated", "lean"))
-FEED_DATA = environment.text("DATA")  # lean: the folder that holds equity/usa
-FEED_DATE = environment.text("DATE")  # lean: the recorded day, 2013-10-07
-FEED_SPEED = environment.number("SPEED", default=1, example="60")  # market seconds per second
-FEED_SEED = environment.whole("SEED", default=1)  # simulated: same seed, same market
-FEED_STEPPED = environment.flag("STEPPED", default=False)  # moves only on command
-
 # --- what Openbell plugs into itself ------------------------------------------------------------
 
 AFTER_COMMIT = environment.text("AFTER_COMMIT")
 # Loops of the embedded process, each in a thread of its own: `run(stop: threading.Event)`.
 BACKGROUND_PROCESSES = [
     "quotes.ingest.run_feed",
-    "trading.execution.engine.run_execution",
+    "trading.execution.process.run_execution",
 ]
 # What `manage.py reconcile` compares: tuples of checks (portfolios/reconcile.py says what one is).
-RECONCILE_CHECKS = ["portfolios.reconcile.CHECKS"]
+RECONCILE_CHECKS = ["portfolios.reconcile.CHECKS", "trading.reconcile.CHECKS"]
 
 # --- logs ---------------------------------------------------------------------------------------
 
@@ -283,9 +286,3 @@ LOGGING = {
         for app in ("config", "events", "quotes", "portfolios", "trading", "access")
     },
 }
-
-if FEED == "lean" and not (FEED_DATA and FEED_DATE):
-    raise ImproperlyConfigured(
-        "FEED=lean replays a recorded day and needs to know which. "
-        "Example: FEED=lean DATA=../shared/lean DATE=2013-10-07"
-    )

@@ -1,0 +1,56 @@
+"""The database, the market that it holds, and the market's past."""
+
+from __future__ import annotations
+
+import sys
+
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from quotes.backfill import fill_past
+from quotes.ingest import configured_feed
+from quotes.market import open_market
+from quotes.models import MarketClock
+from quotes.ticks import to_instant
+
+
+def migrate() -> None:
+    """Bring the database's tables up to date."""
+    executor = MigrationExecutor(connection)
+    if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+        say("Making the database …")
+        call_command("migrate", verbosity=0, interactive=False)
+
+
+def open_with_past() -> None:
+    """Open the market that the settings name; at its first start, with a past."""
+    feed, mode = configured_feed()
+    try:
+        instruments = feed.instruments()
+        start = to_instant(feed.start_us)
+        paced = mode in (MarketClock.Mode.REPLAY, MarketClock.Mode.STEPPED)
+        open_market(
+            mode=mode,
+            source=feed.source,
+            start_us=feed.start_us,
+            speed=settings.FEED_SPEED if paced else 1.0,
+            instruments=instruments,
+        )
+    finally:
+        feed.close()
+    fill_past(start, _show_progress)
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _show_progress(done: int, total: int) -> None:
+    """One line that counts on a terminal, a line now and then elsewhere."""
+    line = f"Writing the market's past: {done} of {total} instruments"
+    if sys.stdout.isatty():
+        print(f"\r{line}", end="\n" if done == total else "", flush=True)
+    elif done == total or done % 10 == 0:
+        say(line)

@@ -1,0 +1,49 @@
+"""What a balancer, an autoscaling group and a metrics collector ask.
+
+`/healthz`: the process is alive. `/readyz`: it can serve; 503 only where it cannot at all, else
+200 with the state of each dependency, which alarms read. `/metrics`: Prometheus.
+"""
+
+from __future__ import annotations
+
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.http import require_safe
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from quotes.clock import market_clock
+
+
+@require_safe
+def healthz(request: HttpRequest) -> HttpResponse:
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+def readyz(request: HttpRequest) -> HttpResponse:
+    """Without its database a process can neither read an account nor take an order."""
+    database = _database_answers()
+    state = {"database": _word(database), "feed": _word(database and _feed_is_heard())}
+    return JsonResponse(state, status=200 if database else 503)
+
+
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+
+
+def _database_answers() -> bool:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+            return cursor.fetchone() == (1,)
+    except DatabaseError:
+        return False
+
+
+def _feed_is_heard() -> bool:
+    return not market_clock().feed_is_silent()
+
+
+def _word(works: bool) -> str:
+    return "ok" if works else "away"
