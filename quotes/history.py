@@ -131,9 +131,12 @@ def bars(
     limit: int,
     after: tuple[str, int] | None = None,
     descending: bool = False,
+    until: int | None = None,
 ) -> BarPage:
     """A page of the bars whose labels lie from `start` to `end`, both inclusive.
 
+    Stored bars that start after `until` count for nothing: a replay does not know its future, even
+    where the week that holds it has begun.
     Ordered by symbol, then time; `after` is the key of the last bar of the page before. A page may
     hold fewer than `limit` bars and still have one after it.
     """
@@ -144,7 +147,8 @@ def bars(
         if after and symbol < after[0]:
             continue
         beyond = after[1] if after and symbol == after[0] else None
-        span = _labels(length, start, end, beyond, descending)
+        first, last = _labels(length, start, end, beyond, descending)
+        span = first, last if until is None else min(last, until)
         for bar in _bars_of(symbol, ids[symbol], length, span, descending, budget):
             if len(page) == limit or (budget.is_spent and page):
                 last = page[-1]

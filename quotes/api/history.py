@@ -184,6 +184,7 @@ def bars_page(symbols: list[str], query: dict[str, Any]) -> Page:
         limit=query["limit"],
         after=_position(symbols, query),
         descending=query["sort"] == "desc",
+        until=to_micros(market_clock().now()) // MICROSECONDS,
     )
     items: dict[str, list[dict[str, Any]]] = {}
     for bar in found.bars:

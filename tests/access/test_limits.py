@@ -52,9 +52,7 @@ def test_beyond_the_limit_is_429_with_the_time_to_wait(
 
 
 @pytest.mark.django_db
-def test_trading_and_data_are_counted_apart(
-    settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_trading_and_data_are_counted_apart(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.RATE_LIMIT_PER_MINUTE = 1
     monkeypatch.setattr(RequestLimit, "window", Window())
     client = a_trader().client()
