@@ -18,12 +18,12 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import Max
 from django.utils.module_loading import import_string
-from quotes.clock import market_clock
 
 from events.models import Event
 from portfolios.locks import lock_account
 from portfolios.models import Account, Lot, Position
 from portfolios.rebuild import Books, rebuild
+from quotes.clock import market_clock
 
 ZERO = Decimal(0)
 
@@ -67,16 +67,22 @@ class Report:
     def agrees(self) -> bool:
         return not any(tally.mismatches for tally in self.tallies.values())
 
-    def add(self, lines: Iterable[Compared]) -> None:
-        """Count one account's lines."""
-        self.accounts += 1
-        for line in lines:
-            tally = self.tallies.setdefault(line.invariant, Tally())
-            tally.rows += 1
-            if not line.agrees:
-                tally.mismatches += 1
-                if len(self.mismatches) < MISMATCHES_SHOWN_MAX:
-                    self.mismatches.append(line)
+    def count(self, line: Compared) -> None:
+        tally = self.tallies.setdefault(line.invariant, Tally())
+        tally.rows += 1
+        if not line.agrees:
+            tally.mismatches += 1
+            if len(self.mismatches) < MISMATCHES_SHOWN_MAX:
+                self.mismatches.append(line)
+
+    def add(self, other: Report) -> None:
+        self.accounts += other.accounts
+        for invariant, counted in other.tallies.items():
+            tally = self.tallies.setdefault(invariant, Tally())
+            tally.rows += counted.rows
+            tally.mismatches += counted.mismatches
+        room = MISMATCHES_SHOWN_MAX - len(self.mismatches)
+        self.mismatches += other.mismatches[:room]
 
 
 def configured_checks() -> list[Check]:
@@ -104,18 +110,23 @@ def _all_ids() -> Iterator[int]:
         after = ids[-1]
 
 
-def _check(account_id: int, checks: list[Check]) -> list[Compared]:
+def _check(account_id: int, checks: list[Check]) -> Report:
     for _ in range(TRIES_UNLOCKED):
         account = Account.objects.get(pk=account_id)
-        lines = _lines(account, checks)
+        report = _look(account, checks)
         if _counters(Account.objects.get(pk=account_id)) == _counters(account):
-            return lines
+            return report
     with transaction.atomic():
-        return _lines(lock_account(account_id), checks)
+        return _look(lock_account(account_id), checks)
 
 
-def _lines(account: Account, checks: list[Check]) -> list[Compared]:
-    return [line for check in checks for line in check(account)]
+def _look(account: Account, checks: list[Check]) -> Report:
+    """One account's lines, counted as they come, so that a long past needs no memory."""
+    report = Report(accounts=1)
+    for check in checks:
+        for line in check(account):
+            report.count(line)
+    return report
 
 
 def _counters(account: Account) -> tuple[int, int]:
