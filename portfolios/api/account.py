@@ -39,6 +39,6 @@ class AccountConfigurations(APIView):
     )
     def patch(self, request: Request) -> Response:
         account = configure(
-            account_id=request.auth.account_id, changes=request.data, actor=request.auth.actor
+            account_id=request.auth.account_id, changes=dict(request.data), actor=request.auth.actor
         )
         return Response(configuration(account))
