@@ -258,7 +258,7 @@ def previous_close(instrument_ids: Iterable[int], now: datetime) -> dict[int, De
     if not ids:
         return {}
     today = midnight(market_clock().calendar.trading_date(now))
-    rows = _read(_newest_statement("id", len(ids)), [DAY, today - 1, DAY, today - 1, 0, *ids])
+    rows = _read_newest("id", ids, DAY, today - 1, 1)
     closes = {row[0]: row[6] for row in rows}
     return {pk: from_units(close, PRICE_PLACES) for pk, close in closes.items()}
 
@@ -268,28 +268,31 @@ def _newest(symbols: Iterable[str], timeframe: str, last: int, count: int) -> di
     wanted = sorted(set(symbols))
     if not wanted:
         return {}
-    rows = _read(
-        _newest_statement("symbol", len(wanted)),
-        [timeframe, last, timeframe, last, count - 1, *wanted],
-    )
+    rows = _read_newest("symbol", wanted, timeframe, last, count)
     newest: dict[str, list[Bar]] = {}
     for _, symbol, *values in sorted(rows, key=lambda row: -row[2]):
         newest.setdefault(symbol, []).append(Bar(symbol, timeframe, *values))
     return newest
 
 
-def _newest_statement(by: str, count: int) -> str:
-    """Rows of instrument id, symbol, start and values; parameters as the callers pass them.
+def _read_newest(
+    by: str, wanted: Sequence[Any], timeframe: str, last: int, count: int
+) -> list[tuple[Any, ...]]:
+    """Rows of instrument id, symbol, start and values, of instruments chosen `by` id or symbol.
 
-    Goes from the instrument to its bars, so that each costs two seeks in the key whatever history
-    it has. Without a bar at the offset all bars are few enough to take.
+    First seeks the start of each bar, then the bar: two steps in the key, however long the history
+    is. (A range that a subquery bounds would be quick on SQLite alone.)
     """
-    return (
-        f"SELECT i.id, i.symbol, b.start, {_columns('b.')} FROM {INSTRUMENTS} i"
-        f" JOIN {BARS} b ON b.instrument_id = i.id AND b.timeframe = %s AND b.start <= %s"
-        f" AND b.start >= COALESCE((SELECT o.start FROM {BARS} o WHERE o.instrument_id = i.id"
-        " AND o.timeframe = %s AND o.start <= %s ORDER BY o.start DESC LIMIT 1 OFFSET %s), 0)"
-        f" WHERE i.{by} IN ({', '.join(['%s'] * count)})"
+    starts = [
+        f"SELECT i.id, i.symbol, (SELECT o.start FROM {BARS} o WHERE o.instrument_id = i.id"
+        f" AND o.timeframe = %s AND o.start <= %s ORDER BY o.start DESC LIMIT 1 OFFSET {place})"
+        f" AS start FROM {INSTRUMENTS} i WHERE i.{by} IN ({', '.join(['%s'] * len(wanted))})"
+        for place in range(count)
+    ]
+    return _read(
+        f"SELECT n.id, n.symbol, b.start, {_columns('b.')} FROM ({' UNION ALL '.join(starts)}) n"
+        f" JOIN {BARS} b ON b.instrument_id = n.id AND b.timeframe = %s AND b.start = n.start",
+        [*(timeframe, last, *wanted) * count, timeframe],
     )
 
 
