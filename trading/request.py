@@ -6,7 +6,7 @@ the account.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
 
 from quotes.amounts import (
@@ -56,6 +56,11 @@ class OrderRequest:
     def is_fractional(self) -> bool:
         """By amount, or for a quantity that is not whole."""
         return self.quantity is None or self.quantity != self.quantity.to_integral_value()
+
+    def summary(self) -> dict[str, str]:
+        """What was asked for, as the event of a refusal keeps it."""
+        asked = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return {name: str(value) for name, value in asked if value not in (None, "")}
 
 
 def check_request(request: OrderRequest) -> None:

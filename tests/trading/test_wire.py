@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -19,12 +20,15 @@ AAPL = Instrument(symbol="AAPL")
 
 # Contract 6.1: all keys, always.
 KEYS = set(
-    """
+    re.findall(
+        r"\w+",
+        """
     id client_order_id created_at updated_at submitted_at filled_at expired_at canceled_at failed_at
     replaced_at expires_at replaced_by replaces asset_id symbol asset_class notional qty filled_qty
     filled_avg_price order_class order_type type side time_in_force limit_price stop_price
     trail_percent trail_price hwm status extended_hours legs position_intent subtag source
-    """.split()
+    """,
+    )
 )
 
 

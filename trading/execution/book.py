@@ -9,8 +9,9 @@ from __future__ import annotations
 from bisect import bisect_left, insort
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
-from trading.execution.matching import WorkingOrder
+from trading.execution.matching import NEVER_US, WorkingOrder
 
 Rank = tuple[int, int]  # (price, best first; row id)
 
@@ -65,6 +66,8 @@ class Book:
     def __init__(self) -> None:
         self._symbols: dict[str, SymbolBook] = {}
         self._orders: dict[int, WorkingOrder] = {}
+        self._watched: set[int] = set()
+        self._expiries: list[tuple[int, int]] = []  # a heap of (expires_us, row id)
 
     def __len__(self) -> int:
         return len(self._orders)
@@ -90,6 +93,8 @@ class Book:
         assert order.pk not in self._orders, f"order {order.pk} rests already"
         self._orders[order.pk] = order
         self._symbols.setdefault(order.symbol, SymbolBook()).side(order.is_buy).add(order)
+        heappush(self._expiries, (order.expires_us, order.pk))
+        self.watch(order)
 
     def remove(self, pk: int) -> WorkingOrder | None:
         """Take the order out; None when it does not rest here."""
@@ -100,4 +105,26 @@ class Book:
         book.side(order.is_buy).remove(order)
         if not book.buys and not book.sells:
             del self._symbols[order.symbol]
+        self._watched.discard(pk)
         return order
+
+    def watch(self, order: WorkingOrder) -> None:
+        """Remember, or forget, the order as one whose owner may be told why it waits."""
+        if order.is_market or order.reason:
+            self._watched.add(order.pk)
+        else:
+            self._watched.discard(order.pk)
+
+    def watched(self) -> list[WorkingOrder]:
+        """Market orders, and those that have a reason to lose; oldest first."""
+        return [self._orders[pk] for pk in sorted(self._watched)]
+
+    @property
+    def expires_us(self) -> int:
+        """When the next order's time is up; orders that left meanwhile count too."""
+        return self._expiries[0][0] if self._expiries else NEVER_US
+
+    def remove_expired(self, at_us: int) -> None:
+        """Take out every order whose time is up."""
+        while self._expiries and self._expiries[0][0] <= at_us:
+            self.remove(heappop(self._expiries)[1])

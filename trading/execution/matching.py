@@ -25,6 +25,8 @@ from uuid import UUID
 from quotes.amounts import QUANTITY_UNIT
 from quotes.ticks import Quote
 
+NEVER_US = 2**62  # a time that no market reaches: the expiry of what does not expire
+
 MODEL_VERSION = 1  # raised with every change of what a model would fill
 
 
@@ -67,6 +69,7 @@ class WorkingOrder:
     is_immediate: bool = False  # ioc: what does not fill at once is canceled
     submitted_us: int = 0
     fills: int = 0  # how many it has had
+    reason: str = ""  # why it waits, as its row says
 
     def wanted(self, price: int) -> int:
         """How much it would trade at this price if there were no end of size."""

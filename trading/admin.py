@@ -1,0 +1,97 @@
+"""Orders and fills for operators: orders can be canceled, fills only looked at."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from events.admin import operator
+from events.errors import OpenbellError
+from portfolios.admin import BookAdmin
+from trading import orders
+from trading.models import Fill, Order
+
+
+class FillInline(admin.TabularInline):
+    """An order's fills on its page."""
+
+    model = Fill
+    extra = 0
+    can_delete = False
+    ordering = ["number"]
+    fields = ["number", "quantity", "price", "cash", "fee", "at", "bid", "ask", "model"]
+    readonly_fields = fields
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Order)
+class OrderAdmin(BookAdmin):
+    list_display = [
+        "public_id",
+        "account",
+        "instrument",
+        "side",
+        "type",
+        "quantity",
+        "notional",
+        "limit_price",
+        "status",
+        "filled_quantity",
+        "submitted_at",
+        "reason",
+    ]
+    list_filter = ["status", "side", "type", "time_in_force"]
+    list_select_related = ["account", "instrument"]
+    search_fields = ["=public_id", "=account__number", "=instrument__symbol"]
+    search_help_text = "an order's id, an account number or a symbol"
+    ordering = ["-pk"]
+    inlines = [FillInline]
+    actions = ["cancel_orders"]  # type: ignore[assignment]
+
+    @admin.action(description="Cancel what is left", permissions=["cancel"])
+    def cancel_orders(self, request: HttpRequest, chosen: QuerySet[Order]) -> None:
+        """Cancel through the use case; what cannot be canceled is named."""
+        canceled = 0
+        for order in chosen:
+            try:
+                orders.cancel(
+                    account_id=order.account_id,
+                    order_id=order.public_id,
+                    actor=operator(request),
+                )
+            except OpenbellError as error:
+                self.message_user(request, f"{order.public_id}: {error.message}", messages.ERROR)
+            else:
+                canceled += 1
+        self.message_user(request, f"{canceled} orders are canceled", messages.SUCCESS)
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        """Whoever may change orders may cancel them, though the form itself only shows."""
+        return request.user.has_perm("trading.change_order")
+
+
+@admin.register(Fill)
+class FillAdmin(BookAdmin):
+    list_display = [
+        "execution_id",
+        "account",
+        "instrument",
+        "side",
+        "quantity",
+        "price",
+        "at",
+        "quote_sequence",
+        "model",
+    ]
+    list_select_related = ["account", "instrument"]
+    search_fields = ["=execution_id", "=account__number", "=instrument__symbol"]
+    search_help_text = "an execution's id, an account number or a symbol"
+    ordering = ["-pk"]

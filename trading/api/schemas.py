@@ -1,0 +1,81 @@
+"""The shapes of answers about orders, for the documentation."""
+
+from __future__ import annotations
+
+from rest_framework import serializers
+
+from trading.models import OrderStatus, OrderType, Side, TimeInForce
+
+
+class Amount(serializers.CharField):
+    """A decimal number as a string, in plain notation."""
+
+
+class Order(serializers.Serializer):
+    id = serializers.UUIDField()
+    client_order_id = serializers.CharField()
+    created_at = serializers.DateTimeField(help_text="market time, as every instant here")
+    updated_at = serializers.DateTimeField()
+    submitted_at = serializers.DateTimeField()
+    filled_at = serializers.DateTimeField(allow_null=True)
+    expired_at = serializers.DateTimeField(allow_null=True)
+    canceled_at = serializers.DateTimeField(allow_null=True)
+    failed_at = serializers.DateTimeField(allow_null=True)
+    replaced_at = serializers.DateTimeField(allow_null=True)
+    expires_at = serializers.DateTimeField(allow_null=True)
+    replaced_by = serializers.UUIDField(allow_null=True)
+    replaces = serializers.UUIDField(allow_null=True)
+    asset_id = serializers.UUIDField()
+    symbol = serializers.CharField()
+    asset_class = serializers.CharField()
+    notional = Amount(allow_null=True, help_text="USD, of an order by amount")
+    qty = Amount(allow_null=True, help_text="null for an order by amount")
+    filled_qty = Amount()
+    filled_avg_price = Amount(allow_null=True, help_text="volume-weighted")
+    order_class = serializers.CharField()
+    order_type = serializers.ChoiceField(OrderType.choices)
+    type = serializers.ChoiceField(OrderType.choices)
+    side = serializers.ChoiceField(Side.choices)
+    position_intent = serializers.CharField()
+    time_in_force = serializers.ChoiceField(TimeInForce.choices)
+    limit_price = Amount(allow_null=True)
+    stop_price = Amount(allow_null=True)
+    trail_percent = Amount(allow_null=True)
+    trail_price = Amount(allow_null=True)
+    hwm = Amount(allow_null=True)
+    status = serializers.ChoiceField(OrderStatus.choices)
+    extended_hours = serializers.BooleanField()
+    legs = serializers.ListField(allow_null=True)
+    subtag = serializers.CharField(allow_null=True)
+    source = serializers.CharField(allow_null=True)
+    reason = serializers.CharField(
+        allow_null=True, help_text="why it waits, or why it ended; beyond Alpaca's object"
+    )
+
+
+class CanceledOrder(serializers.Serializer):
+    id = serializers.UUIDField()
+    status = serializers.IntegerField(help_text="HTTP status of this order's cancel")
+    body = serializers.DictField(required=False, help_text="the error, where there is one")
+
+
+class ClosedPosition(serializers.Serializer):
+    symbol = serializers.CharField()
+    status = serializers.IntegerField(help_text="HTTP status of this position's order")
+    body = serializers.DictField(help_text="the order, or the error")
+
+
+class Activity(serializers.Serializer):
+    id = serializers.CharField()
+    account_id = serializers.UUIDField()
+    activity_type = serializers.CharField()
+    transaction_time = serializers.DateTimeField()
+    type = serializers.ChoiceField(["fill", "partial_fill"])
+    price = Amount()
+    qty = Amount()
+    cum_qty = Amount()
+    leaves_qty = Amount()
+    side = serializers.ChoiceField(Side.choices)
+    symbol = serializers.CharField()
+    order_id = serializers.UUIDField()
+    order_status = serializers.ChoiceField(OrderStatus.choices)

@@ -1,0 +1,171 @@
+"""The shapes of requests about orders: types, ranges and enumerations, nothing else.
+
+What the fields must be together is `trading.request`'s to say, whether the order is allowed
+`trading.risk`'s. A number may be written as JSON number or string and is exact either way.
+"""
+
+from __future__ import annotations
+
+import re
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from events.errors import Invalid
+from quotes.api.fields import CalendarDateField, InstantField, QuerySerializer, SymbolsField
+from trading.errors import InvalidOrder, NotOffered
+from trading.models import OrderClass, OrderType, Side, TimeInForce
+from trading.queries import ACTIVITIES_MAX, ORDERS_DEFAULT, ORDERS_MAX
+from trading.request import CLIENT_ORDER_ID_MAX, OrderRequest
+
+NUMBER = re.compile(r"[+-]?(\d{1,40}\.?\d{0,40}|\.\d{1,40})([eE][+-]?\d{1,2})?", re.ASCII)
+MAGNITUDE_MAX = 30  # digits before or after the point: far beyond any bound, cheap to reckon with
+
+
+@extend_schema_field(OpenApiTypes.DECIMAL)
+class AmountField(serializers.Field):
+    """A finite number, written as a JSON number or as a string; never a boolean."""
+
+    def to_internal_value(self, data: Any) -> Decimal:
+        if isinstance(data, bool) or not isinstance(data, int | float | str | Decimal):
+            raise serializers.ValidationError("must be a number")
+        text = repr(data) if isinstance(data, float) else str(data)
+        if not NUMBER.fullmatch(text):
+            raise serializers.ValidationError("must be a number")
+        amount = Decimal(text)
+        if amount and abs(amount.adjusted()) > MAGNITUDE_MAX:
+            raise serializers.ValidationError("is out of all proportion")
+        return amount
+
+
+class OrderBody(serializers.Serializer):
+    """The body of POST /v2/orders."""
+
+    symbol = serializers.CharField(max_length=64, help_text="symbol or asset id")
+    qty = AmountField(required=False, allow_null=True, help_text="shares; or else notional")
+    notional = AmountField(required=False, allow_null=True, help_text="USD; or else qty")
+    side = serializers.ChoiceField(Side.choices)
+    type = serializers.ChoiceField(OrderType.choices)
+    time_in_force = serializers.ChoiceField(TimeInForce.choices)
+    limit_price = AmountField(required=False, allow_null=True)
+    stop_price = AmountField(required=False, allow_null=True)
+    trail_price = AmountField(required=False, allow_null=True)
+    trail_percent = AmountField(required=False, allow_null=True)
+    extended_hours = serializers.BooleanField(required=False, allow_null=True)
+    client_order_id = serializers.CharField(
+        required=False,
+        allow_null=True,
+        allow_blank=True,
+        trim_whitespace=False,
+        max_length=CLIENT_ORDER_ID_MAX,
+        help_text="any text, unique within the account; generated where absent",
+    )
+    order_class = serializers.ChoiceField(
+        ["", *OrderClass.values, "mleg"], required=False, allow_null=True
+    )
+    take_profit = serializers.DictField(required=False, allow_null=True)
+    stop_loss = serializers.DictField(required=False, allow_null=True)
+
+    def order_request(self) -> OrderRequest:
+        """The validated body as a ticket. Raises InvalidOrder, NotOffered."""
+        data = self.validated_data
+        order_class = data.get("order_class") or OrderClass.SIMPLE
+        if order_class not in OrderClass.values:
+            raise NotOffered(f"order class {order_class}")
+        if order_class == OrderClass.SIMPLE:
+            _refuse_leftovers(data)
+        return OrderRequest(
+            symbol=data["symbol"],
+            side=Side(data["side"]),
+            type=OrderType(data["type"]),
+            time_in_force=TimeInForce(data["time_in_force"]),
+            quantity=data.get("qty"),
+            notional=data.get("notional"),
+            limit_price=data.get("limit_price"),
+            stop_price=data.get("stop_price"),
+            client_order_id=data.get("client_order_id") or "",
+            extended_hours=bool(data.get("extended_hours")),
+            order_class=OrderClass(order_class),
+        )
+
+
+def _refuse_leftovers(data: dict[str, Any]) -> None:
+    """Fields that a simple order of the types we offer has no use for."""
+    for name in ("take_profit", "stop_loss"):
+        if data.get(name) is not None:
+            raise InvalidOrder(f"simple orders do not take {name}")
+    if data["type"] == OrderType.TRAILING_STOP:
+        return
+    for name in ("trail_price", "trail_percent"):
+        if data.get(name) is not None:
+            raise InvalidOrder(f"{data['type']} orders do not take {name}")
+
+
+class TradingQuery(QuerySerializer):
+    """A query string of the trading API, where a wrong parameter is 422."""
+
+    error = Invalid
+
+
+class OrderListQuery(TradingQuery):
+    status = serializers.ChoiceField(["open", "closed", "all"], default="open")
+    limit = serializers.IntegerField(min_value=1, max_value=ORDERS_MAX, default=ORDERS_DEFAULT)
+    after = InstantField(required=False, help_text="submitted later than this")
+    until = InstantField(required=False, help_text="submitted earlier than this")
+    direction = serializers.ChoiceField(["asc", "desc"], default="desc")
+    nested = serializers.BooleanField(required=False, help_text="legs within their parent")
+    side = serializers.ChoiceField(Side.choices, required=False)
+    symbols = SymbolsField(required=False)
+    after_order_id = serializers.UUIDField(required=False)
+    before_order_id = serializers.UUIDField(required=False)
+
+
+class NestedQuery(TradingQuery):
+    nested = serializers.BooleanField(required=False, help_text="legs within their parent")
+
+
+class ClientIdQuery(TradingQuery):
+    client_order_id = serializers.CharField(trim_whitespace=False)
+    nested = serializers.BooleanField(required=False, help_text="legs within their parent")
+
+
+class CloseQuery(TradingQuery):
+    qty = AmountField(required=False, help_text="shares; or else percentage")
+    percentage = AmountField(required=False, help_text="of the position, above 0, at most 100")
+
+
+class CloseAllQuery(TradingQuery):
+    cancel_orders = serializers.BooleanField(default=False, help_text="open orders go first")
+
+
+class ActivitiesQuery(TradingQuery):
+    activity_types = serializers.CharField(required=False, help_text="FILL,DIV,…")
+    category = serializers.ChoiceField(["trade_activity", "non_trade_activity"], required=False)
+    date = CalendarDateField(required=False, help_text="one New York day")
+    after = InstantField(required=False)
+    until = InstantField(required=False)
+    direction = serializers.ChoiceField(["asc", "desc"], default="desc")
+    page_size = serializers.IntegerField(
+        min_value=1, max_value=ACTIVITIES_MAX, default=ACTIVITIES_MAX
+    )
+    page_token = serializers.CharField(required=False, help_text="id of the last item seen")
+
+
+def read_order_id(text: str) -> UUID:
+    """The order id of a path. Raises Invalid where it is no UUID."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise Invalid("order_id is missing") from None
+
+
+def read_order(request: Request) -> OrderRequest:
+    """The ticket in a request's body. Raises what `OrderBody` raises."""
+    body = OrderBody(data=request.data)
+    body.is_valid(raise_exception=True)
+    return body.order_request()

@@ -1,0 +1,131 @@
+"""Admission: accepted orders take their place on the floor, in the order of their row ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from quotes.amounts import PRICE_PLACES, from_units
+from quotes.calendar import Calendar
+from quotes.ticks import to_micros
+from trading import risk
+from trading.execution import intake
+from trading.execution.certificate import working_order
+from trading.execution.decisions import Admission, Decision, Ending
+from trading.execution.floor import Floor
+from trading.execution.hours import Hours
+from trading.execution.matching import Waiting, WorkingOrder, touch
+from trading.models import Order, OrderStatus
+
+IMMEDIATE_WALL_SECONDS = 5.0  # an ioc that could not be admitted for so long is canceled
+
+NOT_ADMITTED = "the engine could not take it in within 5 s"
+NOTHING_AT_ONCE = "ioc: no more could be had at once"
+
+
+class Admissions:
+    """Who stands at the door: accepted orders that are not on the floor yet."""
+
+    def __init__(
+        self,
+        floor: Floor,
+        listing: intake.Listing,
+        calendar: Calendar,
+        decide: Callable[[Decision], None],
+        *,
+        by_wall: bool,
+    ) -> None:
+        self._floor = floor
+        self._listing = listing
+        self._calendar = calendar
+        self._decide = decide
+        self._by_wall = by_wall  # whether wall time may end an order: not where runs must repeat
+        self._queued: set[int] = set()  # waiting for a session that they may trade in
+        self._unpriced: dict[str, dict[int, Order]] = {}  # waiting for a quote to be held by
+
+    def admit_accepted(self, undecided: set[int]) -> None:
+        """Take in all accepted orders but those about which a decision waits already."""
+        known = self._queued | undecided
+        for rows in self._unpriced.values():
+            known |= rows.keys()
+        while rows := intake.accepted(self._listing.by_id, known):
+            known |= {row.pk for row in rows}
+            self._admit_all(rows)
+
+    def admit_priced(self, symbol: str) -> None:
+        """A quote of the symbol came: take in those that waited for one."""
+        if symbol in self._unpriced:
+            self._admit_all(self._unpriced.pop(symbol).values())
+
+    def reopen(self) -> None:
+        """Another session has begun: everyone at the door may ask again."""
+        self._queued.clear()
+        self._unpriced.clear()
+
+    def forget(self, pk: int) -> None:
+        """The order is over."""
+        self._queued.discard(pk)
+        for rows in self._unpriced.values():
+            rows.pop(pk, None)
+
+    def _admit_all(self, rows: Iterable[Order]) -> None:
+        for row in list(rows):
+            self._admit(row)
+
+    def _admit(self, row: Order) -> None:
+        order = working_order(row, self._listing.by_id[row.instrument_id].symbol)
+        at_us = max(self._floor.now_us, order.submitted_us)
+        if order.is_immediate and (too_late := self._too_late(row, order)):
+            self._decide(Ending(order, at_us, OrderStatus.CANCELED, too_late))
+            return
+        if not self._floor.hours.may_trade(order):
+            self._queued.add(order.pk)
+            return
+        collar_price = self._new_collar(row, order)
+        if isinstance(collar_price, Waiting):
+            self._unpriced.setdefault(order.symbol, {})[row.pk] = row
+            return
+        self._place(order, Admission(order, at_us, collar_price))
+
+    def _place(self, order: WorkingOrder, admission: Admission) -> None:
+        """Let the order meet the standing quote; what is left of it rests, or ends at once."""
+        self._decide(admission)
+        if self._floor.match_incoming(order):
+            return
+        why = self._floor.why(order) or Waiting.LIMIT
+        if order.is_immediate:
+            reason = why or NOTHING_AT_ONCE
+            self._decide(Ending(order, admission.at_us, OrderStatus.CANCELED, reason))
+            return
+        admission.reason = order.reason = str(why)
+        self._floor.book.add(order)
+
+    def _too_late(self, row: Order, order: WorkingOrder) -> str:
+        """Why an immediate order is not even tried; "" where it is."""
+        if not self._floor.hours.may_trade(order):
+            return Waiting.CLOSED
+        waited = datetime.now(UTC) - row.recorded_at
+        if self._by_wall and waited > timedelta(seconds=IMMEDIATE_WALL_SECONDS):
+            return NOT_ADMITTED
+        return ""
+
+    def _new_collar(self, row: Order, order: WorkingOrder) -> Decimal | Waiting | None:
+        """The collar of an order that was queued while closed, from the quote that stands now.
+
+        None where it keeps the one it has, a reason where there is nothing to set it from.
+        """
+        needed = risk.needs_collar(
+            is_market=order.is_market, is_buy=order.is_buy, by_amount=order.leaves is None
+        )
+        then = Hours(self._calendar, to_micros(row.submitted_at))
+        if not needed or then.may_trade(order):
+            return None
+        quote = self._floor.usable_quote(order.symbol)
+        if isinstance(quote, Waiting):
+            return quote
+        price = touch(quote, order.is_buy)[0]
+        if quote.is_crossed or price == 0:
+            return Waiting.NO_QUOTE
+        order.bound = risk.collar(order.is_buy, price)
+        return from_units(order.bound, PRICE_PLACES)

@@ -1,0 +1,128 @@
+"""The fill certificate: from what is stored with a fill, anyone can work the fill out again."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from portfolios.models import Position
+from quotes.amounts import CASH_PLACES, PRICE_PLACES, QUANTITY_PLACES, from_units, to_units
+from quotes.ticks import Quote, to_instant, to_micros
+from trading.execution.decisions import Execution
+from trading.execution.matching import (
+    MODEL_VERSION,
+    NEVER_US,
+    FillModel,
+    Match,
+    Waiting,
+    WorkingOrder,
+    match,
+)
+from trading.models import Fill, Order, OrderType, Side
+
+
+def certified_fill(execution: Execution, order: Order, position: Position, at: datetime) -> Fill:
+    """The fill's row. Order and position are as they are after it."""
+    quote, found = execution.quote, execution.match
+    return Fill(
+        execution_id=execution.execution_id,
+        account_id=order.account_id,
+        order=order,
+        instrument_id=order.instrument_id,
+        number=execution.number,
+        side=order.side,
+        quantity=from_units(found.quantity, QUANTITY_PLACES),
+        price=from_units(found.price, PRICE_PLACES),
+        cash=from_units(found.cash, CASH_PLACES),
+        position_quantity=position.quantity,
+        cumulative_quantity=order.filled_quantity,
+        leaves_quantity=leaves(order),
+        at=at,
+        recorded_at=datetime.now(UTC),
+        bid=from_units(quote.bid, PRICE_PLACES),
+        bid_size=quote.bid_size,
+        ask=from_units(quote.ask, PRICE_PLACES),
+        ask_size=quote.ask_size,
+        taken_before=from_units(found.taken_before, QUANTITY_PLACES),
+        quote_sequence=quote.sequence,
+        quote_epoch=quote.epoch,
+        quote_at=to_instant(quote.at_us),
+        quote_received_at=to_instant(quote.received_us or quote.at_us),
+        resolution=quote.resolution,
+        model=execution.model,
+        model_version=MODEL_VERSION,
+    )
+
+
+def leaves(order: Order) -> Decimal | None:
+    """What the order still wants; None for an order by amount."""
+    return None if order.quantity is None else order.quantity - order.filled_quantity
+
+
+def recompute(fill: Fill, order: Order, spent_before: Decimal) -> Match | Waiting:
+    """What the model makes of the certificate. `spent_before`: the cash of the order's earlier
+    fills, which bounds an order by amount."""
+    return match(
+        _order_before(fill, order, spent_before),
+        certified_quote(fill, order.instrument.symbol),
+        to_units(fill.taken_before, QUANTITY_PLACES),
+        FillModel(fill.model),
+    )
+
+
+def expected_execution_id(fill: Fill, order: Order) -> uuid.UUID:
+    """The id that the certificate makes of the fill."""
+    return uuid.uuid5(order.public_id, f"{fill.quote_epoch}:{fill.quote_sequence}:{fill.number}")
+
+
+def certified_quote(fill: Fill, symbol: str) -> Quote:
+    """The quote that the fill used."""
+    return Quote(
+        symbol=symbol,
+        at_us=to_micros(fill.quote_at),
+        bid=to_units(fill.bid, PRICE_PLACES),
+        bid_size=fill.bid_size,
+        ask=to_units(fill.ask, PRICE_PLACES),
+        ask_size=fill.ask_size,
+        sequence=fill.quote_sequence,
+        epoch=fill.quote_epoch,
+        received_us=to_micros(fill.quote_received_at),
+        resolution=fill.resolution,
+    )
+
+
+def _order_before(fill: Fill, order: Order, spent_before: Decimal) -> WorkingOrder:
+    working = working_order(order, order.instrument.symbol)
+    if fill.leaves_quantity is not None:
+        working.leaves = to_units(fill.leaves_quantity + fill.quantity, QUANTITY_PLACES)
+    else:
+        assert order.notional is not None
+        working.cash_left = to_units(order.notional - spent_before, CASH_PLACES)
+    return working
+
+
+def working_order(order: Order, symbol: str) -> WorkingOrder:
+    """The order as the engine works it, from its row."""
+    left = leaves(order)
+    bound = order.limit_price or order.collar_price or Decimal(0)
+    return WorkingOrder(
+        pk=order.pk,
+        public_id=order.public_id,
+        account_id=order.account_id,
+        instrument_id=order.instrument_id,
+        symbol=symbol,
+        is_buy=order.side == Side.BUY,
+        is_market=order.type == OrderType.MARKET,
+        bound=to_units(bound, PRICE_PLACES),
+        leaves=None if left is None else to_units(left, QUANTITY_PLACES),
+        cash_left=None
+        if order.notional is None
+        else to_units(order.notional - order.filled_cash, CASH_PLACES),
+        expires_us=NEVER_US if order.expires_at is None else to_micros(order.expires_at),
+        extended_hours=order.extended_hours,
+        is_immediate=order.time_in_force == "ioc",
+        submitted_us=to_micros(order.submitted_at),
+        fills=order.fill_count,
+        reason=order.reason,
+    )

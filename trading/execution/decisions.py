@@ -1,0 +1,64 @@
+"""What the engine decides about an order, in memory, before settlement makes it true.
+
+Decisions of one order are settled in the order they were made. Until then the book counts them in
+already, so that nothing is decided twice.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from decimal import Decimal
+
+from quotes.ticks import Quote
+from trading.execution.matching import FillModel, Match, WorkingOrder
+from trading.models import OrderStatus
+
+
+@dataclass(slots=True)
+class Decision:
+    """About one order, at a market time in microseconds."""
+
+    order: WorkingOrder
+    at_us: int
+
+    @property
+    def account_id(self) -> int:
+        return self.order.account_id
+
+
+@dataclass(slots=True)
+class Admission(Decision):
+    """The order takes its place in the book: accepted → new.
+
+    `collar_price` is set for a market order that was queued while the market was closed: its old
+    hold was a guess.
+    """
+
+    collar_price: Decimal | None = None
+    reason: str = ""  # why it waits, where it does
+
+
+@dataclass(slots=True)
+class Execution(Decision):
+    """The order trades with a quote."""
+
+    quote: Quote
+    match: Match
+    number: int  # 1, 2, … within the order
+    completes: bool
+    model: FillModel
+
+    @property
+    def execution_id(self) -> uuid.UUID:
+        """Derived from what happened, so that settling it again meets the unique index."""
+        quote = self.quote
+        return uuid.uuid5(self.order.public_id, f"{quote.epoch}:{quote.sequence}:{self.number}")
+
+
+@dataclass(slots=True)
+class Ending(Decision):
+    """The order is over for a reason of its own: what is left of an ioc, an order that failed."""
+
+    status: OrderStatus
+    reason: str

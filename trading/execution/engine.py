@@ -1,0 +1,303 @@
+"""The engine: hears orders and ticks, decides in memory, and has its decisions settled.
+
+It drives a floor (`floor.py`): the resting orders of its shard beside the standing quotes, matched
+one tick after the other, so that the result does not depend on how ticks were batched. The database
+is the truth: the floor can be thrown away and loaded again at any moment, accepted orders are found
+by their status, and a fill is only true once settlement has committed it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from prometheus_client import Gauge
+
+from events.leases import Lease
+from quotes import latest
+from quotes.clock import WALL_MODES, market_clock
+from quotes.models import MarketClock
+from quotes.streaming.bus import CONTROL, ORDERS
+from quotes.ticks import Batch, Quote, to_instant
+from trading import states
+from trading.execution import intake
+from trading.execution.admission import Admissions
+from trading.execution.certificate import working_order
+from trading.execution.decisions import Decision, Execution
+from trading.execution.floor import Floor
+from trading.execution.matching import FillModel
+from trading.execution.pending import Pending
+from trading.execution.waiting import write_reasons
+from trading.models import Order, OrderStatus
+from trading.orders import expire_due
+
+POLL_SECONDS = 1.0  # the safety net under the bus, and how often reasons are written
+REFRESH_SECONDS = 5.0  # instruments: halts are also announced
+LOCKED_PAUSE_SECONDS = 0.005
+
+BOOK_ORDERS = Gauge("openbell_book_orders", "Orders that rest in the engine's book.")
+
+
+class Engine:
+    """The execution of one shard. One thread calls its methods, and may touch the database."""
+
+    acts_by_wall = True  # polls, sweeps and time-outs run on wall time
+
+    def __init__(self, lease: Lease, model: FillModel = FillModel.NBBO) -> None:
+        self.clock = market_clock()
+        calendar = self.clock.calendar
+        self.listing = intake.Listing()
+        self.pending = Pending(lease, self.listing.by_id, calendar)
+        self.floor = Floor(self.listing, calendar, self.clock.now_us(), self.pending.add, model)
+        self.admissions = Admissions(
+            self.floor, self.listing, calendar, self.pending.add, by_wall=self.acts_by_wall
+        )
+        self._epoch = 0
+        self._rematch: set[str] = set()  # symbols where size came back
+        self._poll_due = True
+        self._polled_at = self._refreshed_at = 0.0
+
+    def load(self) -> None:
+        """Fill the book from the database. Ticks that passed meanwhile fill nothing."""
+        self._refresh_listing()
+        self._load_book()
+        self._expire(self.floor.now_us)
+
+    def run_once(self, messages: Iterable[tuple[str, Any]], missed: bool = False) -> None:
+        """Take in what the bus brought and settle what follows from it.
+
+        `missed`: messages were lost on the way. Raises LeaseLost, and what the database raises
+        when it is away; decisions that are not settled then keep waiting.
+        """
+        if missed:
+            self._resync()
+        for topic, message in messages:
+            if topic == ORDERS:
+                self._hear_order(message)
+            elif topic == CONTROL:
+                self._hear_control(message)
+            else:
+                self._play(message)
+        self._tend()
+        self.pending.lease.renew_if_due()
+        BOOK_ORDERS.set(len(self.floor.book))
+
+    def drain(self) -> None:
+        """Settle everything that waits, also for accounts that others have locked just now."""
+        while len(self.pending):
+            self._settle()
+            if len(self.pending):
+                time.sleep(LOCKED_PAUSE_SECONDS)
+
+    # --- what the bus brings --------------------------------------------------------------------
+
+    def _hear_order(self, news: dict[str, Any]) -> None:
+        if news["status"] == OrderStatus.ACCEPTED:
+            self._poll_due = True
+        elif news["status"] in states.TERMINAL:
+            self._forget(news["order_id"])
+
+    def _hear_control(self, news: dict[str, Any]) -> None:
+        if news.get("kind") in ("halt", "resume"):
+            self._refresh_listing()
+
+    def _play(self, batch: Batch) -> None:
+        """Match a batch's ticks, one at a time."""
+        if batch.epoch < self._epoch:
+            return  # of a feed that has lost its lease
+        self._epoch = batch.epoch
+        self.clock.observe(batch.watermark_us)
+        self.floor.is_stale = False
+        for tick in batch.ticks:
+            if tick.at_us >= self.floor.next_us:
+                self._pass_time(tick.at_us)
+            if type(tick) is Quote:
+                self._hear_quote(tick)
+                if self.pending.is_full:
+                    self.drain()
+        self._pass_time(batch.watermark_us)
+
+    def _hear_quote(self, quote: Quote) -> None:
+        self.floor.hear(quote)
+        self.admissions.admit_priced(quote.symbol)
+        self.floor.match_resting(quote.symbol, quote)
+
+    # --- what is due besides ticks --------------------------------------------------------------
+
+    def _tend(self) -> None:
+        """New orders, time, size that came back, settlement, and now and then the safety net."""
+        if self.clock.mode in WALL_MODES:
+            self._pass_time(self.clock.now_us())
+        self._notice_silence()
+        overdue = time.monotonic() - self._polled_at >= POLL_SECONDS
+        if self._poll_due or overdue:
+            self._admit_accepted()
+        self._match_again()
+        if len(self.pending):
+            self._settle()
+        if overdue:
+            write_reasons(self.floor.book, self.floor.why)
+            if time.monotonic() - self._refreshed_at >= REFRESH_SECONDS:
+                self._refresh_listing()
+
+    def _notice_silence(self) -> None:
+        """When a silent feed speaks again, the quotes that stand are good again."""
+        was_stale, self.floor.is_stale = self.floor.is_stale, self.clock.feed_is_silent()
+        if was_stale and not self.floor.is_stale:
+            self._rematch.update(self.floor.book.symbols())
+
+    def _match_again(self) -> None:
+        """Match standing quotes where something changed that is not a quote."""
+        symbols, self._rematch = sorted(self._rematch), set()
+        for symbol in symbols:
+            quote = self.floor.usable_quote(symbol)
+            if isinstance(quote, Quote):
+                self.floor.match_resting(symbol, quote)
+
+    def _admit_accepted(self) -> None:
+        self.admissions.admit_accepted(self.pending.orders())
+        self._poll_due = False
+        self._polled_at = time.monotonic()
+
+    def _pass_time(self, to_us: int) -> None:
+        """Carry out every expiry and change of session up to that instant, in order."""
+        floor = self.floor
+        while floor.next_us <= to_us:
+            moment_us = floor.next_us
+            self.drain()
+            self._expire(moment_us)
+            if moment_us >= floor.hours.ends_us:
+                floor.hours.enter(moment_us)
+                floor.now_us = max(floor.now_us, moment_us)
+                self.admissions.reopen()
+                self._admit_accepted()
+        floor.now_us = max(floor.now_us, to_us)
+
+    def _expire(self, moment_us: int) -> None:
+        for order in expire_due(to_instant(moment_us), self.listing.by_id):
+            self._forget(order.pk)
+        self.floor.book.remove_expired(moment_us)
+
+    # --- settling, and agreeing with the database -----------------------------------------------
+
+    def _settle(self) -> None:
+        """Settle once what waits; take back what was dropped."""
+        for decision in self.pending.settle():
+            self._take_back(decision)
+
+    def _take_back(self, decision: Decision) -> None:
+        """A dropped decision: its order is not what the book thought, and its size is free."""
+        order = decision.order
+        if isinstance(decision, Execution):
+            self.floor.take_back(decision)
+            self._rematch.add(order.symbol)
+        self._forget(order.pk)
+        for row in intake.orders({order.pk} & intake.resting_ids({order.instrument_id})):
+            self._rest(row)
+
+    def _forget(self, pk: int) -> None:
+        self.floor.book.remove(pk)
+        self.admissions.forget(pk)
+
+    def _rest(self, row: Order) -> None:
+        """Put an admitted order into the book, unless a decision about it waits."""
+        if row.pk not in self.floor.book and row.pk not in self.pending.orders():
+            symbol = self.listing.by_id[row.instrument_id].symbol
+            self.floor.book.add(working_order(row, symbol))
+
+    def _load_book(self) -> None:
+        """Make the book what the database says, decisions that wait apart."""
+        resting = intake.resting_ids(self.listing.by_id)
+        for order in self.floor.book.orders():
+            if order.pk not in resting and order.pk not in self.pending.orders():
+                self.floor.book.remove(order.pk)
+        for row in intake.orders({pk for pk in resting if pk not in self.floor.book}):
+            self._rest(row)
+
+    def _refresh_listing(self) -> None:
+        self.listing.refresh()
+        self._refreshed_at = time.monotonic()
+
+    def _resync(self) -> None:
+        """Messages were lost: take orders from the database and quotes from the latest."""
+        self._poll_due = True
+        self._refresh_listing()
+        self._load_book()
+        self._hear_latest()
+
+    def _hear_latest(self) -> None:
+        for newest in latest.get_many(self.listing.by_symbol).values():
+            if newest.quote is not None and self.floor.standing.is_newer(newest.quote):
+                self._hear_quote(newest.quote)
+
+
+class SteppedEngine(Engine):
+    """The engine of a stepped market, where the same orders always get the same fills.
+
+    It acts at batches that move the market, and only then. While the market stands, orders wait;
+    the first batch of an advance finds them all. At the barrier everything is committed, and the
+    clock's row says so.
+    """
+
+    acts_by_wall = False
+
+    def __init__(self, lease: Lease, model: FillModel = FillModel.NBBO) -> None:
+        super().__init__(lease, model)
+        self._settled_us = 0  # the last barrier
+        self._target_us: int | None = None  # the advance that is being played
+
+    def load(self) -> None:
+        """Also hear the quotes that stand, and finish an advance that was played meanwhile."""
+        super().load()
+        self._hear_latest()
+        row = MarketClock.objects.get(pk=1)
+        self._settled_us = row.settled_us
+        if row.settled_us < row.advance_to_us <= row.watermark_us:
+            self._begin_advance()
+            self._pass_time(row.watermark_us)
+            self._reach(row.watermark_us)
+
+    def _play(self, batch: Batch) -> None:
+        if batch.watermark_us <= self._settled_us:
+            return  # a heartbeat while the market stands
+        if self._target_us is None:
+            self._begin_advance()
+        super()._play(batch)
+        self._reach(batch.watermark_us)
+
+    def _tend(self) -> None:
+        """Nothing happens between batches."""
+
+    def _begin_advance(self) -> None:
+        """Take in what waits, before the first tick."""
+        row = MarketClock.objects.get(pk=1)
+        self._target_us = row.advance_to_us
+        self._refresh_listing()
+        self._load_book()
+        self._admit_accepted()
+        self._commit()
+
+    def _commit(self) -> None:
+        self.drain()
+        while self._rematch:
+            self._match_again()
+            self.drain()
+
+    def _reach(self, watermark_us: int) -> None:
+        """Commit what the batch brought; at the barrier, say so."""
+        self._commit()
+        if self._target_us is not None and watermark_us >= self._target_us:
+            write_reasons(self.floor.book, self.floor.why)
+            self._settled_us, self._target_us = watermark_us, None
+            MarketClock.objects.filter(pk=1, settled_us__lt=watermark_us).update(
+                settled_us=watermark_us
+            )
+
+
+def engine_for(lease: Lease, model: FillModel = FillModel.NBBO) -> Engine:
+    """The engine of the market that is open, loaded."""
+    is_stepped = market_clock().mode == MarketClock.Mode.STEPPED
+    engine = SteppedEngine(lease, model) if is_stepped else Engine(lease, model)
+    engine.load()
+    return engine

@@ -1,0 +1,58 @@
+"""What the engine reads from the database: accepted orders, resting orders, instruments.
+
+The truth is there; what the bus says only makes it faster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from quotes.models import Instrument
+from trading import states
+from trading.models import Order, OrderStatus
+
+ADMITTED_MAX = 500  # accepted orders taken in at a time
+CHUNK = 500
+
+
+class Listing:
+    """The shard's instruments, by id and by symbol; kept in place, so that it can be shared."""
+
+    def __init__(self) -> None:
+        self.by_id: dict[int, Instrument] = {}
+        self.by_symbol: dict[str, Instrument] = {}
+
+    def refresh(self) -> None:
+        """Read them again: new ones, halts, resumptions."""
+        for instrument in Instrument.objects.all():
+            self.by_id[instrument.pk] = instrument
+            self.by_symbol[instrument.symbol] = instrument
+
+    def is_halted(self, symbol: str) -> bool:
+        return self.by_symbol[symbol].halted
+
+
+def accepted(instrument_ids: Collection[int], known: Collection[int]) -> list[Order]:
+    """The oldest accepted orders of these instruments that are not known yet, by row id.
+
+    Asks for the status, never for ids above the last one seen: ids commit out of order.
+    """
+    rows = Order.objects.filter(instrument_id__in=instrument_ids, status=OrderStatus.ACCEPTED)
+    pks = [pk for pk in sorted(rows.values_list("pk", flat=True)) if pk not in known]
+    taken = pks[:ADMITTED_MAX]
+    return list(Order.objects.filter(pk__in=taken).order_by("pk")) if taken else []
+
+
+def resting_ids(instrument_ids: Collection[int]) -> set[int]:
+    """The row ids of all admitted orders that are still open."""
+    rows = Order.objects.filter(
+        instrument_id__in=instrument_ids, status__in=sorted(states.FILLABLE)
+    )
+    return set(rows.values_list("pk", flat=True))
+
+
+def orders(pks: Collection[int]) -> Iterator[Order]:
+    """The orders by row id, fetched in chunks."""
+    wanted = sorted(pks)
+    for start in range(0, len(wanted), CHUNK):
+        yield from Order.objects.filter(pk__in=wanted[start : start + CHUNK]).order_by("pk")

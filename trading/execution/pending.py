@@ -1,0 +1,168 @@
+"""The decisions that wait for settlement, and what is tried when it does not work at once.
+
+An account that somebody else has locked is left for the next batch; left three times, its
+decisions are settled alone and wait for the lock. A batch that fails is split by account; an
+account that fails alone three times has the order at fault suspended, so that one broken order
+never stops a market.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+from django.db import InterfaceError, OperationalError
+from prometheus_client import Counter as Count
+from prometheus_client import Gauge, Histogram
+
+from events.leases import Lease, LeaseLost
+from quotes.calendar import Calendar
+from quotes.models import Instrument
+from trading.execution.decisions import Decision, Ending, Execution
+from trading.execution.settlement import Outcome, settle
+from trading.models import OrderStatus
+
+BATCH_MAX = 100  # decisions in one transaction: a few milliseconds of the one writer on SQLite
+PENDING_MAX = 5_000  # beyond this the engine waits for the accounts it needs before it goes on
+TRIES_MAX = 3
+
+FILLS = Count("openbell_fills_total", "Fills settled.")
+DROPPED = Count("openbell_decisions_dropped_total", "Decisions that their orders did not allow.")
+SETTLE_SECONDS = Histogram("openbell_settlement_seconds", "One settlement transaction.")
+PENDING = Gauge("openbell_decisions_pending", "Decisions that wait for settlement.")
+
+logger = logging.getLogger(__name__)
+
+
+class Pending:
+    """A queue of decisions in the order they were made."""
+
+    def __init__(
+        self, lease: Lease, instruments: Mapping[int, Instrument], calendar: Calendar
+    ) -> None:
+        self.lease = lease
+        self._instruments = instruments
+        self._calendar = calendar
+        self._queue: list[Decision] = []
+        self._missed: Counter[int] = Counter()  # by account: batches that found it locked
+        self._failed: Counter[int] = Counter()  # by account: failures alone
+
+    def __len__(self) -> int:
+        return len(self._queue)
+
+    @property
+    def is_full(self) -> bool:
+        return len(self._queue) >= PENDING_MAX
+
+    def add(self, decision: Decision) -> None:
+        self._queue.append(decision)
+
+    def orders(self) -> set[int]:
+        """The row ids of the orders about which something waits."""
+        return {one.order.pk for one in self._queue}
+
+    def settle(self) -> list[Decision]:
+        """Settle each waiting decision once if it can be; returns those that were dropped.
+
+        Raises LeaseLost, and OperationalError or InterfaceError where the database is away; what
+        is not settled keeps waiting.
+        """
+        dropped: list[Decision] = []
+        waiting, self._queue = self._queue, []
+        try:
+            while waiting:
+                patient = [one for one in waiting if self._missed[one.account_id] >= TRIES_MAX]
+                batch, wait = self._next(waiting, patient)
+                dropped += self._settle_batch(batch, wait)
+                waiting = self._held_back(waiting, batch)
+        finally:
+            self._queue = self._queue + waiting
+            PENDING.set(len(self._queue))
+        return dropped
+
+    def _held_back(self, waiting: list[Decision], batch: list[Decision]) -> list[Decision]:
+        """What is left to try now; accounts that had to be left keep their order and wait."""
+        tried = {id(one) for one in batch}
+        left = {one.account_id for one in self._queue}
+        waiting = [one for one in waiting if id(one) not in tried]
+        self._queue += [one for one in waiting if one.account_id in left]
+        return [one for one in waiting if one.account_id not in left]
+
+    def _next(
+        self, waiting: Sequence[Decision], patient: Sequence[Decision]
+    ) -> tuple[list[Decision], bool]:
+        """The next batch: one account alone where it was missed too often, else a mix."""
+        if patient:
+            account_id = patient[0].account_id
+            alone = [one for one in patient if one.account_id == account_id]
+            return alone[:BATCH_MAX], True
+        return list(waiting[:BATCH_MAX]), False
+
+    def _settle_batch(self, batch: list[Decision], wait: bool) -> list[Decision]:
+        try:
+            return self._settle_once(batch, wait)
+        except (LeaseLost, OperationalError, InterfaceError):
+            self._queue += batch
+            raise
+        except Exception:
+            logger.exception("a batch of %d decisions failed, trying each account", len(batch))
+        dropped: list[Decision] = []
+        for account_id in dict.fromkeys(one.account_id for one in batch):
+            dropped += self._settle_alone(
+                account_id, [one for one in batch if one.account_id == account_id]
+            )
+        return dropped
+
+    def _settle_alone(self, account_id: int, batch: list[Decision]) -> list[Decision]:
+        try:
+            dropped = self._settle_once(batch, wait=True)
+        except (LeaseLost, OperationalError, InterfaceError):
+            self._queue += batch
+            raise
+        except Exception as error:
+            logger.exception("settlement of account %s failed alone", account_id)
+            self._failed[account_id] += 1
+            if self._failed[account_id] < TRIES_MAX:
+                self._queue += batch
+                return []
+            return self._suspend(batch, error)
+        del self._failed[account_id]
+        return dropped
+
+    def _suspend(self, batch: list[Decision], error: Exception) -> list[Decision]:
+        """Park the order of the first decision; the account's other orders get their own tries."""
+        first = batch[0]
+        reason = f"settlement failed: {type(error).__name__}"
+        parked = Ending(first.order, first.at_us, OrderStatus.SUSPENDED, reason)
+        try:
+            self._settle_once([parked], wait=True)
+        except Exception:
+            self._queue += batch
+            raise
+        del self._failed[first.account_id]
+        self._queue += [one for one in batch if one.order.pk != first.order.pk]
+        return [one for one in batch if one.order.pk == first.order.pk]
+
+    def _settle_once(self, batch: list[Decision], wait: bool) -> list[Decision]:
+        begun = time.monotonic()
+        outcome = settle(
+            batch,
+            lease=self.lease,
+            instruments=self._instruments,
+            calendar=self._calendar,
+            wait=wait,
+        )
+        SETTLE_SECONDS.observe(time.monotonic() - begun)
+        self._count(outcome)
+        self._queue += outcome.busy
+        return outcome.dropped
+
+    def _count(self, outcome: Outcome) -> None:
+        for one in outcome.settled + outcome.dropped:
+            self._missed.pop(one.account_id, None)
+        for account_id in {one.account_id for one in outcome.busy}:
+            self._missed[account_id] += 1
+        FILLS.inc(sum(isinstance(one, Execution) for one in outcome.settled))
+        DROPPED.inc(len(outcome.dropped))

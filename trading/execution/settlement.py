@@ -1,0 +1,287 @@
+"""Settlement: a micro-batch of the engine's decisions becomes true in one transaction.
+
+Lease, accounts in id order, orders in id order are locked; whatever the engine decided is checked
+against the rows; then fills, postings, positions, lots, accounts, orders and events are written in
+bulk. A decision that the rows no longer allow is dropped: a cancel that came first is final.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import transaction
+
+from events.leases import Lease
+from events.models import Event
+from portfolios import ledger, positions
+from portfolios.locks import lock_accounts
+from portfolios.models import Account, Lot, Position
+from quotes.amounts import (
+    CASH_PLACES,
+    EXACT,
+    PRICE_PLACES,
+    QUANTITY_PLACES,
+    from_units,
+    plain,
+    rounded,
+)
+from quotes.calendar import Calendar
+from quotes.models import Instrument
+from quotes.ticks import to_instant
+from trading import risk, states, updates
+from trading.errors import InsufficientBuyingPower
+from trading.execution.certificate import certified_fill
+from trading.execution.decisions import Admission, Decision, Ending, Execution
+from trading.fees import fee
+from trading.locks import lock_orders
+from trading.models import Fill, Order, OrderStatus
+
+ACTOR = "engine"
+AVERAGE_PLACES = 9  # of Order.filled_avg_price
+
+# The columns of an order that a decision may change.
+ORDER_FIELDS = (
+    "status",
+    "reason",
+    "updated_at",
+    "filled_at",
+    "canceled_at",
+    "expired_at",
+    "failed_at",
+    "filled_quantity",
+    "filled_cash",
+    "filled_avg_price",
+    "fill_count",
+    "hold_cash",
+    "hold_quantity",
+    "collar_price",
+)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of a batch: every decision is settled, busy or dropped."""
+
+    settled: list[Decision] = field(default_factory=list)
+    busy: list[Decision] = field(default_factory=list)  # of accounts that somebody else has locked
+    dropped: list[Decision] = field(default_factory=list)  # the rows did not allow them
+
+
+def settle(
+    decisions: Sequence[Decision],
+    *,
+    lease: Lease,
+    instruments: Mapping[int, Instrument],
+    calendar: Calendar,
+    wait: bool = False,
+) -> Outcome:
+    """Settle what can be settled now; with `wait`, wait for locked accounts instead of leaving
+    them. Raises LeaseLost, and whatever the database raises: then nothing has changed."""
+    with transaction.atomic(durable=True):
+        lease.lock_and_check()
+        accounts = lock_accounts({one.account_id for one in decisions}, skip_locked=not wait)
+        ready = [one for one in decisions if one.account_id in accounts]
+        books = _Books.opened(accounts, ready, instruments, calendar)
+
+        outcome = Outcome(busy=[one for one in decisions if one.account_id not in accounts])
+        for decision in ready:
+            made = books.make(decision)
+            (outcome.settled if made else outcome.dropped).append(decision)
+
+        books.write()
+    return outcome
+
+
+@dataclass(slots=True)
+class _Books:
+    """The locked rows of a batch and what it adds to them, in memory until `write`."""
+
+    accounts: Mapping[int, Account]
+    orders: Mapping[int, Order]
+    positions: dict[positions.Key, Position]
+    lots: dict[positions.Key, list[Lot]]
+    instruments: Mapping[int, Instrument]
+    calendar: Calendar
+    changed: dict[int, Order] = field(default_factory=dict)
+    fills: list[Fill] = field(default_factory=list)
+    applied: list[positions.Applied] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+
+    @classmethod
+    def opened(
+        cls,
+        accounts: Mapping[int, Account],
+        decisions: Collection[Decision],
+        instruments: Mapping[int, Instrument],
+        calendar: Calendar,
+    ) -> _Books:
+        """Lock the orders; load the positions and, where shares are sold, the lots."""
+        orders = lock_orders({one.order.pk for one in decisions})
+        keys = {(order.account_id, order.instrument_id) for order in orders.values()}
+        held = positions.load_positions(keys)
+        closing = {
+            (one.account_id, one.order.instrument_id)
+            for one in decisions
+            if isinstance(one, Execution) and not one.order.is_buy
+        }
+        return cls(accounts, orders, held, positions.load_lots(closing), instruments, calendar)
+
+    def make(self, decision: Decision) -> bool:
+        """Do what was decided, in memory; False where the rows do not allow it."""
+        order = self.orders.get(decision.order.pk)
+        if order is None:
+            return False
+        match decision:
+            case Admission():
+                return self._admit(decision, order)
+            case Execution():
+                return self._fill(decision, order)
+            case Ending():
+                return self._end(decision, order)
+        raise AssertionError(f"no such decision: {decision}")
+
+    def write(self) -> None:
+        """Write everything that changed, in bulk, and announce it after the commit."""
+        Fill.objects.bulk_create(self.fills)
+        positions.write(self.positions.values(), self.applied)
+        Order.objects.bulk_update(self.changed.values(), ORDER_FIELDS)
+        if self.events:
+            updates.record(self.events)
+            ledger.save(self.accounts.values())
+
+    # --- the three decisions --------------------------------------------------------------------
+
+    def _admit(self, decision: Admission, order: Order) -> bool:
+        if order.status != OrderStatus.ACCEPTED:
+            # Settled before, by a commit whose answer was lost; unless it has ended otherwise.
+            return order.status in states.FILLABLE or order.status == OrderStatus.FILLED
+        at = to_instant(decision.at_us)
+        if decision.collar_price is not None:
+            order.collar_price = decision.collar_price
+            if short := self._cannot_afford(order):
+                self._finish(order, OrderStatus.REJECTED, at, short)
+                return False  # written, and nothing that was decided after it holds
+        states.transition(order, OrderStatus.NEW, at, decision.reason)
+        self._hold(order)
+        self._note("new", order, order.updated_at)
+        return True
+
+    def _fill(self, decision: Execution, order: Order) -> bool:
+        if decision.number <= order.fill_count:  # settled before, or another's number
+            return Fill.objects.filter(execution_id=decision.execution_id).exists()
+        if order.status not in states.FILLABLE or decision.number != order.fill_count + 1:
+            return False
+        account = self.accounts[order.account_id]
+        key = (order.account_id, order.instrument_id)
+        at = self._filled_at(decision, order, account)
+        if key not in self.positions:
+            self.positions[key] = positions.new_position(*key, at)
+        position = self.positions[key]
+
+        booked = self._booked(decision, order, at)
+        self.applied.append(
+            positions.apply_execution(account, position, self.lots.setdefault(key, []), booked)
+        )
+        _count_in(order, booked)
+        status = OrderStatus.FILLED if decision.completes else OrderStatus.PARTIALLY_FILLED
+        states.transition(order, status, at)
+        self._hold(order)
+        fill = certified_fill(decision, order, position, at)
+        fill.fee = booked.fee
+        self.fills.append(fill)
+        self._note("fill" if decision.completes else "partial_fill", order, at, fill)
+        return True
+
+    def _end(self, decision: Ending, order: Order) -> bool:
+        if decision.status not in states.TRANSITIONS[OrderStatus(order.status)]:
+            return False
+        self._finish(order, decision.status, to_instant(decision.at_us), decision.reason)
+        return True
+
+    # --- what they share ------------------------------------------------------------------------
+
+    def _finish(self, order: Order, status: OrderStatus, at: datetime, reason: str) -> None:
+        states.transition(order, status, at, reason)
+        self._hold(order)
+        self._note(status.value, order, order.updated_at)
+
+    def _hold(self, order: Order) -> None:
+        """Set the order's hold to what it needs now: nothing, once it is finished."""
+        hold = risk.Hold() if order.status in states.TERMINAL else risk.hold_of(order)
+        ledger.hold(
+            self.accounts[order.account_id],
+            self.positions.get((order.account_id, order.instrument_id)),
+            order,
+            cash=hold.cash,
+            quantity=hold.quantity,
+        )
+
+    def _note(self, name: str, order: Order, at: datetime, fill: Fill | None = None) -> None:
+        self.changed[order.pk] = order
+        self.events.append(
+            updates.draft(
+                name,
+                order,
+                self.accounts[order.account_id],
+                self.instruments[order.instrument_id],
+                at=at,
+                actor=ACTOR,
+                fill=fill,
+            )
+        )
+
+    def _cannot_afford(self, order: Order) -> str:
+        """Why the account cannot hold the order at its new collar; "" where it can."""
+        account = self.accounts[order.account_id]
+        others = risk.AccountView(cash=account.cash, hold_cash=account.hold_cash - order.hold_cash)
+        try:
+            risk.check_buying_power(others, risk.hold_of(order).cash)
+        except InsufficientBuyingPower as error:
+            numbers = error.extras
+            return (
+                f"{error.message} at the opening: "
+                f"needs {numbers['cost_basis']}, has {numbers['buying_power']}"
+            )
+        return ""
+
+    def _filled_at(self, decision: Execution, order: Order, account: Account) -> datetime:
+        """Market time of a fill: of its quote, but never before the order, nor on a trade date
+        that the account's books have left behind already."""
+        at = max(to_instant(decision.at_us), order.updated_at)
+        if account.day_on is not None and self.calendar.trading_date(at) < account.day_on:
+            day = self.calendar.day(account.day_on)
+            assert day is not None, "books are kept on trading days"
+            at = day.overnight_at
+        return at
+
+    def _booked(self, decision: Execution, order: Order, at: datetime) -> positions.Execution:
+        found = decision.match
+        charge = fee(is_buy=decision.order.is_buy, quantity=found.quantity, price=found.price)
+        return positions.Execution(
+            execution_id=decision.execution_id,
+            instrument_id=order.instrument_id,
+            side=order.side,
+            quantity=from_units(found.quantity, QUANTITY_PLACES),
+            price=from_units(found.price, PRICE_PLACES),
+            cash=from_units(found.cash, CASH_PLACES),
+            fee=from_units(charge, CASH_PLACES),
+            at=at,
+            trade_date=self.calendar.trading_date(at),
+        )
+
+
+def _count_in(order: Order, booked: positions.Execution) -> None:
+    """Add a fill to what the order says of its fills."""
+    before = EXACT.multiply(order.filled_avg_price or Decimal(0), order.filled_quantity)
+    order.filled_quantity += booked.quantity
+    order.filled_cash += booked.cash
+    order.fill_count += 1
+    value = EXACT.add(before, EXACT.multiply(booked.price, booked.quantity))
+    order.filled_avg_price = rounded(EXACT.divide(value, order.filled_quantity), AVERAGE_PLACES)
+    assert order.quantity is None or order.filled_quantity <= order.quantity, "overfilled"
+    assert order.notional is None or order.filled_cash <= order.notional, (
+        f"{plain(order.filled_cash)} spent of {plain(order.notional)}"
+    )

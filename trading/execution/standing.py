@@ -1,0 +1,53 @@
+"""The quotes that stand, and what has been taken of them."""
+
+from __future__ import annotations
+
+from quotes.ticks import Quote
+from trading.execution.matching import Level, give_back, roll, touch
+
+Touch = tuple[str, bool]  # (symbol, whether it is the side that buys meet)
+
+
+class Standing:
+    """The last quote of each symbol that this engine heard.
+
+    A level is only kept where something has been taken; all others are untouched.
+    """
+
+    def __init__(self) -> None:
+        self._quotes: dict[str, Quote] = {}
+        self._levels: dict[Touch, Level] = {}
+
+    def quote(self, symbol: str) -> Quote | None:
+        return self._quotes.get(symbol)
+
+    def hear(self, quote: Quote) -> None:
+        """Let this quote stand from now on."""
+        symbol = quote.symbol
+        self._quotes[symbol] = quote
+        for is_buy in (True, False):
+            level = self._levels.get((symbol, is_buy))
+            if level is not None:
+                self.put(symbol, is_buy, roll(level, *touch(quote, is_buy)))
+
+    def level(self, quote: Quote, is_buy: bool) -> Level:
+        """What is taken of the standing quote's touch."""
+        level = self._levels.get((quote.symbol, is_buy))
+        return level or Level(*touch(quote, is_buy))
+
+    def put(self, symbol: str, is_buy: bool, level: Level) -> None:
+        if level.taken:
+            self._levels[symbol, is_buy] = level
+        else:
+            self._levels.pop((symbol, is_buy), None)
+
+    def give_back(self, symbol: str, is_buy: bool, price: int, quantity: int) -> None:
+        """Free the size of a fill that was dropped, where its price still stands."""
+        level = self._levels.get((symbol, is_buy))
+        if level is not None:
+            self.put(symbol, is_buy, give_back(level, price, quantity))
+
+    def is_newer(self, quote: Quote) -> bool:
+        """Whether the quote came after the one that stands."""
+        held = self._quotes.get(quote.symbol)
+        return held is None or (quote.epoch, quote.sequence) > (held.epoch, held.sequence)

@@ -1,0 +1,41 @@
+"""The market as an order meets it: read before any lock is taken."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from quotes import history, latest
+from quotes.amounts import PRICE_PLACES, to_units
+from quotes.clock import market_clock
+from quotes.models import Instrument
+from trading.risk import MarketView
+from trading.sessions import may_trade
+
+
+def market_view(instrument: Instrument, *, extended_hours: bool) -> MarketView:
+    """What risk needs to know of the instrument now. Reads the latest quote, never from a cache
+    that several share."""
+    clock = market_clock()
+    newest = latest.get(instrument.symbol)
+    is_open = may_trade(clock.session(), extended_hours=extended_hours)
+    if newest.trade is not None:
+        last_price = newest.trade.price
+    elif is_open and not instrument.halted:
+        last_price = 0  # an open market is judged by its quote
+    else:
+        last_price = _previous_close(instrument)
+    return MarketView(
+        symbol=instrument.symbol,
+        is_open=is_open,
+        quote=newest.quote,
+        last_price=last_price,
+        is_stale=clock.feed_is_silent(),
+        is_tradable=instrument.tradable and instrument.status == Instrument.Status.ACTIVE,
+        is_fractionable=instrument.fractionable,
+        is_halted=instrument.halted,
+    )
+
+
+def _previous_close(instrument: Instrument) -> int:
+    closes = history.previous_close([instrument.pk], market_clock().now())
+    return to_units(closes.get(instrument.pk, Decimal(0)), PRICE_PLACES)

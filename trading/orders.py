@@ -1,0 +1,336 @@
+"""What can be done with an order: submit it, cancel it, let it expire.
+
+Each use case is one transaction in five beats: lock, check, change, record, announce. Fills are
+settled by `trading.execution.settlement`; nothing else writes orders.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import groupby
+from uuid import UUID
+
+from django.db import DatabaseError, IntegrityError, transaction
+
+from events import log
+from events.errors import NotFound, OpenbellError, Refused
+from events.models import Event
+from events.transactions import retried
+from portfolios import ledger, positions
+from portfolios.errors import AccountNotFound
+from portfolios.locks import lock_account
+from portfolios.models import BOOK_FIELDS, Account, Position
+from quotes.clock import market_clock
+from quotes.models import Instrument
+from quotes.queries import get_instrument
+from trading import states, updates
+from trading.errors import DuplicateClientOrderId, OrderFinished, OrderRuleBroken
+from trading.execution.matching import Waiting
+from trading.locks import lock_order, lock_orders, turn
+from trading.market import market_view
+from trading.models import Order, OrderStatus
+from trading.request import OrderRequest, check_request
+from trading.risk import AccountView, Assessment, MarketView, assess
+from trading.sessions import expiry
+
+logger = logging.getLogger(__name__)
+
+TICK = timedelta(microseconds=1)
+SLICE = (
+    100  # orders that one transaction cancels or expires: writers of SQLite queue for each other
+)
+
+EXPIRED = "its time was up"
+
+# The columns that ending an order changes.
+END_FIELDS = (
+    "status",
+    "reason",
+    "updated_at",
+    "canceled_at",
+    "expired_at",
+    "failed_at",
+    "hold_cash",
+    "hold_quantity",
+)
+
+
+def submit(*, account_id: int, request: OrderRequest, actor: str) -> Order:
+    """Accept an order: it is durable, and what it may cost is held, when this returns.
+
+    A refusal stores no order and leaves the client's id free; it is recorded as an event of its
+    own. Raises what `check_request` and `risk.assess` raise, DuplicateClientOrderId,
+    AccountNotFound, AccountBusy, Unavailable.
+    """
+    try:
+        check_request(request)
+        instrument = _instrument(request.symbol)
+        market = market_view(instrument, extended_hours=request.extended_hours)
+        with turn(account_id):
+            return _submit_once(account_id, request, instrument, market, actor)
+    except Refused as refusal:
+        _record_refusal(account_id, request, refusal, actor)
+        raise
+
+
+def _submit_once(
+    account_id: int, request: OrderRequest, instrument: Instrument, market: MarketView, actor: str
+) -> Order:
+    try:
+        return _submit(account_id, request, instrument, market, actor)
+    except IntegrityError:
+        if not _is_taken(account_id, request.client_order_id):
+            raise
+        raise DuplicateClientOrderId from None
+
+
+@retried
+@transaction.atomic(durable=True)
+def _submit(
+    account_id: int, request: OrderRequest, instrument: Instrument, market: MarketView, actor: str
+) -> Order:
+    account = lock_account(account_id)
+    key = (account.pk, instrument.pk)
+    position = positions.load_positions([key]).get(key)
+
+    if request.client_order_id and _is_taken(account.pk, request.client_order_id):
+        raise DuplicateClientOrderId
+    assessment = assess(request, account_view(account, position), market)
+
+    order = _accepted(account, instrument, request, assessment)
+    order.reason = "" if market.is_open else Waiting.CLOSED
+    ledger.hold(
+        account,
+        position,
+        order,
+        cash=assessment.hold.cash,
+        quantity=assessment.hold.quantity,
+    )
+    order.save(force_insert=True)
+    if position is not None:
+        positions.save_positions([position])
+
+    event = updates.draft(
+        "accepted", order, account, instrument, at=order.submitted_at, actor=actor
+    )
+    account.save(update_fields=[*BOOK_FIELDS, "last_order_at"])
+
+    updates.record([event], order)
+    return order
+
+
+def cancel(*, account_id: int, order_id: UUID, actor: str) -> Order:
+    """Cancel what is left of an open order and free what it held.
+
+    Raises AccountNotFound, OrderNotFound, OrderFinished, AccountBusy, Unavailable.
+    """
+    with turn(account_id):
+        return _cancel(account_id, order_id, actor)
+
+
+@retried
+@transaction.atomic(durable=True)
+def _cancel(account_id: int, order_id: UUID, actor: str) -> Order:
+    account = lock_account(account_id)
+    order = lock_order(account, order_id)
+
+    if order.status not in states.CANCELABLE:
+        raise OrderFinished(order.status)
+
+    _end(account, [order], OrderStatus.CANCELED, market_clock().now(), actor)
+    return order
+
+
+def cancel_all(*, account_id: int, actor: str) -> list[tuple[Order, OpenbellError | None]]:
+    """Cancel every order that was open at the call, oldest first.
+
+    Each comes back with None, or with the error that kept it from being canceled. Raises
+    AccountNotFound, AccountBusy, Unavailable.
+    """
+    with turn(account_id):
+        open_orders = Order.objects.filter(account_id=account_id, status__in=states.OPEN)
+        pks = list(open_orders.order_by("pk").values_list("pk", flat=True))
+        return [
+            outcome
+            for start in range(0, len(pks), SLICE)
+            for outcome in _cancel_slice(account_id, pks[start : start + SLICE], actor)
+        ]
+
+
+@retried
+@transaction.atomic(durable=True)
+def _cancel_slice(
+    account_id: int, pks: Sequence[int], actor: str
+) -> list[tuple[Order, OpenbellError | None]]:
+    account = lock_account(account_id)
+    orders = lock_orders(pks)
+
+    outcomes: list[tuple[Order, OpenbellError | None]] = [
+        (order, None if order.status in states.CANCELABLE else OrderFinished(order.status))
+        for order in orders.values()
+    ]
+
+    ending = [order for order, error in outcomes if error is None]
+    _end(account, ending, OrderStatus.CANCELED, market_clock().now(), actor)
+    return outcomes
+
+
+def expire_due(now: datetime, instrument_ids: Iterable[int] | None = None) -> list[Order]:
+    """Expire every open order whose time was up at that market time, the earliest first."""
+    due = Order.objects.filter(status__in=states.OPEN, expires_at__lte=now)
+    if instrument_ids is not None:
+        due = due.filter(instrument_id__in=list(instrument_ids))
+    expired: list[Order] = []
+    while rows := list(due.order_by("expires_at", "pk").values_list("account_id", "pk")[:SLICE]):
+        by_account: dict[int, list[int]] = {}
+        for account_id, pk in rows:
+            by_account.setdefault(account_id, []).append(pk)
+        for account_id, pks in by_account.items():
+            expired += _expire(account_id, pks, now)
+    return expired
+
+
+@retried
+@transaction.atomic(durable=True)
+def _expire(account_id: int, pks: Sequence[int], now: datetime) -> list[Order]:
+    account = lock_account(account_id)
+    orders = lock_orders(pks)
+
+    due = [
+        order
+        for order in orders.values()
+        if order.status in states.OPEN and order.expires_at is not None and order.expires_at <= now
+    ]
+    due.sort(key=_expires_at)
+
+    for at, together in groupby(due, key=_expires_at):
+        _end(account, list(together), OrderStatus.EXPIRED, at, "engine", EXPIRED)
+    return due
+
+
+def _expires_at(order: Order) -> datetime:
+    assert order.expires_at is not None
+    return order.expires_at
+
+
+def _end(
+    account: Account,
+    orders: Sequence[Order],
+    status: OrderStatus,
+    at: datetime,
+    actor: str,
+    reason: str = "",
+) -> None:
+    """Change, record and announce the end of locked orders of one locked account."""
+    if not orders:
+        return
+    held = positions.load_positions(
+        {(account.pk, order.instrument_id) for order in orders if order.hold_quantity}
+    )
+    instruments = Instrument.objects.in_bulk({order.instrument_id for order in orders})
+    events: list[Event] = []
+    for order in orders:
+        states.transition(order, status, at, reason)
+        ledger.release(account, held.get((account.pk, order.instrument_id)), order)
+        events.append(
+            updates.draft(
+                status.value,
+                order,
+                account,
+                instruments[order.instrument_id],
+                at=order.updated_at,
+                actor=actor,
+            )
+        )
+    Order.objects.bulk_update(orders, END_FIELDS)
+    positions.save_positions(held.values())
+    account.save(update_fields=BOOK_FIELDS)
+
+    updates.record(events, *orders)
+
+
+def account_view(account: Account, position: Position | None) -> AccountView:
+    """The locked account, and its position in the order's instrument, as risk looks at them."""
+    held = position or Position()
+    return AccountView(
+        cash=account.cash,
+        hold_cash=account.hold_cash,
+        quantity=held.quantity,
+        held_quantity=held.hold_quantity,
+        is_active=account.status == Account.Status.ACTIVE,
+        is_frozen=account.frozen,
+        is_suspended=account.trading_suspended,
+        may_trade_fractions=account.fractional_trading,
+    )
+
+
+def _instrument(symbol: str) -> Instrument:
+    try:
+        return get_instrument(symbol)
+    except NotFound as error:
+        raise OrderRuleBroken(error.message, symbol=symbol) from None
+
+
+def _accepted(
+    account: Account, instrument: Instrument, request: OrderRequest, assessment: Assessment
+) -> Order:
+    """The order as it is stored; its market time is later than that of the account's last one."""
+    clock = market_clock()
+    at = clock.now()
+    if account.last_order_at is not None:
+        at = max(at, account.last_order_at + TICK)
+    account.last_order_at = at
+    return Order(
+        account=account,
+        instrument=instrument,
+        client_order_id=request.client_order_id or str(uuid.uuid4()),
+        side=request.side,
+        type=request.type,
+        time_in_force=request.time_in_force,
+        order_class=request.order_class,
+        extended_hours=request.extended_hours,
+        quantity=request.quantity,
+        notional=request.notional,
+        limit_price=request.limit_price,
+        collar_price=assessment.collar_price,
+        status=OrderStatus.ACCEPTED,
+        submitted_at=at,
+        updated_at=at,
+        expires_at=expiry(
+            clock.calendar, at, request.time_in_force, extended_hours=request.extended_hours
+        ),
+        recorded_at=datetime.now(UTC),
+    )
+
+
+def _is_taken(account_id: int, client_order_id: str) -> bool:
+    return Order.objects.filter(account_id=account_id, client_order_id=client_order_id).exists()
+
+
+def _record_refusal(account_id: int, request: OrderRequest, refusal: Refused, actor: str) -> None:
+    """Leave a trace of what was refused and why. The refusal stands even where this fails."""
+    try:
+        _write_refusal(account_id, request, refusal, actor)
+    except AccountNotFound:
+        return
+    except (OpenbellError, DatabaseError):
+        logger.exception("a refusal of account %s was not recorded", account_id)
+
+
+@retried
+@transaction.atomic(durable=True)
+def _write_refusal(account_id: int, request: OrderRequest, refusal: Refused, actor: str) -> None:
+    account = lock_account(account_id)
+
+    log.record(
+        "trading.order.refused",
+        actor=actor,
+        subject=f"account:{account.public_id}",
+        account=account,
+        at=market_clock().now(),
+        payload={"request": request.summary(), "refusal": refusal.body()},
+    )
+    account.save(update_fields=["event_sequence"])

@@ -1,0 +1,64 @@
+"""The events of orders: written with the change, announced after its commit.
+
+An event's payload is the whole trade update, so that whoever missed the announcement rebuilds it
+from the row alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
+
+from django.db import transaction
+
+from events import log
+from events.models import Event
+from portfolios.models import Account
+from quotes.models import Instrument
+from quotes.streaming.bus import ORDERS, bus
+from trading import streaming
+from trading.models import Fill, Order
+from trading.wire import EVENT_KIND, subject, update_json
+
+
+def draft(
+    name: str,
+    order: Order,
+    account: Account,
+    instrument: Instrument,
+    *,
+    at: datetime,
+    actor: str,
+    fill: Fill | None = None,
+) -> Event:
+    """The event of what just happened to an order, as it is now; not yet written."""
+    return log.draft(
+        f"{EVENT_KIND}{name}",
+        actor=actor,
+        subject=subject(order.public_id),
+        account=account,
+        at=at,
+        payload=update_json(name, order, at, instrument=instrument, fill=fill),
+    )
+
+
+def record(events: Sequence[Event], *changed: Order) -> None:
+    """Write the events; after commit tell the streams of them and the engine of the orders."""
+    log.record_many(events)
+    transaction.on_commit(partial(_announce, list(events), [_news(order) for order in changed]))
+
+
+def _announce(events: list[Event], news: list[dict[str, object]]) -> None:
+    for message in news:
+        bus().publish(ORDERS, message)
+    streaming.announce(events)
+
+
+def _news(order: Order) -> dict[str, object]:
+    return {
+        "instrument_id": order.instrument_id,
+        "order_id": order.pk,
+        "account_id": order.account_id,
+        "status": str(order.status),
+    }
