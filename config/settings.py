@@ -123,10 +123,7 @@ SPECTACULAR_SETTINGS = {
     "DESCRIPTION": "Paper trading that you can audit, in Alpaca's wire formats.",
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
-    "POSTPROCESSING_HOOKS": [
-        "drf_spectacular.hooks.postprocess_schema_enums",
-        "config.openapi.complete",
-    ],
+    "POSTPROCESSING_HOOKS": ["config.openapi.complete"],
 }
 
 # --- safety of the browser ----------------------------------------------------------------------
