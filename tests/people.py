@@ -43,7 +43,9 @@ class Trader:
 
 def a_trader(*, cash: str = "100000", **user_fields: Any) -> Trader:
     name = f"trader{next(_numbers)}"
-    user = get_user_model().objects.create_user(username=name, password="sesame open", **user_fields)
+    user = get_user_model().objects.create_user(
+        username=name, password="sesame open", **user_fields
+    )
     account = open_account(user=user, cash=Decimal(cash), actor=f"user:{user.pk}")
     key, secret = create_key(account_id=account.pk, user=user, actor=f"user:{user.pk}")
     return Trader(user, account, key.key_id, secret)
