@@ -199,15 +199,15 @@ class Hub:
     async def _read_ticks(self) -> None:
         while not self._tick_mail.closed:
             arrived = await self._tick_mail.get_many(READ_TIMEOUT_SECONDS)
-            try:
-                if self._tick_mail.missed:
-                    self._tick_mail.missed = False
-                    self._resync_soon()
-                for topic, batch in arrived:
-                    await self._hear(topic, batch)
-            except Exception:
-                log.exception("ticks were not delivered")
+            if self._tick_mail.missed:
+                self._tick_mail.missed = False
                 self._resync_soon()
+            for topic, batch in arrived:
+                try:
+                    await self._hear(topic, batch)
+                except Exception:
+                    log.exception("a batch of ticks was not delivered")
+                    self._resync_soon()
             await asyncio.sleep(0)  # a mailbox that is never empty would never let go of the loop
 
     async def _hear(self, topic: str, batch: Batch) -> None:

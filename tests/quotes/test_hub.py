@@ -1,0 +1,612 @@
+"""The hub: what it hears, to whom it hands it, and what it does when it did not hear."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quotes.latest import Latest
+from quotes.streaming import hub as hub_module
+from quotes.streaming.audience import Channel
+from quotes.streaming.bus import BARS, CONTROL, TICK_TOPICS, bus, forget_bus
+from quotes.streaming.codec import (
+    JSON,
+    JSON_HONEST,
+    JSON_IN_BINARY,
+    MSGPACK,
+    Codec,
+    unframed,
+)
+from quotes.streaming.hub import Hub
+from quotes.streaming.positions import Pulse
+from quotes.streaming.socket import Notices, Socket
+from tests.streams import OPENING_US, PATIENCE_SECONDS, Someone, Wire, bar, batch, quote, trade
+
+TICKS = TICK_TOPICS[0]
+Q, T = Channel.QUOTES, Channel.TRADES
+
+
+class Store:
+    """Latest quotes, and how often it was asked."""
+
+    def __init__(self) -> None:
+        self.holds: dict[str, Latest] = {}
+        self.asked: list[list[str]] = []
+        self.answers = asyncio.Event()
+        self.answers.set()
+
+    async def load(self, symbols: Sequence[str]) -> dict[str, Latest]:
+        self.asked.append(list(symbols))
+        await self.answers.wait()
+        return {symbol: self.holds.get(symbol, Latest()) for symbol in symbols}
+
+
+def heartbeat(socket: Socket, pulse: Pulse) -> bytes:
+    return socket.codec.control(
+        {"T": "heartbeat", "sent": socket.sent, "quotes": socket.unreported, "t": pulse.watermark_us}
+    )
+
+
+class Reader:
+    """A socket of the hub and what came out of it."""
+
+    def __init__(self, hub: Hub, codec: Codec = JSON) -> None:
+        self.hub = hub
+        self.wire = Wire()
+        self.closed_with: list[int] = []
+        notices = Notices(
+            slow_client=codec.control({"T": "slow"}),
+            revoked=codec.control({"T": "revoked"}),
+            shutdown=codec.control({"T": "shutdown"}),
+            heartbeat=heartbeat,
+        )
+        self.socket = Socket(self.wire, codec, notices, close=self.closed_with.append)
+        self.socket.credential = Someone()
+        hub.join(self.socket)
+
+    def want(self, **wants: list[str]) -> Reader:
+        self.hub.want(self.socket, {Channel(name): symbols for name, symbols in wants.items()})
+        return self
+
+    @property
+    def heard(self) -> list[dict[str, Any]]:
+        messages = [json.loads(payload) for _, payload in unframed(self.wire.written)]
+        return [message for array in messages for message in array]
+
+    @property
+    def numbers(self) -> list[tuple[str, str, int]]:
+        """(kind, symbol, microsecond of the opening) of what was heard: ticks say their number."""
+        return [(one["T"], one["S"], int(one["t"][-7:-1])) for one in self.heard if "t" in one]
+
+    async def has(self, count: int) -> list[dict[str, Any]]:
+        await until(lambda: len(self.heard) >= count)
+        return self.heard
+
+
+async def until(holds: Callable[[], Any]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not holds():
+            await asyncio.sleep(0.001)
+
+
+async def settled() -> None:
+    """Everything that was published has been delivered."""
+    for _ in range(20):
+        await asyncio.sleep(0.001)
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+async def hub(store: Store) -> AsyncIterator[Hub]:
+    forget_bus()
+    hub = Hub(store.load)
+    yield hub
+    for socket in tuple(hub.sockets):
+        hub.leave(socket)
+    await asyncio.sleep(0)
+    forget_bus()
+
+
+async def test_ticks_reach_who_asked_for_them_and_nobody_else(hub: Hub) -> None:
+    apple = Reader(hub).want(quotes=["AAPL"])
+    apple_trades = Reader(hub).want(trades=["AAPL"])
+    ibm = Reader(hub).want(quotes=["IBM"], trades=["IBM"])
+    everything = Reader(hub).want(quotes=["*"])
+    nothing = Reader(hub)
+
+    bus().publish(TICKS, batch(quote(n=1), trade(n=2), quote("IBM", n=3)))
+    await everything.has(2)
+
+    assert apple.numbers == [("q", "AAPL", 1)]
+    assert apple_trades.numbers == [("t", "AAPL", 2)]
+    assert ibm.numbers == [("q", "IBM", 3)]
+    assert everything.numbers == [("q", "AAPL", 1), ("q", "IBM", 3)]
+    assert nothing.heard == []
+
+
+async def test_wildcard_beside_a_name_delivers_once(hub: Hub) -> None:
+    reader = Reader(hub).want(quotes=["AAPL", "*"])
+
+    bus().publish(TICKS, batch(quote(n=1), quote("IBM", n=2)))
+    await settled()
+
+    assert reader.numbers == [("q", "AAPL", 1), ("q", "IBM", 2)]
+
+    reader.want(quotes=["AAPL"])
+    bus().publish(TICKS, batch(quote(n=3), quote("IBM", n=4), number=2))
+    await settled()
+
+    assert reader.numbers[2:] == [("q", "AAPL", 3)]
+
+
+async def test_the_same_bytes_go_to_every_socket_of_a_codec(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded: list[str] = []
+    encode = Codec.quote
+
+    def counted(codec: Codec, tick: Any) -> bytes:
+        encoded.append(codec.name)
+        return encode(codec, tick)
+
+    monkeypatch.setattr(Codec, "quote", counted)
+    readers = [Reader(hub, codec) for codec in (JSON, JSON, JSON, MSGPACK, MSGPACK)]
+    for number, reader in enumerate(readers):
+        reader.want(quotes=["AAPL"] if number % 2 else ["*"])
+
+    hub.deliver([quote(n=1), quote("IBM", n=2)])
+
+    assert sorted(encoded) == ["json", "json", "msgpack", "msgpack"]
+    assert readers[0].wire.written == readers[2].wire.written
+    assert readers[3].wire.written in readers[4].wire.written
+
+
+async def test_what_nobody_wants_is_not_encoded(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Codec, "quote", lambda *_: pytest.fail("encoded for nobody"))
+    Reader(hub).want(quotes=["IBM"], trades=["AAPL"])
+
+    hub.deliver([quote("AAPL")])
+
+
+async def test_one_batch_is_one_write_per_socket(hub: Hub) -> None:
+    reader = Reader(hub).want(quotes=["*"], trades=["*"])
+    writes: list[int] = []
+    write = reader.wire.write
+    reader.wire.write = lambda frames: (writes.append(len(frames)), write(frames))  # type: ignore
+
+    hub.deliver([quote(n=1), trade(n=1), quote("IBM", n=1)])
+
+    assert len(writes) == 1
+    assert len(reader.heard) == 3
+
+
+async def test_a_big_batch_leaves_turns_to_the_loop(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "SLICE_TICKS", 10)
+    reader = Reader(hub).want(quotes=["*"])
+    seen: list[int] = []
+
+    async def watch() -> None:
+        while len(reader.numbers) < 100:
+            seen.append(len(reader.numbers))
+            await asyncio.sleep(0)
+
+    bus().publish(TICKS, batch(*(quote(n=n) for n in range(1, 101))))
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await watch()
+
+    assert len({*seen} - {0, 100}) >= 5
+
+
+async def test_an_older_tick_never_follows_a_newer_one(hub: Hub) -> None:
+    reader = Reader(hub).want(quotes=["*"], trades=["*"])
+
+    hub.deliver([quote(n=5), trade(n=2), quote(n=4), quote(n=5), trade(n=1), trade(n=3)])
+
+    assert reader.numbers == [("q", "AAPL", 5), ("t", "AAPL", 2), ("t", "AAPL", 3)]
+
+
+async def test_batches_of_an_older_feed_epoch_are_dropped(hub: Hub) -> None:
+    reader = Reader(hub).want(quotes=["*"])
+
+    bus().publish(TICKS, batch(quote(n=50, epoch=1), epoch=1))
+    bus().publish(TICKS, batch(quote(n=1, epoch=2), epoch=2))
+    bus().publish(TICKS, batch(quote(n=51, epoch=1), epoch=1, number=2))
+    bus().publish(TICKS, batch(quote(n=2, epoch=2), epoch=2, number=2))
+    await settled()
+
+    assert [n for _, _, n in reader.numbers] == [50, 1, 2]
+
+
+async def test_a_lost_batch_is_healed_from_the_store(hub: Hub, store: Store) -> None:
+    plain = Reader(hub).want(quotes=["AAPL", "IBM"])
+    honest = Reader(hub, JSON_HONEST).want(quotes=["IBM"], trades=["IBM"])
+    store.holds = {"AAPL": Latest(quote(n=2)), "IBM": Latest(quote("IBM", n=7))}
+
+    bus().publish(TICKS, batch(quote(n=1), number=1))
+    bus().publish(TICKS, batch(quote(n=3), number=3))
+    await plain.has(3)
+
+    assert plain.numbers == [("q", "AAPL", 1), ("q", "AAPL", 3), ("q", "IBM", 7)]
+    await until(lambda: honest.heard[-1:] and honest.heard[-1]["T"] == "snapshot")
+    assert honest.heard[-1]["quote"]["seq"] == 7
+
+
+async def test_a_feed_that_takes_over_is_resynced_once(hub: Hub, store: Store) -> None:
+    Reader(hub).want(quotes=["AAPL"])
+
+    bus().publish(TICKS, batch(number=1, epoch=1))
+    bus().publish(TICKS, batch(number=1, epoch=2))
+    bus().publish(TICKS, batch(number=2, epoch=2))
+    await settled()
+
+    assert store.asked == [["AAPL"]]
+
+
+async def test_a_full_mailbox_is_noticed(
+    hub: Hub, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "TICK_BATCHES_MAX", 2)
+    reader = Reader(hub).want(quotes=["AAPL", "IBM"])
+    store.holds = {"IBM": Latest(quote("IBM", n=9))}
+
+    bus().publish(TICKS, batch(quote("IBM", n=9), number=1))
+    for number in range(2, 6):
+        bus().publish(TICKS, batch(quote(n=number), number=number))
+    await reader.has(3)
+
+    assert ("q", "IBM", 9) in reader.numbers
+
+
+async def test_the_hub_survives_a_store_that_fails(hub: Hub, store: Store) -> None:
+    async def fail(symbols: Sequence[str]) -> dict[str, Latest]:
+        raise OSError("away")
+
+    hub._load = fail
+    reader = Reader(hub).want(quotes=["AAPL"])
+
+    bus().publish(TICKS, batch(number=1))
+    bus().publish(TICKS, batch(number=3))
+    bus().publish(TICKS, batch(quote(n=1), number=4))
+    await reader.has(1)
+
+    assert await hub.want_from_here(reader.socket, {Q: ["IBM"]}) == {}
+
+
+async def test_bars_go_by_kind_and_a_second_of_the_same_minute_is_a_correction(hub: Hub) -> None:
+    reader = Reader(hub).want(bars=["AAPL"], updatedBars=["*"], dailyBars=["AAPL"])
+    minutes = Reader(hub).want(bars=["*"])
+
+    bus().publish(BARS, [bar(minute=0), bar("IBM", minute=0)])
+    bus().publish(BARS, [bar(minute=1), bar(minute=0, volume=2_000), bar(timeframe="1Day")])
+    await reader.has(4)
+
+    assert [one["T"] for one in reader.heard] == ["b", "b", "u", "d"]
+    assert reader.heard[2]["v"] == 2_000
+    assert [(one["T"], one["S"]) for one in minutes.heard] == [
+        ("b", "AAPL"),
+        ("b", "IBM"),
+        ("b", "AAPL"),
+    ]
+
+
+async def test_honest_bars_are_numbered_without_gaps_per_symbol_and_kind(hub: Hub) -> None:
+    reader = Reader(hub, JSON_HONEST).want(bars=["*"], dailyBars=["*"])
+
+    for minute in range(3):
+        bus().publish(BARS, [bar(minute=minute), bar("IBM", minute=minute), bar(timeframe="1Day")])
+    await reader.has(9)
+
+    for kind, symbol in (("b", "AAPL"), ("b", "IBM"), ("d", "AAPL")):
+        of_kind = [one for one in reader.heard if (one["T"], one["S"]) == (kind, symbol)]
+        assert [one["seq"] for one in of_kind] == [1, 2, 3]
+
+
+async def test_lost_bars_leave_a_gap_in_the_numbers(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "NEWS_MAX", 2)
+    reader = Reader(hub, JSON_HONEST).want(bars=["*"])
+    bus().publish(BARS, [bar(minute=0)])
+    await reader.has(1)
+
+    for minute in range(1, 5):
+        bus().publish(BARS, [bar(minute=minute)])
+    await reader.has(3)
+
+    assert [one["seq"] for one in reader.heard] == [1, 3, 4]
+
+
+async def test_halts_reach_who_wants_statuses_with_market_time(hub: Hub) -> None:
+    reader = Reader(hub).want(statuses=["AAPL"], quotes=["AAPL"])
+    bus().publish(TICKS, batch())
+    await settled()
+
+    bus().publish(CONTROL, {"kind": "halt", "symbol": "AAPL", "reason": "news"})
+    bus().publish(CONTROL, {"kind": "halt", "symbol": "IBM", "reason": ""})
+    bus().publish(CONTROL, {"kind": "resume", "symbol": "AAPL"})
+    await reader.has(2)
+
+    assert [(one["sc"], one["rm"]) for one in reader.heard] == [("H", "news"), ("T", "")]
+    assert reader.heard[0]["t"] == "2013-10-07T13:30:01.000000Z"
+
+
+@pytest.mark.parametrize(
+    ("news", "hit"),
+    [
+        ({"kind": "key_revoked", "key_id": "KEY"}, ["KEY"]),
+        ({"kind": "user_disabled", "user_id": 1}, ["KEY", None]),
+        ({"kind": "user_enabled", "user_id": 1}, []),
+        ({"kind": "clock"}, []),
+    ],
+)
+async def test_control_closes_exactly_whom_it_names(
+    hub: Hub, news: dict[str, Any], hit: list[str | None]
+) -> None:
+    readers = {key_id: Reader(hub) for key_id in ("KEY", None, "OTHER")}
+    for key_id, reader in readers.items():
+        reader.socket.credential = Someone(2 if key_id == "OTHER" else 1, 11, key_id)
+        reader.want(quotes=["*"])
+    stranger = Reader(hub)
+    stranger.socket.credential = None
+
+    bus().publish(CONTROL, news)
+    await settled()
+    hub.deliver([quote()])
+
+    for key_id, reader in readers.items():
+        said = [one["T"] for one in reader.heard]
+        assert said == (["revoked"] if key_id in hit else ["q"])
+        assert reader.closed_with == ([4401] if key_id in hit else [])
+    assert stranger.closed_with == []
+
+
+async def test_garbage_on_the_bus_does_not_stop_the_hub(hub: Hub) -> None:
+    reader = Reader(hub).want(quotes=["*"], bars=["*"], statuses=["*"])
+
+    bus().publish(CONTROL, {"kind": "key_revoked"})
+    bus().publish(CONTROL, None)
+    bus().publish(BARS, [None])
+    bus().publish(TICKS, None)
+    bus().publish(TICKS, batch(quote()))
+    bus().publish(BARS, [bar()])
+    await reader.has(2)
+
+    assert sorted(one["T"] for one in reader.heard) == ["b", "q"]
+
+
+async def test_listeners_hear_their_topic_until_they_stop(hub: Hub) -> None:
+    Reader(hub)
+    heard: list[Any] = []
+    hub.listen("account:11", heard.append)
+    bus().publish("account:11", {"n": 1})
+    bus().publish("account:12", {"n": 2})
+    await settled()
+
+    hub.unlisten("account:11", heard.append)
+    bus().publish("account:11", {"n": 3})
+    await settled()
+
+    assert heard == [{"n": 1}]
+
+
+async def test_only_wanted_topics_are_heard_and_nothing_is_left_behind(hub: Hub) -> None:
+    reader, other = Reader(hub), Reader(hub)
+    assert hub._tick_mail.topics == frozenset()
+
+    reader.want(quotes=["AAPL", "IBM"], bars=["AAPL"])
+    other.want(trades=["*"])
+    assert hub._tick_mail.topics == {TICKS}
+    assert hub._news_mail.topics == {BARS, CONTROL}
+
+    hub.leave(reader.socket)
+    assert hub._tick_mail.topics == {TICKS}
+    assert hub._news_mail.topics == {CONTROL}
+    hub.leave(other.socket)
+    hub.leave(other.socket)
+    await asyncio.sleep(0)
+
+    assert hub._tick_mail.closed
+    assert hub._news_mail.closed
+    assert not hub._users
+    assert hub._tasks == []
+    assert not any(audience.of for audience in hub._audiences.values())
+
+
+async def test_the_hub_starts_again_after_its_last_socket_left(hub: Hub) -> None:
+    first = Reader(hub).want(quotes=["*"])
+    hub.leave(first.socket)
+    second = Reader(hub).want(quotes=["*"])
+
+    bus().publish(TICKS, batch(quote()))
+    await second.has(1)
+
+    assert first.heard == []
+
+
+async def test_a_socket_that_cannot_be_written_to_harms_nobody_else(hub: Hub) -> None:
+    broken, sound = Reader(hub).want(quotes=["*"]), Reader(hub).want(quotes=["*"])
+
+    def fail(frames: bytes) -> None:
+        raise OSError("gone")
+
+    broken.wire.write = fail  # type: ignore[method-assign]
+    hub.deliver([quote(n=1)])
+    hub.deliver([quote(n=2)])
+
+    assert len(sound.heard) == 2
+    assert broken.closed_with == [4500]
+
+
+# --- honest streams -----------------------------------------------------------------------------
+
+
+async def test_snapshot_comes_before_the_stream_and_joins_it_without_a_gap(
+    hub: Hub, store: Store
+) -> None:
+    store.holds = {"AAPL": Latest(quote(n=4), trade(n=2))}
+    store.answers.clear()
+    reader = Reader(hub, JSON_HONEST)
+    asking = asyncio.create_task(hub.want_from_here(reader.socket, {Q: ["AAPL"], T: ["AAPL"]}))
+    await until(lambda: store.asked)
+
+    # Ticks that come while the store is being asked belong to the snapshot.
+    bus().publish(TICKS, batch(quote(n=5), trade(n=3, sets_price=False), number=1))
+    await settled()
+    store.answers.set()
+    [(symbol, position)] = (await asking).items()
+    assert reader.heard == []
+    bus().publish(TICKS, batch(quote(n=6), trade(n=4), number=2))
+    await reader.has(2)
+
+    assert symbol == "AAPL"
+    assert (position.quote.sequence, position.trade.sequence) == (5, 2)
+    assert position.trades == (1, 3)
+    assert reader.numbers == [("q", "AAPL", 6), ("t", "AAPL", 4)]
+
+
+async def test_what_was_heard_needs_no_store(hub: Hub, store: Store) -> None:
+    Reader(hub).want(quotes=["*"])
+    hub.deliver([quote(n=1), trade(n=1), quote("IBM", n=2)])
+    reader = Reader(hub, JSON_HONEST)
+
+    standing = await hub.want_from_here(reader.socket, {Q: ["AAPL"]})
+    everything = await hub.want_from_here(reader.socket, {Q: ["*"]})
+
+    assert standing == {"AAPL": (quote(n=1), trade(n=1), (1, 1))}
+    assert everything.keys() == {"AAPL", "IBM"}
+    assert store.asked == []
+
+
+async def test_a_second_subscription_snapshots_only_what_is_new(hub: Hub, store: Store) -> None:
+    store.holds = {name: Latest(quote(name)) for name in ("AAPL", "IBM")}
+    reader = Reader(hub, JSON_HONEST)
+
+    await hub.want_from_here(reader.socket, {Q: ["AAPL"]})
+    standing = await hub.want_from_here(reader.socket, {Q: ["AAPL", "IBM"]})
+
+    assert standing.keys() == {"IBM"}
+
+
+async def test_old_positions_are_forgotten_when_nobody_hears(hub: Hub, store: Store) -> None:
+    reader = Reader(hub, JSON_HONEST).want(quotes=["*"])
+    hub.deliver([quote(n=1), trade(n=1)])
+    reader.want()
+    store.holds = {"AAPL": Latest(quote(n=90))}
+
+    standing = await hub.want_from_here(reader.socket, {Q: ["AAPL"]})
+
+    assert standing["AAPL"].quote.sequence == 90
+
+
+async def test_heartbeat_says_what_was_sent_and_what_changed(hub: Hub) -> None:
+    reader = Reader(hub, JSON_HONEST).want(quotes=["AAPL"], trades=["AAPL"])
+    plain = Reader(hub).want(quotes=["AAPL"])
+    bus().publish(TICKS, batch(quote(n=1), quote(n=2), trade(n=1), quote("IBM", n=9)))
+    await reader.has(3)
+
+    hub.beat()
+    hub.beat()
+
+    first, second = reader.heard[3:]
+    assert (first["sent"], first["quotes"]) == (3, {"AAPL": [1, 2]})
+    assert first["t"] == OPENING_US + 1_000_000
+    assert (second["sent"], second["quotes"]) == (4, {})
+    assert [one["T"] for one in plain.heard] == ["q", "q"]
+
+
+async def test_a_slow_reader_gets_its_heartbeat_once_it_has_what_it_tells(hub: Hub) -> None:
+    reader = Reader(hub, JSON_HONEST).want(quotes=["*"])
+    reader.wire.room = 0
+    hub.deliver([quote("PAD", n=n) for n in range(1, 600)])
+    assert reader.socket.holding
+
+    hub.deliver([quote(n=1), quote(n=2)])
+    hub.beat()
+    hub.deliver([quote("IBM", n=3)])
+    hub.beat()
+    reader.wire.drain(10**9)
+    await until(lambda: not reader.socket.holding)
+    assert "heartbeat" not in [one["T"] for one in reader.heard]
+    hub.beat()
+
+    *quotes, beat = reader.heard
+    assert beat["sent"] == len(quotes)
+    assert beat["quotes"].keys() == {"PAD", "AAPL", "IBM"}
+    newest = {one["S"]: one["seq"] for one in quotes}
+    assert {symbol: number for symbol, (_, number) in beat["quotes"].items()} == newest
+
+
+async def test_the_heart_beats_by_itself(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "HEARTBEAT_SECONDS", 0.01)
+    reader = Reader(hub, JSON_HONEST)
+
+    heard = await reader.has(3)
+
+    assert {one["T"] for one in heard} == {"heartbeat"}
+
+
+async def test_no_heartbeat_before_anybody_is_there(hub: Hub) -> None:
+    reader = Reader(hub, JSON_HONEST)
+    reader.socket.credential = None
+
+    hub.beat()
+
+    assert reader.heard == []
+
+
+async def test_drain_tells_honest_sockets_only(hub: Hub) -> None:
+    honest, plain = Reader(hub, JSON_HONEST), Reader(hub, JSON_IN_BINARY)
+
+    hub.drain()
+
+    assert [one["T"] for one in honest.heard] == ["shutdown"]
+    assert plain.heard == []
+
+
+# --- any sequence of subscriptions ---------------------------------------------------------------
+
+names = st.sampled_from(["A", "B", "C", "*"])
+wants = st.dictionaries(st.sampled_from(list(Channel)), st.lists(names, max_size=4))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 3), wants), max_size=15))
+def test_everyone_gets_exactly_what_they_last_asked_for(
+    steps: list[tuple[int, dict[Channel, list[str]]]],
+) -> None:
+    async def play() -> None:
+        forget_bus()
+        hub = Hub(Store().load)
+        readers = [Reader(hub, codec) for codec in (JSON, JSON, JSON_HONEST, JSON_IN_BINARY)]
+        asked: dict[int, dict[Channel, list[str]]] = {}
+        for index, wanted in steps:
+            hub.want(readers[index].socket, wanted)
+            asked[index] = wanted
+        hub.deliver([tick(name) for name in "ABC" for tick in (quote, trade)])
+        for index, reader in enumerate(readers):
+            expected = {
+                (kind, name)
+                for kind, channel in (("q", Q), ("t", T))
+                for name in "ABC"
+                if {name, "*"} & set(asked.get(index, {}).get(channel, ()))
+            }
+            heard = [(one["T"], one["S"]) for one in reader.heard]
+            assert sorted(heard) == sorted(expected)
+            hub.leave(reader.socket)
+        assert not hub._users
+        assert not any(audience.of for audience in hub._audiences.values())
+        await asyncio.sleep(0)
+
+    asyncio.run(play())
