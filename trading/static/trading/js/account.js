@@ -1,0 +1,37 @@
+// The account's figures: stated by the API, moved on with the prices of what is held.
+
+import { attribute, part, write, writeSigned } from "./dom.js";
+import { number } from "./decimal.js";
+import { arrow, direction, money, percent, signed } from "./format.js";
+import { accountNow, mark, valued } from "./valuation.js";
+
+export function attach(desk) {
+  const at = (name) => part("figure", name);
+
+  const show = () => {
+    if (desk.account === null) return;
+    const now = accountNow(
+      desk.account,
+      desk.positions.map((held) => valued(held, mark(desk.ticks.get(held.symbol), held))),
+    );
+    write(at("equity"), shown(now.equity));
+    write(at("holdings"), shown(now.holdings));
+    write(at("cash"), shown(now.cash));
+    write(at("buying-power"), shown(now.buyingPower));
+    const day = now.dayProfit === null ? null : number(now.dayProfit);
+    writeSigned(at("day"), `${arrow(day)} ${signed(day)}`.trim(), direction(day));
+    writeSigned(at("day-percent"), now.dayFraction === null ? "" : percent(now.dayFraction), direction(day));
+  };
+
+  desk.on("portfolio", show);
+  desk.on("ticks", (changed) => {
+    if (desk.positions?.some(({ symbol }) => changed.has(symbol))) show();
+  });
+  desk.on("connection", ({ now }) => {
+    attribute(part("account"), "data-stale", now.kind !== "live" && now.kind !== "connecting");
+  });
+}
+
+function shown(units) {
+  return money(units === null ? null : number(units));
+}

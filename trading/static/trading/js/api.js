@@ -1,0 +1,66 @@
+// The public REST API, as any other client uses it, with the session's cookie for a key.
+
+const TIMEOUT_MS = 15_000; // longer than the server takes to give up
+
+/** A refusal: HTTP status, the contract's code, and its sentence; status 0: no answer came. */
+export class ApiError extends Error {
+  constructor(status, { code = null, message = "", ...numbers } = {}) {
+    super(message || `The server answered ${status}`);
+    this.status = status;
+    this.code = code;
+    this.numbers = numbers;
+  }
+}
+
+/** GET a JSON answer; `query` values of null are left out. */
+export function get(path, query = {}) {
+  const entries = Object.entries(query).filter(([, value]) => value !== null);
+  const search = new URLSearchParams(entries).toString();
+  return request("GET", search ? `${path}?${search}` : path);
+}
+
+export const post = (path, body) => request("POST", path, body);
+export const remove = (path) => request("DELETE", path);
+
+async function request(method, path, body) {
+  const response = await answer(path, {
+    method,
+    credentials: "same-origin",
+    headers: headers(method, body),
+    body: body === undefined ? undefined : JSON.stringify(body),
+    signal: AbortSignal.timeout(TIMEOUT_MS),
+  });
+  const text = await response.text();
+  const content = decoded(text);
+  if (response.ok) return content;
+  if (response.status === 401) document.dispatchEvent(new CustomEvent("openbell:logged-out"));
+  throw new ApiError(response.status, content ?? {});
+}
+
+async function answer(path, options) {
+  try {
+    return await fetch(path, options);
+  } catch (error) {
+    const late = error.name === "TimeoutError";
+    throw new ApiError(0, { message: late ? "No answer in time" : "Openbell cannot be reached" });
+  }
+}
+
+function headers(method, body) {
+  const sent = { Accept: "application/json" };
+  if (body !== undefined) sent["Content-Type"] = "application/json";
+  if (method !== "GET") sent["X-CSRFToken"] = csrfToken();
+  return sent;
+}
+
+function csrfToken() {
+  return document.querySelector("input[name=csrfmiddlewaretoken]").value;
+}
+
+function decoded(text) {
+  try {
+    return text ? JSON.parse(text) : null;
+  } catch {
+    return null;
+  }
+}

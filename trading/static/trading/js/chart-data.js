@@ -1,0 +1,72 @@
+// The bars of the charted symbol: stored history, and the live bar that grows with each trade.
+
+import * as api from "./api.js";
+import { candle, grown, MOST_BARS, placed, TIMEFRAMES } from "./candles.js";
+
+const STREAMED = { b: "1Min", u: "1Min", d: "1Day" }; // which timeframe a streamed bar is of
+const DAY_MS = 86_400_000;
+
+export class ChartData {
+  /** `replaced(bars)` is told of a new list, `moved(bar)` of the newest bar's new shape. */
+  constructor(desk, { replaced, moved, failed }) {
+    Object.assign(this, { desk, replaced, moved, failed });
+    this.timeframe = "1Min";
+    this.bars = [];
+    this.asked = 0;
+    desk.on("select", () => this.load());
+    desk.on("trade", (trade) => this.onTrade(trade));
+    desk.on("bar", (bar) => this.onBar(bar));
+    desk.on("connection", ({ now, before }) => {
+      if (now.kind === "live" && before.kind !== "connecting") this.load();
+    });
+  }
+
+  show(timeframe) {
+    this.timeframe = timeframe;
+    this.load();
+  }
+
+  /** Load the newest bars; an answer that another request has overtaken is dropped. */
+  async load() {
+    const symbol = this.desk.selected;
+    if (!symbol) return;
+    const asked = ++this.asked;
+    this.bars = [];
+    this.replaced(null);
+    try {
+      const answer = await api.get("/v2/stocks/bars", this.query(symbol));
+      if (asked !== this.asked) return;
+      this.bars = (answer.bars[symbol] ?? []).map(candle).reverse();
+      this.replaced(this.bars);
+    } catch (error) {
+      if (asked === this.asked) this.failed(error);
+    }
+  }
+
+  query(symbol) {
+    const now = this.desk.market.now(Date.now()) ?? Date.now();
+    const start = new Date(now - TIMEFRAMES[this.timeframe].lookbackDays * DAY_MS);
+    const { timeframe } = this;
+    return { symbols: symbol, timeframe, start: start.toISOString(), limit: MOST_BARS, sort: "desc" };
+  }
+
+  onTrade(trade) {
+    if (trade.S !== this.desk.selected || this.bars.length === 0) return;
+    const last = this.bars.at(-1);
+    const bar = grown(last, this.timeframe, trade);
+    if (bar !== last) this.put(bar);
+  }
+
+  onBar(message) {
+    if (STREAMED[message.T] === this.timeframe && message.S === this.desk.selected) {
+      this.put(candle(message));
+    }
+  }
+
+  put(bar) {
+    const newest = this.bars.at(-1);
+    this.bars = placed(this.bars, bar);
+    if (newest && bar.time < newest.time) this.replaced(this.bars);
+    else this.moved(bar);
+  }
+}

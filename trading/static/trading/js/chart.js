@@ -1,0 +1,71 @@
+// The chart panel: candles where the chart library could be fetched, a table of bars otherwise.
+
+import { ChartData } from "./chart-data.js";
+import { TIMEFRAMES } from "./candles.js";
+import { attribute, element, part, write } from "./dom.js";
+import { perFrame } from "./frames.js";
+
+export function attach(desk) {
+  const stage = { message: part("chart-message"), canvas: part("canvas"), table: part("bars") };
+  const switcher = part("chart-table");
+  let candles = null;
+  let asTable = false;
+  let bars = null;
+
+  const moved = perFrame(() => {
+    if (bars?.length) desk.tell("bars-moved", { bars });
+  });
+  const data = new ChartData(desk, {
+    replaced: (list) => {
+      bars = list;
+      say(list === null ? "Loading bars…" : list.length ? "" : "No bars in this span yet.");
+      if (list !== null) desk.tell("bars", { bars, timeframe: data.timeframe });
+    },
+    moved: () => {
+      bars = data.bars;
+      moved();
+    },
+    failed: (error) => say(`No bars: ${error.message}.`),
+  });
+
+  function say(text) {
+    write(stage.message, text);
+    attribute(stage.message, "hidden", text === "");
+  }
+
+  function show() {
+    const table = asTable || candles === null;
+    stage.canvas.hidden = table;
+    stage.table.hidden = !table;
+    switcher.hidden = candles === null;
+    switcher.setAttribute("aria-pressed", table);
+    desk.tell("bars-shown", { table });
+  }
+
+  switcher.addEventListener("click", () => {
+    asTable = !asTable;
+    show();
+  });
+  timeframes(data);
+  show();
+
+  // The library is fetched at set-up and may be missing: then the table stands in its place.
+  import("./candle-chart.js")
+    .then((module) => {
+      candles = module.draw(desk, stage.canvas);
+      if (bars) desk.tell("bars", { bars, timeframe: data.timeframe });
+    })
+    .catch(() => attribute(part("chart-credit"), "hidden", true))
+    .finally(show);
+}
+
+function timeframes(data) {
+  const group = part("timeframes");
+  for (const [timeframe, { label, name }] of Object.entries(TIMEFRAMES)) {
+    const input = element("input", { type: "radio", name: "timeframe", value: timeframe });
+    input.checked = timeframe === data.timeframe;
+    input.addEventListener("change", () => data.show(timeframe));
+    const text = element("span", { title: name }, label);
+    group.append(element("label", { class: "segment" }, input, text));
+  }
+}

@@ -1,0 +1,57 @@
+// What the screen knows and who wants to hear of it: the one place where its parts meet.
+
+import { MarketTime } from "./market-time.js";
+import { Orders } from "./orders.js";
+import { Ticks } from "./ticks.js";
+
+/**
+ * Topics: "ticks" (each frame with news), "select", "watchlist", "orders", "portfolio",
+ * "connection", "clock", "fill", "ticket", "bar", "trade".
+ */
+export class Desk {
+  constructor({ mode, speed }) {
+    this.listeners = new Map();
+    this.ticks = new Ticks();
+    this.market = new MarketTime({ mode, speed });
+    this.orders = new Orders();
+    this.assets = new Map(); // by symbol
+    this.watched = [];
+    this.positions = null;
+    this.account = null;
+    this.selected = null;
+    this.connection = { kind: "connecting", text: "Connecting", since: null };
+  }
+
+  on(topic, listener) {
+    if (!this.listeners.has(topic)) this.listeners.set(topic, []);
+    this.listeners.get(topic).push(listener);
+  }
+
+  tell(topic, detail) {
+    for (const listener of this.listeners.get(topic) ?? []) listener(detail);
+  }
+
+  /** Put one symbol in the middle of the screen. */
+  select(symbol) {
+    if (!symbol || symbol === this.selected) return;
+    this.selected = symbol;
+    this.tell("select", symbol);
+  }
+
+  /** Every symbol whose price the screen shows. */
+  get shown() {
+    const held = (this.positions ?? []).map((position) => position.symbol);
+    const ordered = this.orders.open.map((order) => order.symbol);
+    return new Set([...this.watched, ...held, ...ordered, this.selected].filter(Boolean));
+  }
+
+  position(symbol) {
+    return this.positions?.find((position) => position.symbol === symbol) ?? null;
+  }
+
+  /** Why prices cannot be trusted now, as a sentence; null: they can. */
+  staleness(symbol) {
+    if (this.connection.kind !== "live") return `Quotes are not live: ${this.connection.text}.`;
+    return this.ticks.get(symbol).missed ? `Messages of ${symbol} were lost; asking again.` : null;
+  }
+}

@@ -1,0 +1,40 @@
+// Market time, the session, and when it turns.
+
+import { part, write } from "./dom.js";
+import { span } from "./format.js";
+import { date, day, minute, time } from "./new-york.js";
+
+const SESSIONS = {
+  pre: "Pre-market",
+  regular: "Open",
+  after: "After hours",
+  overnight: "Overnight",
+  closed: "Closed",
+};
+
+export function attach(desk) {
+  const now = part("clock-now");
+  const on = part("clock-date");
+  const session = part("clock-session");
+
+  const show = () => {
+    const at = desk.market.now(Date.now());
+    if (at === null) return;
+    write(now, time(at));
+    write(on, date(at));
+    write(session, described(desk.market, at));
+    session.dataset.open = desk.market.open;
+  };
+  desk.on("second", show);
+  desk.on("clock", show);
+}
+
+/** "Open · closes in 5 h 17 min", with the wall's minutes where market time runs faster. */
+export function described({ open, session, turn }, now) {
+  const state = SESSIONS[session] ?? (open ? "Open" : "Closed");
+  if (turn === null || !Number.isFinite(turn.at)) return state;
+  const left = (turn.at - now) / 1000;
+  const verb = turn.opens ? "opens" : "closes";
+  const far = day(turn.at) === day(now) ? minute(turn.at) : `in ${span(left)}`;
+  return `${state} · ${verb} ${left < 3600 ? `in ${span(left)}` : far}`;
+}

@@ -1,0 +1,81 @@
+// Orders that still work: what they wait for, and how to end them.
+
+import { attribute, element, part, write } from "./dom.js";
+import { price, quantity } from "./format.js";
+import { minute } from "./new-york.js";
+import { described } from "./notice-text.js";
+import { cancel, cancelAll } from "./order-actions.js";
+import { cancelable, reason } from "./orders.js";
+import { KeyedRows } from "./keyed-rows.js";
+
+const STATUS = {
+  accepted: "Accepted",
+  new: "Working",
+  partially_filled: "Partly filled",
+  held: "Held",
+  suspended: "Suspended",
+};
+
+export function attach(desk, { notices, sync }) {
+  const rows = new KeyedRows(part("open-orders").tBodies[0]);
+  const all = part("cancel-all");
+
+  desk.on("orders", () => {
+    const open = desk.orders.open;
+    rows.show(open, (order) => row(order, { notices, sync }));
+    write(part("open-orders-empty"), "No open orders.");
+    attribute(part("open-orders-empty"), "hidden", open.length > 0);
+    write(part("count", "orders"), open.length ? String(open.length) : "");
+    attribute(all, "hidden", open.length === 0);
+  });
+  all.addEventListener("click", () => cancelAll(desk, { notices, sync }));
+  desk.on("cancel-all", () => cancelAll(desk, { notices, sync }));
+  desk.on("cancel", () => {
+    const focused = document.activeElement?.closest("[data-order]")?.dataset.order;
+    const open = desk.orders.open.filter(cancelable);
+    const order = open.find(({ id }) => id === focused) ?? open[0];
+    if (order) cancel(order, { notices, sync });
+  });
+}
+
+function row(order, tools) {
+  const button = element("button", { class: "button-quiet", type: "button" }, "Cancel");
+  button.setAttribute("aria-label", `Cancel: ${described(order)}`);
+  button.disabled = !cancelable(order);
+  button.addEventListener("click", () => {
+    button.disabled = true;
+    cancel(order, tools);
+  });
+  const why = reason(order);
+  const status = element("td", { "data-label": "Status" }, STATUS[order.status] ?? order.status);
+  if (why) status.append(element("span", { class: "cell-sub" }, why));
+  return element(
+    "tr",
+    { "data-order": order.id, tabindex: "-1" },
+    element("th", { scope: "row" }, tagged(order)),
+    element("td", { class: "right", "data-label": "Filled" }, filled(order)),
+    element("td", { class: "right", "data-label": "Limit" }, order.limit_price ? price(order.limit_price) : "Market"),
+    element("td", { "data-label": "Until" }, order.time_in_force.toUpperCase()),
+    status,
+    element("td", { class: "right", "data-label": "Sent" }, minute(Date.parse(order.submitted_at))),
+    element("td", { class: "right row-actions" }, button),
+  );
+}
+
+/** "BUY 10 AAPL", the side as a coloured tag. */
+export function tagged(order) {
+  const size = order.qty === null ? `$${order.notional}` : quantity(order.qty);
+  return element(
+    "span",
+    { class: "row-order" },
+    element("span", { class: "tag", "data-side": order.side }, order.side === "buy" ? "Buy" : "Sell"),
+    ` ${size} `,
+    element("strong", {}, order.symbol),
+  );
+}
+
+function filled(order) {
+  return order.qty === null
+    ? quantity(order.filled_qty)
+    : `${quantity(order.filled_qty)} / ${quantity(order.qty)}`;
+}

@@ -1,0 +1,36 @@
+// Canceling: one order, or all of them after a question.
+
+import * as api from "./api.js";
+import { confirmed } from "./confirm.js";
+import { described } from "./notice-text.js";
+
+/** Cancel one order; what comes of it arrives as a trade update. */
+export async function cancel(order, { notices, sync }) {
+  try {
+    await api.remove(`/v2/orders/${order.id}`);
+  } catch (error) {
+    notices.refused(error, `Cancel of “${described(order)}”`);
+  }
+  sync.orders();
+  sync.portfolio();
+}
+
+/** Cancel every open order, if the person says so. */
+export async function cancelAll(desk, { notices, sync }) {
+  const count = desk.orders.open.length;
+  if (count === 0) return notices.tell({ title: "No open orders to cancel", tone: "plain" });
+  const orders = count === 1 ? "1 open order" : `${count} open orders`;
+  const sure = await confirmed({
+    title: `Cancel ${orders}?`,
+    text: "Whatever of them is not filled yet is given up.",
+    yes: `Cancel ${orders}`,
+  });
+  if (!sure) return;
+  try {
+    await api.remove("/v2/orders");
+  } catch (error) {
+    notices.refused(error, "Cancel of all orders");
+  }
+  sync.orders();
+  sync.portfolio();
+}

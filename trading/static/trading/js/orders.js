@@ -1,0 +1,61 @@
+// The orders of the account as the screen knows them: the newest state of each, by id.
+
+export const FINISHED = new Set(["filled", "canceled", "expired", "replaced", "rejected"]);
+const CANCELABLE = new Set(["accepted", "new", "partially_filled", "pending_new", "held"]);
+const MOST_FINISHED = 100; // the list ends somewhere; the API pages through the rest
+
+export class Orders {
+  constructor() {
+    this.byId = new Map();
+  }
+
+  /** Take orders of the API; one that is older than what is known changes nothing. */
+  put(orders) {
+    for (const order of orders) {
+      const known = this.byId.get(order.id);
+      if (known && !supersedes(order, known)) continue;
+      this.byId.set(order.id, order);
+    }
+  }
+
+  /** Take the API's complete list of open orders: what is missing there is open no more. */
+  replaceOpen(orders) {
+    const listed = new Set(orders.map((order) => order.id));
+    for (const order of this.open) if (!listed.has(order.id)) this.byId.delete(order.id);
+    this.put(orders);
+  }
+
+  /** Open orders, newest first. */
+  get open() {
+    return this.sorted((order) => !FINISHED.has(order.status));
+  }
+
+  /** Finished orders, newest first. */
+  get finished() {
+    return this.sorted((order) => FINISHED.has(order.status)).slice(0, MOST_FINISHED);
+  }
+
+  sorted(wanted) {
+    const orders = [...this.byId.values()].filter(wanted);
+    return orders.sort((a, b) => b.submitted_at.localeCompare(a.submitted_at));
+  }
+}
+
+export function cancelable(order) {
+  return CANCELABLE.has(order.status);
+}
+
+/** Why an order stands where it stands, in words; empty where there is nothing to say. */
+export function reason(order) {
+  if (order.reason) return order.reason;
+  if (order.status === "accepted") return "Waiting to be admitted";
+  if (order.status === "partially_filled") return "Waiting for more size at the limit";
+  return "";
+}
+
+// A finished order never opens again; otherwise the later update and the larger fill win.
+function supersedes(order, known) {
+  if (FINISHED.has(known.status) !== FINISHED.has(order.status)) return FINISHED.has(order.status);
+  if (Number(order.filled_qty) < Number(known.filled_qty)) return false;
+  return order.updated_at >= known.updated_at;
+}

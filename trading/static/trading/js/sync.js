@@ -1,0 +1,92 @@
+// Fetches what the streams do not carry, and again whenever they may have lost something.
+
+import * as api from "./api.js";
+import { coalesced } from "./refresh.js";
+
+const CLOCK_MS = 10_000;
+const SNAPSHOT_MS = 60_000; // previous closes roll at midnight, halts come and go
+const PORTFOLIO_MS = 30_000; // a net under the trade updates
+const FINISHED_ORDERS = 50;
+const SYMBOLS_A_CALL = 100;
+
+export class Sync {
+  /** `failed(error)` is told what could not be fetched; the next round tries again. */
+  constructor(desk, failed) {
+    this.desk = desk;
+    this.failed = failed;
+    this.portfolio = this.guarded(() => this.loadPortfolio());
+    this.orders = this.guarded(() => this.loadOrders());
+    this.snapshots = this.guarded(() => this.loadSnapshots());
+    this.clock = this.guarded(() => this.loadClock());
+  }
+
+  /** Fetch everything now, and keep fetching what ages. */
+  start() {
+    setInterval(this.clock, CLOCK_MS);
+    setInterval(this.snapshots, SNAPSHOT_MS);
+    setInterval(this.portfolio, PORTFOLIO_MS);
+    return Promise.all([this.clock(), this.portfolio(), this.orders(), this.loadAssets()]);
+  }
+
+  /** Something was lost on the way: ask for all of it. */
+  everything() {
+    this.clock();
+    this.portfolio();
+    this.orders();
+    this.snapshots();
+  }
+
+  guarded(load) {
+    return coalesced(async () => {
+      try {
+        await load();
+      } catch (error) {
+        this.failed(error);
+      }
+    });
+  }
+
+  async loadClock() {
+    const sent = Date.now();
+    const [clock, market] = await Promise.all([api.get("/v2/clock"), api.get("/api/market")]);
+    this.desk.market.set({ ...market, ...clock }, (sent + Date.now()) / 2);
+    this.desk.tell("clock");
+  }
+
+  async loadPortfolio() {
+    const [account, positions] = await Promise.all([
+      api.get("/v2/account"),
+      api.get("/v2/positions"),
+    ]);
+    Object.assign(this.desk, { account, positions });
+    this.desk.tell("portfolio");
+  }
+
+  async loadOrders() {
+    const [open, closed] = await Promise.all([
+      api.get("/v2/orders", { status: "open", limit: 500 }),
+      api.get("/v2/orders", { status: "closed", limit: FINISHED_ORDERS }),
+    ]);
+    this.desk.orders.replaceOpen(open);
+    this.desk.orders.put(closed);
+    this.desk.tell("orders");
+  }
+
+  async loadAssets() {
+    const assets = await api.get("/v2/assets", { status: "active" });
+    this.desk.assets = new Map(assets.map((asset) => [asset.symbol, asset]));
+    for (const asset of assets) this.desk.ticks.halt(asset.symbol, !asset.tradable);
+  }
+
+  async loadSnapshots() {
+    const symbols = [...this.desk.shown];
+    for (let at = 0; at < symbols.length; at += SYMBOLS_A_CALL) {
+      const asked = symbols.slice(at, at + SYMBOLS_A_CALL).join(",");
+      const snapshots = await api.get("/v2/stocks/snapshots", { symbols: asked });
+      for (const [symbol, snapshot] of Object.entries(snapshots)) {
+        this.desk.ticks.snapshot(symbol, snapshot);
+      }
+    }
+    this.desk.tell("snapshots");
+  }
+}

@@ -1,0 +1,125 @@
+// The step between an order and its sending: what exactly will be sent, once more in words.
+
+import { element, part, write } from "./dom.js";
+import { number, plain } from "./decimal.js";
+import { money, price, quantity } from "./format.js";
+import { sentence } from "./notice-text.js";
+import { place } from "./order-entry.js";
+import { body, sellsShort } from "./ticket-rules.js";
+
+const SETTLE_MS = 300; // a key still held down from the ticket must not confirm what nobody read
+
+const UNTIL = { day: "Day, until today's close", gtc: "Until canceled", ioc: "At once, the rest is canceled" };
+
+export class Review {
+  constructor(desk, ticket, { notices, sync }) {
+    Object.assign(this, { desk, ticket, notices, sync });
+    this.panel = part("review");
+    this.send = part("review-send");
+    this.problem = part("review-problem");
+    this.send.addEventListener("click", (event) => {
+      const byKey = event.detail === 0;
+      if (!byKey || performance.now() - this.openedAt > SETTLE_MS) this.place();
+    });
+    part("review-back").addEventListener("click", () => this.back());
+    this.panel.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") this.back();
+    });
+    for (const topic of ["ticks", "connection", "portfolio"]) desk.on(topic, () => this.show());
+  }
+
+  /** Show the review, or send at once where the person chose to do without. */
+  open(oneClick) {
+    if (oneClick) return this.place();
+    this.swap(true);
+    this.show();
+    this.openedAt = performance.now();
+    this.send.focus();
+  }
+
+  close() {
+    this.swap(false);
+  }
+
+  back() {
+    this.close();
+    this.ticket.form.elements.amount.focus();
+  }
+
+  swap(reviewing) {
+    this.panel.hidden = !reviewing;
+    this.ticket.form.hidden = reviewing;
+    write(this.problem, "");
+  }
+
+  show() {
+    if (this.panel.hidden || this.sending) return;
+    const { order, state } = this.ticket;
+    const verb = order.side === "buy" ? "Buy" : "Sell";
+    const size = order.by === "dollars" ? `${money(order.amount)} dollars of` : quantity(order.amount);
+    write(part("review-title"), `${verb} ${size} ${order.symbol}`);
+    part("review-lines").replaceChildren(...lines(order, state, this.desk).map(line));
+    write(this.send, `Place ${verb.toLowerCase()} order`);
+    write(this.problem, state.obstacle?.text ?? "");
+    this.send.disabled = state.obstacle !== null;
+  }
+
+  /** Send it, once: the button is dead until an answer is there, and the id makes repeats safe. */
+  async place() {
+    if (this.sending) return;
+    this.sending = true;
+    this.send.disabled = this.ticket.submit.disabled = true;
+    try {
+      const order = await place(body(this.ticket.order, this.ticket.clientOrderId));
+      this.accepted(order);
+    } catch (error) {
+      this.refused(error);
+    } finally {
+      this.sending = false;
+      this.ticket.show();
+    }
+  }
+
+  accepted(order) {
+    this.desk.orders.put([order]);
+    this.desk.tell("orders");
+    this.sync.portfolio();
+    this.ticket.renew();
+  }
+
+  refused(error) {
+    const doubt = " Whether it arrived is not known; sending again is safe, it cannot double.";
+    const text = sentence(error.message) + (error.unknown ? doubt : "");
+    this.notices.refused(error, "Order");
+    write(this.panel.hidden ? this.ticket.problem : this.problem, text);
+    this.send.disabled = false;
+    if (error.unknown) this.sync.orders();
+  }
+}
+
+function lines(order, { estimated, quote }, desk) {
+  const limited = order.type === "limit";
+  const touch = order.side === "buy" ? quote?.ask : quote?.bid;
+  const rows = [
+    ["Type", limited ? `Limit at ${price(order.limitPrice)}` : "Market"],
+    ["Until", UNTIL[order.timeInForce]],
+    [order.side === "buy" ? "Ask now" : "Bid now", price(touch)],
+    [order.side === "buy" ? "Estimated cost" : "Estimated proceeds", shown(estimated.value)],
+  ];
+  if (order.by === "dollars" && estimated.shares !== null) {
+    rows.push(["About", `${quantity(plain(estimated.shares))} shares`]);
+  }
+  if (order.side === "buy") rows.push(["Buying power after", shown(estimated.left)]);
+  if (sellsShort(order, desk.position(order.symbol))) {
+    rows.push(["Mind", "You hold none: this opens a short position"]);
+  }
+  return rows;
+}
+
+function line([name, text]) {
+  return element("div", {}, element("dt", {}, name), element("dd", {}, text));
+}
+
+function shown(units) {
+  return money(units === null ? null : number(units));
+}

@@ -1,0 +1,134 @@
+// What an order would cost, and why it cannot be sent just now. Pure: the ticket shows, this decides.
+
+import { number, parse, plain, product, round } from "./decimal.js";
+
+// A market buy is matched as a limit this far above the ask, so this much is held (DESIGN 6).
+const COLLAR = parse("1.04");
+
+/** An order as the ticket holds it: texts as typed, `by` "shares" or "dollars". */
+export function blankOrder(symbol = null) {
+  return {
+    symbol,
+    side: "buy",
+    type: "market",
+    by: "shares",
+    amount: "",
+    limitPrice: "",
+    timeInForce: "day",
+  };
+}
+
+/**
+ * The price it would trade at now, what that costs, what is held until then, and what is left of
+ * the buying power. Exact decimals; null where something is not known yet.
+ */
+export function estimate(order, quote, buyingPower) {
+  const touch = parse(order.side === "buy" ? quote?.ask : quote?.bid);
+  const price = order.type === "limit" ? parse(order.limitPrice) : touch;
+  const amount = parse(order.amount);
+  const value = order.by === "dollars" ? amount : product(amount, price);
+  const held = order.side === "buy" ? holdOf(order, value) : 0n;
+  const shares = order.by === "shares" ? amount : sharesFor(amount, price);
+  const left = held === null || buyingPower === null ? null : buyingPower - held;
+  return { price, value, held, shares, left };
+}
+
+/** The first reason why this order cannot be sent, as a sentence with its field; null: none. */
+export function obstacle(order, { quote, position, market, estimated }) {
+  return (
+    trouble(order, quote, market) ??
+    unowned(order, position, market) ??
+    malformed(order) ??
+    unaffordable(order, position, estimated)
+  );
+}
+
+/** The JSON body of POST /v2/orders. */
+export function body(order, clientOrderId) {
+  const size = order.by === "dollars" ? "notional" : "qty";
+  const request = {
+    symbol: order.symbol,
+    side: order.side,
+    type: order.type,
+    time_in_force: order.timeInForce,
+    [size]: plain(parse(order.amount)),
+    client_order_id: clientOrderId,
+  };
+  if (order.type === "limit") request.limit_price = plain(parse(order.limitPrice));
+  return request;
+}
+
+/** True where a sale is larger than what is held: it opens or adds to a short position. */
+export function sellsShort(order, position) {
+  if (order.side !== "sell") return false;
+  return (parse(position?.qty) ?? 0n) <= 0n;
+}
+
+// Whether the market can take this order at all.
+function trouble(order, quote, market) {
+  if (!order.symbol) return at("symbol", "Choose a symbol from the watchlist or the search.");
+  if (market.blocked) return at("form", market.blocked);
+  if (quote?.halted) return at("form", `Trading in ${order.symbol} is halted.`);
+  if (order.type === "limit") return null;
+  if (!market.open) {
+    return at("form", "The market is closed. A limit order can wait for the next open.");
+  }
+  if (market.stale) return at("form", `${market.stale} A market order needs a live quote.`);
+  const side = order.side === "buy" ? quote?.ask : quote?.bid;
+  if (!side) return at("form", `There is no ${order.side === "buy" ? "ask" : "bid"} to trade at.`);
+  return null;
+}
+
+// Whether there is anything to sell.
+function unowned(order, position, market) {
+  if (market.shorting || !sellsShort(order, position)) return null;
+  return at("form", `You hold no ${order.symbol}, and this account does not sell short.`);
+}
+
+// Whether what was typed makes an order.
+function malformed(order) {
+  const amount = parse(order.amount);
+  const unit = order.by === "dollars" ? "an amount in dollars" : "a number of shares";
+  if (amount === null || amount <= 0n) return at("amount", `Enter ${unit}.`);
+  if (order.by === "dollars" && amount < parse("1")) return at("amount", "At least 1 dollar.");
+  if (order.by === "dollars" && round(amount, 2) !== amount) return at("amount", "Whole cents.");
+  const fractional = order.by === "dollars" || round(amount, 0) !== amount;
+  if (fractional && order.timeInForce !== "day") {
+    return at("timeInForce", "Fractions of a share and dollar amounts must be day orders.");
+  }
+  return order.type === "limit" ? malformedLimit(parse(order.limitPrice)) : null;
+}
+
+function malformedLimit(limit) {
+  if (limit === null || limit <= 0n) return at("limitPrice", "Enter a limit price.");
+  const places = limit >= parse("1") ? 2 : 4;
+  if (round(limit, places) === limit) return null;
+  return at("limitPrice", `At most ${places} decimals ${places === 2 ? "from" : "below"} 1 dollar.`);
+}
+
+// Whether the account can carry it. The server decides; this only spares a round trip.
+function unaffordable(order, position, estimated) {
+  if (order.side === "buy" && estimated.left !== null && estimated.left < 0n) {
+    return at("amount", "Not enough buying power.");
+  }
+  const free = parse(position?.qty_available);
+  if (order.side === "sell" && !sellsShort(order, position) && free !== null) {
+    if (estimated.shares !== null && estimated.shares > free) {
+      return at("amount", `Only ${plain(free)} free to sell.`);
+    }
+  }
+  return null;
+}
+
+function holdOf(order, value) {
+  return order.type === "market" && order.by === "shares" ? product(value, COLLAR) : value;
+}
+
+function sharesFor(amount, price) {
+  if (amount === null || !price) return null;
+  return parse((number(amount) / number(price)).toFixed(6));
+}
+
+function at(field, text) {
+  return { field, text };
+}

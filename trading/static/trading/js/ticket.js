@@ -1,0 +1,166 @@
+// The order ticket: what is typed, what it would cost, and why it cannot be sent just now.
+
+import { attribute, part, write } from "./dom.js";
+import { parse } from "./decimal.js";
+import { money, quantity } from "./format.js";
+import { newClientOrderId } from "./order-entry.js";
+import { attachShortcuts } from "./ticket-shortcuts.js";
+import { Review } from "./ticket-review.js";
+import { blankOrder, estimate, obstacle, sellsShort } from "./ticket-rules.js";
+import { showTouch } from "./touch.js";
+
+const ONE_CLICK = "openbell:one-click";
+
+export function attach(desk, { notices, sync }) {
+  const ticket = new Ticket(desk);
+  ticket.review = new Review(desk, ticket, { notices, sync });
+  attachShortcuts(desk, ticket);
+  for (const topic of ["portfolio", "orders", "connection", "clock", "snapshots"]) {
+    desk.on(topic, () => ticket.show());
+  }
+  desk.on("ticks", (changed) => changed.has(desk.selected) && ticket.show());
+  desk.on("select", (symbol) => ticket.fill({ symbol, amount: "", limitPrice: "" }));
+  desk.on("ticket", (wanted) => ticket.open(wanted));
+}
+
+class Ticket {
+  constructor(desk) {
+    this.desk = desk;
+    this.panel = part("ticket");
+    this.form = part("ticket-form");
+    this.problem = part("ticket-problem");
+    this.submit = part("ticket-submit");
+    this.oneClick = part("one-click");
+    this.order = blankOrder();
+    this.clientOrderId = newClientOrderId();
+    this.touched = false;
+    this.oneClick.checked = localStorage.getItem(ONE_CLICK) === "on";
+    this.listen();
+    this.show();
+  }
+
+  listen() {
+    this.form.addEventListener("input", () => this.read());
+    this.form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.touched = true;
+      this.show();
+      if (!this.state.obstacle) this.review.open(this.oneClick.checked);
+    });
+    this.oneClick.addEventListener("change", () => {
+      localStorage.setItem(ONE_CLICK, this.oneClick.checked ? "on" : "off");
+      this.show();
+    });
+  }
+
+  /** Open the ticket for a side (and more), with the cursor where the size goes. */
+  open({ symbol, ...wanted }) {
+    if (symbol) this.desk.select(symbol);
+    this.desk.tell("view", "trade");
+    this.review.close();
+    this.fill(wanted);
+    this.form.elements.amount.focus();
+    this.form.elements.amount.select();
+  }
+
+  /** Put values into the ticket, as if they had been typed. */
+  fill(values) {
+    Object.assign(this.order, values);
+    const { elements } = this.form;
+    for (const name of ["side", "type", "amount", "limitPrice", "timeInForce"]) {
+      elements[name].value = this.order[name];
+    }
+    this.touched = false;
+    this.review.close();
+    this.show();
+  }
+
+  /** A new order, after the last one was accepted. */
+  renew() {
+    this.clientOrderId = newClientOrderId();
+    this.fill({ amount: "" });
+  }
+
+  read() {
+    const { elements } = this.form;
+    for (const name of ["side", "type", "amount", "limitPrice", "timeInForce"]) {
+      this.order[name] = elements[name].value.trim().replaceAll(",", "");
+    }
+    this.show();
+  }
+
+  /** What is true of this order now: its estimate and what stands in its way. */
+  get state() {
+    const { desk, order } = this;
+    const quote = desk.selected ? desk.ticks.get(desk.selected) : null;
+    const position = desk.position(desk.selected);
+    const power = desk.account ? parse(desk.account.buying_power) : null;
+    const estimated = estimate(order, quote, power);
+    const market = {
+      open: desk.market.open,
+      stale: desk.selected ? desk.staleness(desk.selected) : null,
+      blocked: blocked(desk.account),
+      shorting: desk.account?.shorting_enabled ?? false,
+    };
+    const context = { quote, position, market, estimated };
+    return { quote, position, power, estimated, obstacle: obstacle(order, context) };
+  }
+
+  show() {
+    const { order, state } = this;
+    this.panel.dataset.side = order.side;
+    attribute(part("limit-field"), "hidden", order.type !== "limit");
+    write(part("ticket-symbol"), order.symbol ?? "–");
+    write(part("ticket-holding"), holding(state.position));
+    showTouch(state.quote);
+    this.showEstimate(state);
+    this.showProblem(state.obstacle);
+    write(this.submit, label(order, this.oneClick.checked));
+  }
+
+  showEstimate({ estimated, power }) {
+    const at = (name) => part("estimate", name);
+    const buy = this.order.side === "buy";
+    write(part("estimate-label"), buy ? "Estimated cost" : "Estimated proceeds");
+    write(at("value"), money(decimal(estimated.value)));
+    write(at("held"), money(decimal(estimated.held)));
+    attribute(part("estimate-held-row"), "hidden", !buy);
+    write(at("power"), money(decimal(power)));
+    write(at("left"), money(decimal(estimated.left)));
+    attribute(at("left"), "data-direction", estimated.left < 0n ? "down" : null);
+    const short = sellsShort(this.order, this.desk.position(this.order.symbol));
+    attribute(this.panel, "data-short", short);
+  }
+
+  // What is merely not typed yet is no fault: it disables the button and says nothing.
+  showProblem(obstacle) {
+    const blank = obstacle?.field === "amount" && this.order.amount === "";
+    const blankLimit = obstacle?.field === "limitPrice" && this.order.limitPrice === "";
+    const quiet = (blank || blankLimit) && !this.touched;
+    write(this.problem, obstacle && !quiet ? obstacle.text : "");
+    for (const name of ["amount", "limitPrice", "timeInForce"]) {
+      const wrong = obstacle?.field === name && !quiet;
+      attribute(this.form.elements[name], "aria-invalid", wrong ? "true" : null);
+    }
+    this.submit.disabled = obstacle !== null;
+  }
+}
+
+function blocked(account) {
+  if (account === null) return "The account is not loaded yet.";
+  if (account.account_blocked || account.trading_blocked) return "This account is frozen by an operator.";
+  return account.trade_suspended_by_user ? "You have suspended trading for this account." : null;
+}
+
+function holding(position) {
+  return position ? `You hold ${quantity(position.qty)}` : "";
+}
+
+function label(order, oneClick) {
+  const verb = order.side === "buy" ? "buy" : "sell";
+  return oneClick ? `Place ${verb} order` : `Review ${verb} order`;
+}
+
+function decimal(units) {
+  return units === null ? null : Number(units) / 1e9;
+}

@@ -1,0 +1,123 @@
+// The latest quote and trade of each symbol: newest wins, and who changed since the last paint.
+
+import { isNewer } from "./integrity.js";
+
+/** What the screen knows of one symbol; null means not known. */
+function blank(symbol) {
+  return {
+    symbol,
+    bid: null,
+    bidSize: null,
+    ask: null,
+    askSize: null,
+    quoteAt: null,
+    quotePlace: null, // [epoch, number] of the quote, where the stream told it
+    last: null,
+    lastSize: null,
+    tradeAt: null,
+    previousClose: null,
+    day: null,
+    halted: false,
+    missed: false, // something was lost on the way: not to be trusted until the next snapshot
+  };
+}
+
+export class Ticks {
+  constructor() {
+    this.rows = new Map();
+    this.changed = new Set();
+  }
+
+  get(symbol) {
+    if (!this.rows.has(symbol)) this.rows.set(symbol, blank(symbol));
+    return this.rows.get(symbol);
+  }
+
+  /** A quote of the wire. A price of 0 means that there is no such side. */
+  quote(symbol, quote) {
+    const row = this.get(symbol);
+    const at = Date.parse(quote.t);
+    if (row.quoteAt !== null && at < row.quoteAt) return;
+    row.bid = quote.bp || null;
+    row.ask = quote.ap || null;
+    row.bidSize = quote.bs ?? null;
+    row.askSize = quote.as ?? null;
+    row.quoteAt = at;
+    if (quote.seq !== undefined) row.quotePlace = [quote.epoch, quote.seq];
+    this.changed.add(symbol);
+  }
+
+  /** A trade of the wire; one that only counts as volume is not the last price. */
+  trade(symbol, trade) {
+    const row = this.get(symbol);
+    const at = Date.parse(trade.t);
+    if (trade.sets_price === false || (row.tradeAt !== null && at < row.tradeAt)) return;
+    row.last = trade.p;
+    row.lastSize = trade.s ?? null;
+    row.tradeAt = at;
+    this.changed.add(symbol);
+  }
+
+  /** A trading status of the wire: "T" is trading, anything else a halt or a pause. */
+  status(symbol, message) {
+    this.halt(symbol, message.sc !== "T");
+  }
+
+  halt(symbol, halted) {
+    this.get(symbol).halted = halted;
+    this.changed.add(symbol);
+  }
+
+  /** Where the stream begins for a symbol. */
+  standing(symbol, { quote, trade }) {
+    if (quote) this.quote(symbol, quote);
+    if (trade) this.trade(symbol, trade);
+  }
+
+  /** A snapshot of the REST API: heals whatever was lost. */
+  snapshot(symbol, snapshot) {
+    const row = this.get(symbol);
+    this.standing(symbol, { quote: snapshot.latestQuote, trade: snapshot.latestTrade });
+    row.previousClose = snapshot.prevDailyBar?.c ?? null;
+    row.day = snapshot.dailyBar ?? null;
+    row.missed = false;
+    this.changed.add(symbol);
+  }
+
+  /** The symbol lost messages on the way. */
+  miss(symbol) {
+    this.get(symbol).missed = true;
+    this.changed.add(symbol);
+  }
+
+  /** The symbols whose newest quote, by a heartbeat's places, did not arrive here. */
+  behind(places) {
+    const late = Object.entries(places).filter(([symbol, place]) => {
+      const known = this.get(symbol).quotePlace;
+      return known === null || isNewer(place, known);
+    });
+    for (const [symbol, place] of late) this.get(symbol).quotePlace = place; // told once
+    return late.map(([symbol]) => symbol);
+  }
+
+  /** The symbols that changed since the last call. */
+  take() {
+    const taken = this.changed;
+    this.changed = new Set();
+    return taken;
+  }
+}
+
+/** Change since the previous close, as {amount, fraction}; nulls where either is not known. */
+export function change(row) {
+  if (row.last === null || !row.previousClose) return { amount: null, fraction: null };
+  const amount = Math.round((row.last - row.previousClose) * 10_000) / 10_000;
+  return { amount, fraction: amount / row.previousClose };
+}
+
+/** The instant of what is newest of a symbol, in market milliseconds. */
+export function newest(row) {
+  return row.quoteAt === null && row.tradeAt === null
+    ? null
+    : Math.max(row.quoteAt ?? 0, row.tradeAt ?? 0);
+}

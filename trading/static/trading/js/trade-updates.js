@@ -1,0 +1,13 @@
+// What a trade update changes on the screen.
+
+import { tradeNotice } from "./notice-text.js";
+
+/** Take one update: the order at once, the portfolio from the API, which knows it already. */
+export function take(update, { desk, notices, sync }) {
+  desk.orders.put([update.order]);
+  desk.tell("orders");
+  sync.portfolio();
+
+  const notice = tradeNotice(update);
+  if (notice) notices.tell(notice);
+}
