@@ -135,10 +135,10 @@ def bars(
 ) -> BarPage:
     """A page of the bars whose labels lie from `start` to `end`, both inclusive.
 
-    Stored bars that start after `until` count for nothing: a replay does not know its future, even
-    where the week that holds it has begun.
     Ordered by symbol, then time; `after` is the key of the last bar of the page before. A page may
-    hold fewer than `limit` bars and still have one after it.
+    hold fewer than `limit` bars and still have one after it. Stored bars that start after `until`
+    count for nothing: a replay does not know its future, even where the week that holds it has
+    begun.
     """
     ids = instrument_ids(symbols)
     page: list[Bar] = []
@@ -151,8 +151,7 @@ def bars(
         span = first, last if until is None else min(last, until)
         for bar in _bars_of(symbol, ids[symbol], length, span, descending, budget):
             if len(page) == limit or (budget.is_spent and page):
-                last = page[-1]
-                return BarPage(page, (last.symbol, last.start))
+                return BarPage(page, (page[-1].symbol, page[-1].start))
             page.append(bar)
     return BarPage(page, None)
 

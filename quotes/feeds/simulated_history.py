@@ -72,12 +72,8 @@ def _minute_bars(paths: PricePaths, index: int, on: date, end: int) -> list[Bar]
     bars = []
     for n in range(min(count, (end - begin) // 60)):
         busy = activity_at(n / count)
-        bars.append(
-            _bar(
-                listing.symbol, MINUTE, begin + 60 * n, cents[n : n + 2], reach,
-                60 * listing.activity * busy, draw,
-            )
-        )  # fmt: skip
+        values = _bar_over(cents[n : n + 2], reach, 60 * listing.activity * busy, draw)
+        bars.append(Bar(listing.symbol, MINUTE, begin + 60 * n, *values))
     return bars
 
 
@@ -90,25 +86,21 @@ def _day_bar(paths: PricePaths, index: int, on: date) -> Bar:
     scale = listing.price / (CENT / 10_000)
     cents = [scale * exp(level) for level in paths.hour_levels(*ends, sd, draw)]
     seconds = 60 * MINUTES_PER_DAY * listing.activity
-    return _bar(listing.symbol, DAY, midnight(on), cents, sd / sqrt(HOURS) / 3, seconds, draw)
+    values = _bar_over(cents, sd / sqrt(HOURS) / 3, seconds, draw)
+    return Bar(listing.symbol, DAY, midnight(on), *values)
 
 
-def _bar(
-    symbol: str,
-    timeframe: str,
-    start: int,
-    cents: list[float],
-    reach: float,
-    busy_seconds: float,
-    draw: Random,
-) -> Bar:
-    """A bar over a path; `reach` is how far, relatively, prices stray from its points."""
+def _bar_over(
+    cents: list[float], reach: float, busy_seconds: float, draw: Random
+) -> tuple[int, ...]:
+    """A bar's values, from open to vwap, over a path.
+
+    `reach` is how far, relatively, prices stray from the points of the path.
+    """
     open_, close = round(cents[0]), round(cents[-1])
     high = max(open_, close, round(max(cents) * (1 + reach * draw.random())))
     low = min(open_, close, round(min(cents) * (1 - reach * draw.random())))
     trades = max(1, round(busy_seconds * QUOTES_PER_SECOND * TRADE_SHARE))
     lots = trades * mean_lots(cents[0]) * exp(VOLUME_SPREAD * (2 * draw.random() - 1))
-    return Bar(
-        symbol, timeframe, start, open_ * CENT, high * CENT, low * CENT, close * CENT,
-        max(trades, int(lots)) * LOT, trades, (open_ + high + low + close) * CENT // 4,
-    )  # fmt: skip
+    prices = [price * CENT for price in (open_, high, low, close)]
+    return *prices, max(trades, int(lots)) * LOT, trades, sum(prices) // 4

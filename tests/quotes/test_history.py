@@ -176,6 +176,12 @@ def test_weeks_and_months_are_made_of_days(instruments: dict[str, int]):
     ]
 
 
+def test_a_long_bar_does_not_know_what_starts_after_until(stored):
+    [*_, last] = page("1Hour", symbols=["IBM"], until=TEN + 3600 + 120).bars
+    assert last == merged(stored["IBM"][60:63], "1Hour", TEN + 3600)
+    assert page(symbols=["IBM"], until=TEN - 1).bars == []
+
+
 def test_a_page_reads_no_more_than_its_budget(stored, monkeypatch):
     monkeypatch.setattr(history, "ROWS_PER_READ", 20)
     monkeypatch.setattr(history, "ROWS_PER_PAGE_MAX", 40)
