@@ -18,10 +18,20 @@ from collections.abc import Iterable
 from django.conf import settings
 
 from quotes.latest import rows
-from quotes.latest.local import NOTHING, Latest, LocalStore, Store
+from quotes.latest.local import NOTHING, Latest, LocalStore, Store, newest
 from quotes.ticks import Quote, Trade
 
-__all__ = ["NOTHING", "Latest", "forget_latest", "get", "get_many", "put_many"]
+__all__ = [
+    "NOTHING",
+    "Latest",
+    "Store",
+    "forget_latest",
+    "get",
+    "get_many",
+    "newest",
+    "put_many",
+    "store",
+]
 
 _store: Store | None = None
 _making = threading.Lock()

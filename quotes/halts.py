@@ -1,0 +1,64 @@
+"""Halting and resuming an instrument: while halted it takes no orders and nothing fills.
+
+Risk and the engine read `Instrument.halted`; the message tells those that keep it in memory.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+
+from events import log
+from quotes.clock import market_clock
+from quotes.models import Instrument
+from quotes.streaming.bus import CONTROL, bus
+
+
+@transaction.atomic(durable=True)
+def halt(instrument: Instrument, *, reason: str, actor: str) -> Instrument:
+    """Halt the instrument, or give its halt another reason."""
+    instrument = Instrument.objects.select_for_update().get(pk=instrument.pk)
+
+    if (instrument.halted, instrument.halt_reason) == (True, reason):
+        return instrument
+
+    instrument.halted, instrument.halt_reason = True, reason
+    instrument.save(update_fields=["halted", "halt_reason"])
+
+    _record("quotes.instrument.halted", instrument, actor, reason=reason)
+
+    _announce("halt", instrument, reason=reason)
+    return instrument
+
+
+@transaction.atomic(durable=True)
+def resume(instrument: Instrument, *, actor: str) -> Instrument:
+    """End the instrument's halt; nothing happens where there is none."""
+    instrument = Instrument.objects.select_for_update().get(pk=instrument.pk)
+
+    if not instrument.halted:
+        return instrument
+
+    instrument.halted, instrument.halt_reason = False, ""
+    instrument.save(update_fields=["halted", "halt_reason"])
+
+    _record("quotes.instrument.resumed", instrument, actor)
+
+    _announce("resume", instrument)
+    return instrument
+
+
+def _record(kind: str, instrument: Instrument, actor: str, **payload: Any) -> None:
+    log.record(
+        kind,
+        actor=actor,
+        subject=f"instrument:{instrument.pk}",
+        at=market_clock().now(),
+        payload={"symbol": instrument.symbol, **payload},
+    )
+
+
+def _announce(kind: str, instrument: Instrument, **more: Any) -> None:
+    message = {"kind": kind, "instrument_id": instrument.pk, "symbol": instrument.symbol, **more}
+    transaction.on_commit(lambda: bus().publish(CONTROL, message))

@@ -1,0 +1,250 @@
+"""The process that plays the market: owns the feed's lease, turns the loop, has it written."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import date, datetime
+from typing import TypeVar
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections, connection
+from prometheus_client import Counter
+
+from events import leases
+from events.errors import OpenbellError
+from events.leases import Lease, LeaseLost
+from quotes.bars import MINUTE_US, midnight
+from quotes.calendar import NEW_YORK
+from quotes.clock import WALL_MODES, market_clock
+from quotes.feeds.base import Feed
+from quotes.feeds.lean import LeanFeed
+from quotes.feeds.simulated import SimulatedFeed
+from quotes.ingest.batches import Ingest
+from quotes.ingest.recorder import Recorder, open_bars
+from quotes.market import open_market
+from quotes.models import MarketClock
+from quotes.streaming.bus import CONTROL, Bus, NoRoom, Subscription, WhenFull, bus
+from quotes.ticks import MICROSECONDS
+
+LEASE = "feed:0"
+KEEP_TIME_SECONDS = 0.25  # also renews the lease
+KEEP_HEARD_SECONDS = 1.0
+RETRY_SECONDS = 1.0
+WRITE_TIMEOUT_SECONDS = 30.0  # beyond every time-out that the database has of its own
+CONTROL_MESSAGES = 100
+SKIP_STEP_US = 5 * MINUTE_US
+NO_ROOM_LOG_SECONDS = 10.0
+
+NO_ROOM = Counter("openbell_feed_no_room_total", "Times a reader kept the feed waiting too long.")
+WRITE_ERRORS = Counter("openbell_feed_write_errors_total", "Writes that have to be repeated.")
+
+Result = TypeVar("Result")
+log = logging.getLogger(__name__)
+
+
+def run_feed(stop: threading.Event) -> None:
+    """Play the market that settings name until `stop` is set; stands by while another does."""
+    try:
+        while not stop.is_set():
+            _play_as_owner(stop)
+    finally:
+        connection.close()
+
+
+def configured_feed() -> tuple[Feed, str]:
+    """The feed that settings name, and the mode its market runs in. FeedError where it has none."""
+    if settings.FEED == "lean":
+        feed: Feed = LeanFeed(settings.FEED_DATA, date.fromisoformat(settings.FEED_DATE))
+        mode = MarketClock.Mode.REPLAY
+    else:
+        feed = SimulatedFeed(settings.FEED_SEED, _simulation_start_us())
+        mode = MarketClock.Mode.SIMULATED
+    return feed, MarketClock.Mode.STEPPED if settings.FEED_STEPPED else mode
+
+
+def _simulation_start_us() -> int:
+    """A simulation runs on from now; a stepped one begins a day, that of DATE or today."""
+    if not settings.FEED_STEPPED:
+        return time.time_ns() // 1000
+    named = settings.FEED_DATE
+    on = date.fromisoformat(named) if named else datetime.now(NEW_YORK).date()
+    return midnight(on) * MICROSECONDS
+
+
+def _play_as_owner(stop: threading.Event) -> None:
+    """Wait for the lease, then play until told to stop, losing the lease or failing."""
+    try:
+        close_old_connections()
+        lease = leases.wait_for(LEASE, stop)
+        if lease is not None:
+            asyncio.run(_play(lease, stop))
+    except LeaseLost as lost:
+        log.warning("standing by: %s", lost)
+    except OpenbellError as error:  # no data, another market: a sentence for whoever started us
+        log.error("the market does not run: %s", error.message)
+        stop.wait(RETRY_SECONDS)
+    except Exception:  # whatever it was, a market that stands still for good is worse
+        log.exception("the feed starts again")
+        stop.wait(RETRY_SECONDS)
+
+
+async def _play(lease: Lease, stop: threading.Event) -> None:
+    with ThreadPoolExecutor(1, thread_name_prefix="feed-writer") as writer:
+        desk = Desk(writer, Recorder(lease))
+        try:
+            feed, ingest = await desk.write(lambda: _open(lease))
+            try:
+                await Player(ingest, desk, bus()).play(stop)
+            finally:
+                feed.close()
+                await desk.write(lease.release)
+        finally:
+            await desk.write(lambda: connection.close())  # that of its own thread
+
+
+def _open(lease: Lease) -> tuple[Feed, Ingest]:
+    """The feed and its ingest, at the instant from which the market goes on."""
+    feed, mode = configured_feed()
+    row = open_market(
+        mode=mode,
+        source=feed.source,
+        start_us=feed.start_us,
+        speed=settings.FEED_SPEED if mode not in WALL_MODES else 1.0,
+        instruments=feed.instruments(),
+    )
+    row = Recorder(lease).begin(feed.start_us if mode in WALL_MODES else None)
+    clock = market_clock()
+    clock.follow(row)
+    ingest = Ingest(feed, row, clock, bus(), epoch=lease.epoch)
+    if row.watermark_us > row.opened_us:
+        _skip(feed, row.watermark_us + 1, lease)
+        symbols = [spec.symbol for spec in feed.instruments()]
+        stored = open_bars(symbols, row.watermark_us, clock.calendar)
+        ingest.bars.resume(stored, row.watermark_us)
+    return feed, ingest
+
+
+def _skip(feed: Feed, to_us: int, lease: Lease) -> None:
+    """Pass over what is over. A recorded day takes seconds to read, so the lease is kept alive."""
+    at_us = feed.next_us()
+    while at_us is not None and at_us < to_us:
+        feed.skip_to(min(at_us + SKIP_STEP_US, to_us))
+        lease.renew_if_due()
+        at_us = feed.next_us()
+
+
+class Desk:
+    """The one thread that writes for the feed, so that writes happen in order and off the loop."""
+
+    def __init__(self, writer: ThreadPoolExecutor, recorder: Recorder) -> None:
+        self.recorder = recorder
+        self._writer = writer
+
+    async def write(self, job: Callable[[], Result]) -> Result:
+        """What the job returns; TimeoutError where the database hangs beyond its own time-outs."""
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
+            return await loop.run_in_executor(self._writer, job)
+
+
+class Player:
+    """Turns the loop of one ingest and keeps the database up to date beside it."""
+
+    def __init__(self, ingest: Ingest, desk: Desk, bus: Bus) -> None:
+        self._ingest = ingest
+        self._desk = desk
+        self._bus = bus
+        self._time_kept_at = self._heard_kept_at = float("-inf")
+        self._complained_at = float("-inf")
+        self._writing: asyncio.Task[None] | None = None
+
+    async def play(self, stop: threading.Event) -> None:
+        """Until `stop` is set; LeaseLost when another feed has taken over."""
+        control = self._bus.subscribe(
+            [CONTROL], limit=CONTROL_MESSAGES, when_full=WhenFull.DROP_OLDEST
+        )
+        try:
+            await self._keep_time()
+            while not stop.is_set():
+                idle_seconds = await self._turn()
+                if self._ingest.at_barrier:
+                    await self._keep_now()
+                if await self._is_called(control, idle_seconds):
+                    await self._keep_now()
+                self._keep_what_is_due()
+            await self._leave()
+        finally:
+            control.close()
+
+    async def _turn(self) -> float:
+        try:
+            return await self._ingest.run_once()
+        except NoRoom as error:
+            NO_ROOM.inc()
+            if time.monotonic() - self._complained_at > NO_ROOM_LOG_SECONDS:
+                self._complained_at = time.monotonic()
+                log.warning("the feed waits for a reader: %s", error)
+            return 0.0
+
+    async def _is_called(self, control: Subscription, seconds: float) -> bool:
+        """Whether somebody has changed the clock's row; waits for it so long."""
+        messages = await control.get_many(seconds)
+        return any(message.get("kind") == "clock" for _, message in messages)
+
+    def _keep_what_is_due(self) -> None:
+        """Start the next write when the last is done; never waits for one."""
+        if self._writing is not None:
+            if not self._writing.done():
+                return
+            writing, self._writing = self._writing, None
+            writing.result()
+        now = time.monotonic()
+        if now - self._time_kept_at >= KEEP_TIME_SECONDS:
+            self._writing = asyncio.create_task(self._keep_time())
+        elif now - self._heard_kept_at >= KEEP_HEARD_SECONDS:
+            self._writing = asyncio.create_task(self._keep_heard())
+
+    async def _keep_now(self) -> None:
+        """Write the clock's row and obey what it says, before anything else happens."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            await writing
+        await self._keep_time()
+
+    async def _keep_time(self) -> None:
+        recorder, ingest = self._desk.recorder, self._ingest
+        watermark_us, ahead_us = ingest.watermark_us, ingest.ahead_us
+        self._time_kept_at = time.monotonic()
+        try:
+            row = await self._desk.write(lambda: recorder.keep_time(watermark_us, ahead_us))
+        except DatabaseError as error:
+            self._note_repeat(error)
+        else:
+            ingest.obey(row)
+
+    async def _keep_heard(self) -> None:
+        recorder, heard = self._desk.recorder, self._ingest.take_heard()
+        self._heard_kept_at = time.monotonic()
+        try:
+            await self._desk.write(lambda: recorder.keep(heard))
+        except DatabaseError as error:
+            self._ingest.heard.put_back(heard)
+            self._note_repeat(error)
+
+    def _note_repeat(self, error: DatabaseError) -> None:
+        WRITE_ERRORS.inc()
+        log.warning("the feed writes again later: %s", error)
+
+    async def _leave(self) -> None:
+        """Write everything, so that the next start goes on without a gap."""
+        if self._writing is not None:
+            await self._writing
+        recorder, heard = self._desk.recorder, self._ingest.take_heard()
+        watermark_us = self._ingest.watermark_us
+        await self._desk.write(lambda: recorder.keep(heard))
+        await self._desk.write(lambda: recorder.stop_at(watermark_us))
