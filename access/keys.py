@@ -15,6 +15,7 @@ from access.errors import TooManyKeys
 from access.models import ApiKey, hash_secret
 from events import log
 from events.errors import NotFound
+from events.transactions import retried
 from portfolios.locks import lock_account
 from quotes.streaming.bus import CONTROL, bus
 
@@ -22,6 +23,7 @@ from quotes.streaming.bus import CONTROL, bus
 KEYS_PER_ACCOUNT_MAX = 20
 
 
+@retried
 @transaction.atomic
 def create_key(*, account_id: int, user: Any, name: str = "", actor: str) -> tuple[ApiKey, str]:
     """Create a key for the user's own account; the secret is returned here and never again.
@@ -49,6 +51,7 @@ def create_key(*, account_id: int, user: Any, name: str = "", actor: str) -> tup
     return key, secret
 
 
+@retried
 @transaction.atomic(durable=True)
 def revoke_key(*, account_id: int, key_id: str, actor: str) -> ApiKey:
     """Revoke a key of this account for good; revoking it again changes nothing.

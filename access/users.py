@@ -11,9 +11,11 @@ from django.db import transaction
 from access import lookups
 from events import log
 from events.errors import NotFound
+from events.transactions import retried
 from quotes.streaming.bus import CONTROL, bus
 
 
+@retried
 @transaction.atomic(durable=True)
 def disable_user(*, user_id: int, actor: str) -> Any:
     """Shut the user out: sessions, keys and open sockets end. Raises NotFound."""
@@ -31,6 +33,7 @@ def disable_user(*, user_id: int, actor: str) -> Any:
     return user
 
 
+@retried
 @transaction.atomic(durable=True)
 def enable_user(*, user_id: int, actor: str) -> Any:
     """Let the user in again, with the keys they had. Raises NotFound."""

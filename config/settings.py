@@ -124,6 +124,8 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "SERVE_INCLUDE_SCHEMA": False,
     "POSTPROCESSING_HOOKS": ["config.openapi.complete"],
+    "ENUM_GENERATE_CHOICE_DESCRIPTION": False,
+    "SORT_OPERATION_PARAMETERS": False,
 }
 
 # --- safety of the browser ----------------------------------------------------------------------
@@ -141,15 +143,11 @@ X_FRAME_OPTIONS = "DENY"
 
 # --- static files -------------------------------------------------------------------------------
 
-# What npm fetched (deploy/browser/), one library at a time: address under /static/ and folder.
-BROWSER_LIBRARIES = BASE_DIR / "deploy" / "browser" / "node_modules"
 STATIC_URL = "/static/"
 STATIC_ROOT = HOME / "static"
-STATICFILES_DIRS = [
-    (f"vendor/{library}", folder)
-    for library, folder in [("lightweight-charts", BROWSER_LIBRARIES / "lightweight-charts/dist")]
-    if folder.is_dir()
-]
+# What npm fetched, if it could: deploy/local/setup.sh copies the served files there.
+BROWSER_LIBRARIES = BASE_DIR / "deploy" / "browser" / "vendor"
+STATICFILES_DIRS = [("vendor", BROWSER_LIBRARIES)] if BROWSER_LIBRARIES.is_dir() else []
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},

@@ -12,6 +12,7 @@ from django.contrib.admin.helpers import ActionForm
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
+from django.utils.html import format_html
 
 from events.admin import ReadOnlyAdmin, operator
 from events.errors import OpenbellError
@@ -29,22 +30,28 @@ class HaltForm(ActionForm):
 
 @admin.register(Instrument)
 class InstrumentAdmin(admin.ModelAdmin):
-    list_display = ["symbol", "name", "exchange", "last", "status", "tradable", "halted"]
+    list_display = ["symbol", "name", "exchange", "last", "status", "tradable", "halt_shown"]
     list_filter = ["halted", "status", "tradable", "exchange"]
     list_select_related = ["latestquote"]
     list_per_page = 50
     search_fields = ["symbol", "name"]
     action_form = HaltForm
     actions = ["halt", "resume"]
-    # Halting is an action, because streams and the engine have to hear of it.
-    readonly_fields = [
+    fields = [
+        "symbol",
+        "name",
+        "exchange",
+        "status",
+        ("tradable", "fractionable"),
+        ("marginable", "shortable", "easy_to_borrow"),
+        "halt_shown",
         "public_id",
-        "halted",
-        "halt_reason",
         "created_at",
         "daily_bars",
         "minute_bars",
     ]
+    # Halting is an action, because streams and the engine have to hear of it.
+    readonly_fields = ["halt_shown", "public_id", "created_at", "daily_bars", "minute_bars"]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return [*(["symbol"] if obj else []), *self.readonly_fields]
@@ -56,6 +63,12 @@ class InstrumentAdmin(admin.ModelAdmin):
     def last(self, instrument: Instrument) -> str:
         latest = getattr(instrument, "latestquote", None)
         return f"{latest.trade_price}" if latest and latest.trade_price else "–"
+
+    @admin.display(description="halt", ordering="halted")
+    def halt_shown(self, instrument: Instrument) -> str:
+        if not instrument.halted:
+            return "–"
+        return format_html("<strong>HALTED</strong> {}", instrument.halt_reason)
 
     @admin.display(description="daily bars")
     def daily_bars(self, instrument: Instrument) -> str:
@@ -164,7 +177,7 @@ class MarketClockAdmin(ReadOnlyAdmin):
 
 def _bars_table(instrument: Instrument, timeframe: Timeframe) -> str:
     """The newest bars, bounded; a model with a composite key has no admin page of its own."""
-    bars = Bar.objects.filter(instrument=instrument, timeframe=timeframe).order_by("-start")
+    bars = Bar.objects.filter(instrument_id=instrument.pk, timeframe=timeframe).order_by("-start")
     rows = [(datetime.fromtimestamp(bar.start, UTC), bar) for bar in bars[: BARS_SHOWN[timeframe]]]
     return render_to_string("admin/quotes/bars.html", {"rows": rows})
 

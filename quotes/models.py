@@ -10,11 +10,11 @@ from quotes.amounts import price_field
 
 
 class Exchange(models.TextChoices):
-    NYSE = "NYSE"
-    NASDAQ = "NASDAQ"
-    ARCA = "ARCA"
-    AMEX = "AMEX"
-    BATS = "BATS"
+    NYSE = "NYSE", "NYSE"
+    NASDAQ = "NASDAQ", "NASDAQ"
+    ARCA = "ARCA", "ARCA"
+    AMEX = "AMEX", "AMEX"
+    BATS = "BATS", "BATS"
 
 
 class Instrument(models.Model):

@@ -62,11 +62,11 @@ class SymbolsQuery(QuerySerializer):
     symbols = SymbolsField(help_text="AAPL,MSFT")
 
 
-class BarsOfSymbolsQuery(BarsQuery, SymbolsQuery):
+class BarsOfSymbolsQuery(SymbolsQuery, BarsQuery):
     pass
 
 
-class HistoryOfSymbolsQuery(HistoryQuery, SymbolsQuery):
+class HistoryOfSymbolsQuery(SymbolsQuery, HistoryQuery):
     pass
 
 

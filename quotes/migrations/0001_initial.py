@@ -21,7 +21,7 @@ class Migration(migrations.Migration):
                 ('public_id', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
                 ('symbol', models.CharField(max_length=16, unique=True)),
                 ('name', models.CharField(blank=True, max_length=200)),
-                ('exchange', models.CharField(choices=[('NYSE', 'Nyse'), ('NASDAQ', 'Nasdaq'), ('ARCA', 'Arca'), ('AMEX', 'Amex'), ('BATS', 'Bats')], default='NASDAQ', max_length=16)),
+                ('exchange', models.CharField(choices=[('NYSE', 'NYSE'), ('NASDAQ', 'NASDAQ'), ('ARCA', 'ARCA'), ('AMEX', 'AMEX'), ('BATS', 'BATS')], default='NASDAQ', max_length=16)),
                 ('status', models.CharField(choices=[('active', 'Active'), ('inactive', 'Inactive')], default='active', max_length=8)),
                 ('tradable', models.BooleanField(default=True)),
                 ('fractionable', models.BooleanField(default=True)),

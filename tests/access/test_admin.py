@@ -59,6 +59,9 @@ def test_every_model_is_registered() -> None:
 
 def test_every_list_and_every_row_opens(floor: Client) -> None:
     Lease.objects.create(name="feed:0")
+    for model in (Instrument, ApiKey, User):
+        name = f"admin:{model._meta.app_label}_{model._meta.model_name}_add"
+        assert floor.get(reverse(name)).status_code == 200, model
     for model in [*our_models(), User]:
         if model in WITHOUT_A_PAGE:
             continue
