@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import time
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -11,6 +13,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from events.errors import OpenbellError
 from quotes.calendar import NEW_YORK
 from quotes.market import SETTLE_TIMEOUT_SECONDS, advance
+
+SHOW_SECONDS = 1.0
 
 
 def instant(text: str) -> datetime:
@@ -40,20 +44,23 @@ class Command(BaseCommand):
                 to=options["to"],
                 actor="operator:command",
                 timeout_seconds=options["timeout"],
-                on_progress=self.show if options["verbosity"] > 0 else None,
+                on_progress=self.progress() if options["verbosity"] > 0 else None,
             )
         except OpenbellError as error:
             raise CommandError(error.message) from error
         self.stdout.write(f"settled up to {_new_york(settled)}")
 
-    _shown = ""
+    def progress(self) -> Callable[[datetime], None]:
+        """Prints where the market is, once a second."""
+        shown_at = time.monotonic()
 
-    def show(self, at: datetime) -> None:
-        """Print where the market is, once a market second that is seen."""
-        text = f"at {_new_york(at)}"
-        if text != self._shown:
-            self._shown = text
-            self.stdout.write(text)
+        def show(at: datetime) -> None:
+            nonlocal shown_at
+            if time.monotonic() - shown_at >= SHOW_SECONDS:
+                shown_at = time.monotonic()
+                self.stdout.write(f"at {_new_york(at)}")
+
+        return show
 
 
 def _new_york(at: datetime) -> str:

@@ -1,4 +1,4 @@
-"""manage.py run_feed: play the market that settings name, or stand by while another process does."""
+"""manage.py run_feed: play the market that settings name, or stand by."""
 
 from __future__ import annotations
 
