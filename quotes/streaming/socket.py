@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
@@ -18,6 +19,8 @@ from typing import Any, NamedTuple, Protocol
 from prometheus_client import Counter
 
 from quotes.streaming.codec import TEXT, Codec, unframed
+
+log = logging.getLogger(__name__)
 
 # Written but unsent bytes at which a socket starts to hold: what Twisted, too, calls too much.
 HIGH_WATER_BYTES = 64 * 1024
@@ -84,17 +87,20 @@ class SentFrames:
         self._waiting.clear()
 
     async def _send_on(self) -> None:
-        while True:
-            await self._written.wait()
-            self._written.clear()
-            while self._waiting:
-                frames = self._waiting.popleft()
-                for opcode, payload in unframed(frames):
-                    content: bytes | str = payload.decode() if opcode == TEXT else payload
-                    await self._send(
-                        {"type": "websocket.send", "text" if opcode == TEXT else "bytes": content}
-                    )
-                self._backlog -= len(frames)
+        try:
+            while True:
+                await self._written.wait()
+                self._written.clear()
+                while self._waiting:
+                    await self._send_each(self._waiting.popleft())
+        except Exception:  # the client has gone; the consumer hears of it by itself
+            log.debug("a socket took no more", exc_info=True)
+
+    async def _send_each(self, frames: bytes) -> None:
+        for opcode, payload in unframed(frames):
+            content = {"text": payload.decode()} if opcode == TEXT else {"bytes": payload}
+            await self._send({"type": "websocket.send", **content})
+        self._backlog -= len(frames)
 
 
 class Socket:

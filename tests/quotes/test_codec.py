@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from datetime import UTC, datetime
 
@@ -228,10 +229,8 @@ def test_content_type_chooses_the_codec() -> None:
 
 @given(st.sampled_from([JSON, MSGPACK]), st.binary() | st.text())
 def test_decoding_anything_gives_a_value_or_valueerror(codec: Codec, received: bytes | str) -> None:
-    try:
+    with contextlib.suppress(ValueError):
         codec.decode(received)
-    except ValueError:
-        pass
 
 
 @pytest.mark.parametrize("codec", [JSON, MSGPACK])
