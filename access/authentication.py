@@ -102,7 +102,8 @@ class HasAccount(permissions.IsAuthenticated):
     def has_permission(self, request: Request, view: Any) -> bool:
         if not super().has_permission(request, view):
             return False
-        if request.auth.account_id is None:
+        credential: Any = request.auth
+        if credential.account_id is None:
             raise Forbidden("this user has no account")
         return True
 

@@ -46,11 +46,12 @@ class RequestLimit(BaseThrottle):
     window = Window()
 
     def allow_request(self, request: Request, view: Any) -> bool:
-        if request.auth is None:
+        credential: Any = request.auth
+        if credential is None:
             return True
         kind = "data" if request.path.startswith(DATA_PATHS) else "trading"
         now = time.time()
-        spent, ends_at = self.window.spend(f"{kind} {request.auth.actor}", now)
+        spent, ends_at = self.window.spend(f"{kind} {credential.actor}", now)
         limit = settings.RATE_LIMIT_PER_MINUTE
         view.headers["X-RateLimit-Limit"] = str(limit)
         view.headers["X-RateLimit-Remaining"] = str(max(limit - spent, 0))

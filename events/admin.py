@@ -21,7 +21,7 @@ def operator(request: HttpRequest) -> str:
 class ReadOnlyAdmin(admin.ModelAdmin):
     """Neither added, changed nor deleted by hand."""
 
-    actions = None
+    actions: Any = None
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

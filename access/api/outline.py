@@ -46,7 +46,7 @@ class Group:
 def outline(document: Schema) -> list[Group]:
     """The document's operations by their first tag, in the order of its list of tags."""
     reader = _Reader(document)
-    groups = {tag["name"]: [] for tag in document.get("tags", [])}
+    groups: dict[str, list[Operation]] = {tag["name"]: [] for tag in document.get("tags", [])}
     for path, item in document["paths"].items():
         for method in METHODS:
             if method in item:

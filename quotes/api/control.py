@@ -20,7 +20,9 @@ from quotes.pacing import SPEED_MAX, SPEED_MIN
 
 class MarketAnswer(serializers.Serializer):
     mode = serializers.ChoiceField(MarketClock.Mode.choices)
-    source = serializers.CharField(help_text="which recording, simulation or service")
+    source = serializers.CharField(  # type: ignore[assignment]  # declared fields are set apart
+        help_text="which recording, simulation or service"
+    )
     speed = serializers.FloatField(help_text="market seconds per second")
     paused = serializers.BooleanField()
     timestamp = serializers.DateTimeField(help_text="market time")
