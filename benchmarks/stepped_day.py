@@ -66,7 +66,7 @@ class Script:
 
     client: Client
     seed: int
-    answers: Counter[int] = field(default_factory=Counter)
+    answers: Counter[str] = field(default_factory=Counter)
     placed: int = 0
 
     def __post_init__(self) -> None:
@@ -77,29 +77,31 @@ class Script:
         _, answer = self.client.request(
             "GET", "/v2/stocks/quotes/latest?symbols=" + ",".join(SYMBOLS)
         )
-        quotes = answer["quotes"]
+        _, positions = self.client.request("GET", "/v2/positions")
+        held = {position["symbol"] for position in positions}
         for _ in range(orders):
-            self.place(quotes)
+            self.place(answer["quotes"], held)
         self.cancel_some()
 
-    def place(self, quotes: dict[str, Any]) -> None:
+    def place(self, quotes: dict[str, Any], held: set[str]) -> None:
         symbol = self.chance.choice(SYMBOLS)
         order: dict[str, Any] = {
             "symbol": symbol,
-            "side": self.chance.choice(("buy", "buy", "sell")),
+            "side": self.chance.choice(("buy", "sell")) if symbol in held else "buy",
             "time_in_force": "day",
             "client_order_id": f"{self.seed}-{self.placed}",
         }
         self.placed += 1
         kind = self.chance.random()
         if kind < 0.15:
-            order |= {"type": "market", "notional": str(self.chance.randint(1, 5_000))}
+            order |= {"type": "market", "notional": str(self.chance.randint(1, 2_000))}
         elif kind < 0.4:
-            order |= {"type": "market", "qty": str(self.chance.randint(1, 400))}
+            order |= {"type": "market", "qty": str(self.chance.randint(1, 30))}
         else:
             order |= self.limit(symbol, quotes)
-        status, _ = self.client.request("POST", "/v2/orders", order)
-        self.answers[status] += 1
+        status, answer = self.client.request("POST", "/v2/orders", order)
+        message = answer.get("message", "accepted")
+        self.answers[f"{status} {message.partition(' (')[0]}"] += 1
 
     def limit(self, symbol: str, quotes: dict[str, Any]) -> dict[str, Any]:
         quote = quotes.get(symbol)
@@ -108,7 +110,7 @@ class Script:
         time_in_force = self.chance.choice(("day", "gtc", "ioc"))
         return {
             "type": "limit",
-            "qty": str(self.chance.randint(1, 900)),
+            "qty": str(self.chance.randint(1, 60)),
             "limit_price": f"{price:.2f}",
             "time_in_force": time_in_force,
         }
@@ -116,7 +118,7 @@ class Script:
     def cancel_some(self) -> None:
         _, resting = self.client.request("GET", "/v2/orders?status=open&limit=500&direction=asc")
         for order in resting:
-            if self.chance.random() < 0.1:
+            if self.chance.random() < 0.3:
                 self.client.request("DELETE", f"/v2/orders/{order['id']}")
 
 
@@ -125,7 +127,7 @@ class Run:
     """What one day came to."""
 
     orders: int
-    answers: Counter[int]
+    answers: Counter[str]
     fills: int
     digest: str
     books: str
@@ -192,7 +194,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="../shared/lean", help="a LEAN data folder")
     parser.add_argument("--date", default="2013-10-07")
-    parser.add_argument("--orders", type=int, default=2_000)
+    parser.add_argument("--orders", type=int, default=2_400)
     parser.add_argument("--minutes", type=int, default=0, help="stop early; 0 for the whole day")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--runs", type=int, default=2)
@@ -208,7 +210,7 @@ def main() -> int:
 
 
 def report(number: int, run: Run) -> None:
-    answers = ", ".join(f"{count} × {status}" for status, count in sorted(run.answers.items()))
+    answers = ", ".join(f"{count} {answer}" for answer, count in run.answers.most_common())
     print(f"run {number + 1}: {run.orders} orders ({answers}), {run.fills} fills", end="")
     print(f" in {run.seconds:.1f} s, fills sha256 {run.digest}")
     print(run.books.rstrip())
