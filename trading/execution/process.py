@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from django.conf import settings
-from django.db import InterfaceError, OperationalError, connection
+from django.db import InterfaceError, OperationalError, connection, connections
 
 from events.leases import Lease, LeaseLost, wait_for
 from quotes.clock import market_clock
@@ -49,7 +49,7 @@ def run_execution(stop: threading.Event) -> None:
         try:
             asyncio.run(_run(stop, database_thread))
         finally:
-            database_thread.submit(connection.close).result()
+            database_thread.submit(connections.close_all).result()
 
 
 async def _run(stop: threading.Event, database_thread: ThreadPoolExecutor) -> None:

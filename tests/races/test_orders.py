@@ -1,0 +1,268 @@
+"""Requests that meet on one account: exactly one outcome, whoever comes first."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from events.errors import OpenbellError, Unavailable
+from events.models import Event
+from portfolios.locks import lock_account
+from portfolios.models import Account
+from quotes.clock import forget_clock
+from quotes.latest import forget_latest
+from tests.portfolios.factories import assert_books_balance, funded_account
+from tests.trading.floor import TradingFloor, now_of
+from trading import locks, orders
+from trading.errors import AccountBusy
+from trading.models import Fill, Order
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ROUNDS = 10
+WAIT_SECONDS_MAX = 10.0
+
+
+@pytest.fixture
+def floor() -> TradingFloor:
+    forget_clock()
+    forget_latest()
+    floor = TradingFloor()
+    floor.show()
+    return floor
+
+
+@pytest.fixture
+def account(floor: TradingFloor) -> Account:
+    return funded_account("10000")
+
+
+def only_with_row_locks() -> None:
+    if not connection.features.has_select_for_update_skip_locked:
+        pytest.skip("NO ROW LOCKS on this database: set DATABASE_URL to a MariaDB or MySQL")
+
+
+def together(*works: Callable[[], Any]) -> list[Any]:
+    """Run them at the same moment in threads of their own; errors of ours are outcomes."""
+    start = threading.Barrier(len(works))
+
+    def run(work: Callable[[], Any]) -> Any:
+        try:
+            start.wait(WAIT_SECONDS_MAX)
+            return work()
+        except OpenbellError as error:
+            return error
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(works)) as threads:
+        return list(threads.map(run, works))
+
+
+def test_of_a_hundred_equal_client_order_ids_one_wins(
+    floor: TradingFloor, account: Account
+) -> None:
+    def place() -> Order:
+        return floor.buy(account, "1", limit="90", client_order_id="once")
+
+    outcomes = together(*[place] * 100)
+    answers = Counter(200 if isinstance(outcome, Order) else outcome.code for outcome in outcomes)
+    assert answers[200] == 1, answers
+    assert set(answers) <= {200, 40010001, 42910000}, answers
+    assert Order.objects.count() == 1
+    assert_books_balance(account)
+
+
+def test_the_unique_index_decides_where_the_queue_does_not(
+    floor: TradingFloor, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As between processes, of which each has its own queue; and as if the check came too early."""
+    monkeypatch.setattr(locks, "WAITING_MAX", 1_000)
+    truth = orders._is_taken
+    mine = threading.local()
+
+    def too_early(account_id: int, client_order_id: str) -> bool:
+        """Each thread's first look finds the id free, whatever it is."""
+        looked, mine.looked = getattr(mine, "looked", False), True
+        return looked and truth(account_id, client_order_id)
+
+    monkeypatch.setattr(orders, "_is_taken", too_early)
+
+    def place() -> Order:
+        return floor.buy(account, "1", limit="90", client_order_id="once")
+
+    outcomes = together(*[place] * 4)
+    codes = [outcome.code for outcome in outcomes if isinstance(outcome, OpenbellError)]
+    assert codes == [40010001] * 3
+    assert Order.objects.count() == 1
+    assert_books_balance(account)
+
+
+def test_concurrent_buys_never_share_their_cash(
+    floor: TradingFloor, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "WAITING_MAX", 1_000)
+    outcomes = together(*[lambda: floor.buy(account, "30", limit="100")] * 8)
+    placed = [outcome for outcome in outcomes if isinstance(outcome, Order)]
+    assert len(placed) == 3
+    account.refresh_from_db()
+    assert account.hold_cash == Decimal(9_000)
+    assert_books_balance(account)
+
+
+def test_cancel_and_fill_end_an_order_once(floor: TradingFloor, account: Account) -> None:
+    ends = Counter[str]()
+    for _ in range(ROUNDS):
+        floor.show("99", "100")
+        order = floor.buy(account, "1", limit="98")
+        floor.pass_time(seconds=1)
+        resting = now_of(order)
+        assert resting.status == "new"
+        together(
+            lambda: floor.show("96", "97"),
+            lambda order=order: orders.cancel(
+                account_id=account.pk, order_id=order.public_id, actor="test"
+            ),
+        )
+        ended = now_of(order)
+        ends[ended.status] += 1
+        assert ended.status in ("filled", "canceled")
+        assert ended.fill_count == (ended.status == "filled")
+        subject = f"order:{order.public_id}"
+        kinds = list(Event.objects.filter(subject=subject).values_list("kind", flat=True))
+        assert len([kind for kind in kinds if kind.endswith(("fill", "canceled"))]) == 1
+    assert Fill.objects.count() == ends["filled"]
+    assert_books_balance(account)
+
+
+def test_concurrent_cancels_cancel_once(floor: TradingFloor, account: Account) -> None:
+    order = floor.buy(account, "1", limit="98")
+    outcomes = together(
+        *[lambda: orders.cancel(account_id=account.pk, order_id=order.public_id, actor="test")] * 3
+    )
+    codes = sorted(outcome.code for outcome in outcomes if isinstance(outcome, OpenbellError))
+    assert codes == [42210000] * 2
+    assert Event.objects.filter(kind="trading.order.canceled").count() == 1
+    assert_books_balance(account)
+
+
+def test_the_fourth_request_of_an_account_is_told_to_come_back(
+    floor: TradingFloor, account: Account
+) -> None:
+    """One is decided, two wait, the next hears 429 before anything is stored."""
+    order = floor.buy(account, "1", limit="90")
+    inside, leave = threading.Event(), threading.Event()
+
+    def hold_the_turn() -> None:
+        with locks.turn(account.pk):
+            inside.set()
+            leave.wait(WAIT_SECONDS_MAX)
+
+    def cancel() -> Order:
+        return orders.cancel(account_id=account.pk, order_id=order.public_id, actor="test")
+
+    holder = threading.Thread(target=hold_the_turn)
+    holder.start()
+    inside.wait(WAIT_SECONDS_MAX)
+    waiting = threading.Thread(target=together, args=(cancel, cancel))
+    waiting.start()
+    while locks._queues[account.pk].users < 3:
+        time.sleep(0.001)
+    with pytest.raises(AccountBusy) as busy:
+        cancel()
+    assert (busy.value.http_status, busy.value.code) == (429, 42910000)
+    assert now_of(order).status == "accepted"
+    leave.set()
+    holder.join(WAIT_SECONDS_MAX)
+    waiting.join(WAIT_SECONDS_MAX)
+    assert now_of(order).status == "canceled"
+    assert account.pk not in locks._queues
+
+
+class LockedAccount:
+    """An account whose row another connection holds until told to let go."""
+
+    def __init__(self, account: Account) -> None:
+        self._account = account
+        self._held, self._let_go = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._hold)
+
+    def _hold(self) -> None:
+        try:
+            with transaction.atomic():
+                lock_account(self._account.pk)
+                self._held.set()
+                self._let_go.wait(WAIT_SECONDS_MAX)
+        finally:
+            connection.close()
+
+    def let_go(self) -> None:
+        self._let_go.set()
+
+    def __enter__(self) -> LockedAccount:
+        self._thread.start()
+        assert self._held.wait(WAIT_SECONDS_MAX)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.let_go()
+        self._thread.join(WAIT_SECONDS_MAX)
+
+
+def test_a_locked_account_does_not_hold_up_the_others(
+    floor: TradingFloor, account: Account
+) -> None:
+    only_with_row_locks()
+    other = funded_account()
+    locked_order, free_order = floor.buy(account, "1"), floor.buy(other, "1")
+    pending = floor.engine.pending
+    with LockedAccount(account):
+        floor.engine.admissions.admit_accepted(set())
+        for tries in (1, 2, 3):
+            assert pending.settle() == []
+            assert len(pending) == 2, tries  # admission and fill of the locked account
+        assert now_of(free_order).status == "filled"
+        assert now_of(locked_order).status == "accepted"
+    floor.engine.drain()
+    assert now_of(locked_order).status == "filled"
+    assert_books_balance(account, other)
+
+
+def test_after_three_tries_settlement_waits_for_the_account(
+    floor: TradingFloor, account: Account
+) -> None:
+    only_with_row_locks()
+    order = floor.buy(account, "1")
+    pending = floor.engine.pending
+    with LockedAccount(account) as lock:
+        floor.engine.admissions.admit_accepted(set())
+        for _ in range(3):
+            pending.settle()
+        threading.Timer(0.3, lock.let_go).start()
+        begun = time.monotonic()
+        pending.settle()
+        assert time.monotonic() - begun > 0.2
+    assert now_of(order).status == "filled"
+    assert_books_balance(account)
+
+
+def test_a_lock_that_does_not_come_in_two_seconds_is_503(
+    floor: TradingFloor, account: Account
+) -> None:
+    only_with_row_locks()
+    with LockedAccount(account):
+        begun = time.monotonic()
+        with pytest.raises(Unavailable) as gave_up:
+            floor.buy(account, "1", limit="90")
+        assert 1.5 < time.monotonic() - begun < 5
+    assert gave_up.value.http_status == 503
+    assert not Order.objects.exists()
+    assert_books_balance(account)
