@@ -157,6 +157,7 @@ async def connected(
     app: Any,
     *,
     feed: str = "iex",
+    path: str = "",
     headers: dict[str, str] | None = None,
     query: str = "",
     packed: bool = False,
@@ -167,7 +168,7 @@ async def connected(
     sent |= headers or {}
     scope = {
         "type": "websocket",
-        "path": f"/v2/{feed}",
+        "path": path or f"/v2/{feed}",
         "query_string": query.encode(),
         "headers": [(name.encode(), value.encode()) for name, value in sent.items()],
         "client": ["127.0.0.1", 50_000],
