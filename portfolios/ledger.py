@@ -16,6 +16,7 @@ from typing import Protocol
 
 from django.db import transaction
 
+from events.bulk import update_rows
 from portfolios.errors import BoundExceeded
 from portfolios.models import BOOK_FIELDS, Account, Ledger, Position, Posting, PostingKind
 from quotes.amounts import BALANCE_MAX, CASH_PLACES, QUANTITY_PLACES, to_units
@@ -55,6 +56,11 @@ class Move:
             return self.amount
         return -self.amount if self.source == Ledger.CASH else ZERO
 
+    @property
+    def paid_in(self) -> Decimal:
+        """What its owner brings in by it, or takes out: no profit, no loss."""
+        return self.cash_effect if Ledger.FUNDING in (self.source, self.target) else ZERO
+
 
 def draft(
     account: Account,
@@ -75,6 +81,7 @@ def draft(
         raise BoundExceeded("cash balance out of bounds", balance=cash, limit=BALANCE_MAX)
 
     _begin_day(account, trade_date)
+    account.day_open_cash += sum((move.paid_in for move in moves), ZERO)
     account.cash = cash
     account.transaction_sequence += 1
     recorded_at = datetime.now(UTC)
@@ -112,7 +119,7 @@ def write(postings: Iterable[Posting]) -> None:
 def save(accounts: Iterable[Account]) -> None:
     """Save the books of locked accounts: what postings, holds and events changed on them."""
     assert transaction.get_connection().in_atomic_block, "books change in a transaction"
-    Account.objects.bulk_update(accounts, BOOK_FIELDS)
+    update_rows(accounts, BOOK_FIELDS)
 
 
 def post(

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from events.bulk import update_rows
 from portfolios import ledger, lots
 from portfolios.errors import BoundExceeded
 from portfolios.ledger import Move
@@ -244,7 +245,7 @@ def write(positions: Iterable[Position], applied: Sequence[Applied]) -> None:
     Lot.objects.bulk_create([lot for lot in opened if lot.quantity_left])
     reduced = {id(lot): lot for one in applied for lot in one.reduced if lot.quantity_left}
     fresh = {id(lot) for lot in opened}
-    Lot.objects.bulk_update(
+    update_rows(
         [lot for key, lot in reduced.items() if key not in fresh],
         ["quantity_left", "cost_left", "fee_left"],
     )
@@ -257,4 +258,4 @@ def save_positions(positions: Iterable[Position]) -> None:
     """Insert the new and update the known positions, two statements at most."""
     rows = list(positions)
     Position.objects.bulk_create([row for row in rows if row.pk is None])
-    Position.objects.bulk_update([row for row in rows if row.pk is not None], _WRITTEN_FIELDS)
+    update_rows([row for row in rows if row.pk is not None], _WRITTEN_FIELDS)

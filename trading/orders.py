@@ -16,6 +16,7 @@ from uuid import UUID
 from django.db import DatabaseError, IntegrityError, transaction
 
 from events import log
+from events.bulk import update_rows
 from events.errors import NotFound, OpenbellError, Refused
 from events.models import Event
 from events.transactions import retried
@@ -245,7 +246,7 @@ def _end(
                 actor=actor,
             )
         )
-    Order.objects.bulk_update(orders, END_FIELDS)
+    update_rows(orders, END_FIELDS)
     positions.save_positions(held.values())
     account.save(update_fields=BOOK_FIELDS)
 

@@ -24,7 +24,7 @@ from trading.execution.decisions import Decision, Ending, Execution
 from trading.execution.settlement import Outcome, settle
 from trading.models import OrderStatus
 
-BATCH_MAX = 100  # decisions in one transaction: a few milliseconds of the one writer on SQLite
+BATCH_MAX = 40  # decisions in one transaction: about 10 ms of the one writer on SQLite
 PENDING_MAX = 5_000  # beyond this the engine waits for the accounts it needs before it goes on
 TRIES_MAX = 3
 

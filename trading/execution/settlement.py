@@ -14,6 +14,7 @@ from decimal import Decimal
 
 from django.db import transaction
 
+from events.bulk import update_rows
 from events.leases import Lease
 from events.models import Event
 from portfolios import ledger, positions
@@ -147,7 +148,7 @@ class _Books:
         """Write everything that changed, in bulk, and announce it after the commit."""
         Fill.objects.bulk_create(self.fills)
         positions.write(self.positions.values(), self.applied)
-        Order.objects.bulk_update(self.changed.values(), ORDER_FIELDS)
+        update_rows(self.changed.values(), ORDER_FIELDS)
         if self.events:
             updates.record(self.events)
             ledger.save(self.accounts.values())
