@@ -40,7 +40,7 @@ class Account(models.Model):
     hold_cash = cash_field(default=Decimal(0))  # the sum of the open orders' cash holds
     # Of the last trade date with a posting, so that "since the previous close" needs no history.
     day_on = models.DateField(null=True)
-    day_open_cash = cash_field(default=Decimal(0))  # cash before the first posting of that day
+    day_open_cash = cash_field(default=Decimal(0))  # cash before it, and what was paid in since
     event_sequence = models.BigIntegerField(default=0)
     transaction_sequence = models.BigIntegerField(default=0)
     last_order_at = models.DateTimeField(null=True)  # market time; order timestamps strictly rise

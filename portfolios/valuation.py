@@ -158,7 +158,7 @@ class AccountSummary:
     buying_power: Decimal
     long_market_value: Decimal
     short_market_value: Decimal  # negative
-    last_equity: Decimal  # at the previous close
+    last_equity: Decimal  # at the previous close, and what was paid in or out since
     last_gross_value: Decimal  # of the positions then, long and short added up
     unrealized_pl: Decimal
     day_pl: Decimal  # since the previous close, deposits and withdrawals apart

@@ -32,7 +32,7 @@ class Account(serializers.Serializer):
     cash = Money()
     equity = Money(help_text="cash + long_market_value + short_market_value")
     portfolio_value = Money(help_text="the same as equity")
-    last_equity = Money(help_text="equity at the previous close")
+    last_equity = Money(help_text="equity at the previous close, and what was paid in or out since")
     long_market_value = Money()
     short_market_value = Money(help_text="negative")
     buying_power = Money(help_text="what new orders can still hold")

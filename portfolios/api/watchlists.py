@@ -105,7 +105,7 @@ class WatchlistEntryDetail(APIView):
     @extend_schema(
         operation_id="remove_watchlist_symbol",
         summary="Take a symbol off a watchlist",
-        responses=schemas.Watchlist,
+        responses={200: schemas.Watchlist},
     )
     def delete(self, request: Request, watchlist_id: str, symbol: str) -> Response:
         changed = watchlists.remove_instrument(

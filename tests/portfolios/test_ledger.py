@@ -93,7 +93,8 @@ def test_a_late_posting_counts_to_the_day_already_begun():
 
     draft(account, *moves)
 
-    assert (account.day_on, account.day_open_cash) == (tomorrow, Decimal(0))
+    assert account.day_on == tomorrow
+    assert account.day_open_cash == account.cash, "what is paid in is no profit of the day"
 
 
 @pytest.mark.django_db

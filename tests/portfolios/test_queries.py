@@ -88,8 +88,7 @@ def test_a_deposit_is_no_profit(held):
 
     summary = account_summary(now(held))
 
-    assert summary.day_pl == Decimal(73)
-    assert summary.equity - summary.last_equity == Decimal(573)
+    assert summary.day_pl == summary.equity - summary.last_equity == Decimal(73)
 
 
 def test_what_was_sold_today_still_counts_to_the_day(held):
