@@ -13,11 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
-from quotes.latest import Latest
-
 from portfolios.buying_power import buying_power
 from portfolios.models import Account, Position
 from quotes.amounts import EXACT, PRICE_PLACES, from_units, rounded
+from quotes.latest import Latest
 from quotes.models import Instrument
 
 ZERO = Decimal(0)
