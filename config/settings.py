@@ -19,7 +19,7 @@ HOME = environment.home()
 
 FEED = environment.one_of("FEED", ("simulated", "lean"))
 FEED_DATA = environment.text("DATA")  # lean: the folder that holds equity/usa
-FEED_DATE = environment.text("DATE")  # lean: the recorded day, 2013-10-07
+FEED_DATE = environment.day("DATE")  # lean: the recorded day, 2013-10-07
 FEED_SPEED = environment.number("SPEED", default=1, example="60")  # market seconds per second
 FEED_SEED = environment.whole("SEED", default=1)  # simulated: same seed, same market
 FILL_MODEL = environment.one_of("FILL_MODEL", ("nbbo", "instant"))  # how orders meet quotes
@@ -107,7 +107,7 @@ REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["config.api.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["config.api.JSONParser"],
     "EXCEPTION_HANDLER": "config.api.error_response",
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "config.openapi.Schema",
     "DEFAULT_FILTER_BACKENDS": [],
     "DEFAULT_PAGINATION_CLASS": None,
     "URL_FORMAT_OVERRIDE": None,  # `?format=` is no business of an Alpaca client
@@ -190,6 +190,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = False
+DATETIME_FORMAT = "Y-m-d H:i:s"  # of the admin
 
 # --- Redis, or its stand-ins inside one process -------------------------------------------------
 
@@ -254,7 +255,8 @@ AUTH_PASSWORD_VALIDATORS = [
 
 # --- what Openbell plugs into itself ------------------------------------------------------------
 
-AFTER_COMMIT = environment.text("AFTER_COMMIT")
+# Hears, after each commit, which accounts changed: a dotted path, empty for nobody.
+AFTER_COMMIT = ""
 # Loops of the embedded process, each in a thread of its own: `run(stop: threading.Event)`.
 BACKGROUND_PROCESSES = [
     "quotes.ingest.run_feed",

@@ -54,7 +54,7 @@ class SubjectFilter(admin.SimpleListFilter):
 
 @admin.register(Event)
 class EventAdmin(ReadOnlyAdmin):
-    list_display = ["id", "recorded_at", "kind", "subject", "actor", "account_id", "number", "at"]
+    list_display = ["id", "recorded_at", "kind", "actor", "account_id", "number", "subject", "at"]
     list_filter = [SubjectFilter]
     search_fields = ["subject", "actor", "request_id"]
     search_help_text = "order:…, key:…, user:…, or a request id"

@@ -135,6 +135,7 @@ class SymbolQuotes(APIView):
     @extend_schema(
         operation_id="list_symbol_quotes",
         summary="Quotes of one symbol",
+        description="Tick history is not kept yet: the latest quote, where it lies in the range.",
         parameters=[HistoryQuery],
         responses=schemas.SymbolQuotesPage,
     )
@@ -164,6 +165,7 @@ class SymbolTrades(APIView):
     @extend_schema(
         operation_id="list_symbol_trades",
         summary="Trades of one symbol",
+        description="Tick history is not kept yet: the latest trade, where it lies in the range.",
         parameters=[HistoryQuery],
         responses=schemas.SymbolTradesPage,
     )

@@ -124,3 +124,20 @@ def test_outline_names_fields_kinds_and_bounds(document: dict[str, Any]) -> None
     assert bars["sort"].kind == "asc · desc"
     revoke = operations["revoke_key"].answers
     assert [(answer.status, answer.kind) for answer in revoke] == [("204", "no body")]
+
+
+def test_every_answer_with_a_body_has_its_shape(document: dict[str, Any]) -> None:
+    bodiless = {
+        (operation.method, operation.path)
+        for group in outline(document)
+        for operation in group.operations
+        if [answer.kind for answer in operation.answers] == ["no body"]
+    }
+
+    assert bodiless == {
+        ("DELETE", "/v2/orders/{order_id}"),
+        ("PATCH", "/v2/orders/{order_id}"),  # not offered yet
+        ("DELETE", "/v2/watchlists/{watchlist_id}"),
+        ("DELETE", "/v2/watchlists:by_name"),
+        ("DELETE", "/api/keys/{key_id}"),
+    }

@@ -30,7 +30,8 @@ MICROSECOND = timedelta(microseconds=1)
 class ActivityList(APIView):
     @extend_schema(
         operation_id="list_activities",
-        summary="Activities, newest first; `page_token` is the id of the last one seen",
+        summary="Activities, newest first",
+        description="`page_token` is the id of the last one seen.",
         parameters=[ActivitiesQuery],
         responses=schemas.Activity(many=True),
     )

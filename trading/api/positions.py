@@ -39,7 +39,7 @@ class ClosablePositionDetail(PositionDetail):
         operation_id="close_position",
         summary="Sell a position, or a part of it, at the market",
         parameters=[CloseQuery],
-        responses=schemas.Order,
+        responses={200: schemas.Order},
     )
     def delete(self, request: Request, symbol_or_id: str) -> Response:
         query = CloseQuery.read(request)
