@@ -46,7 +46,9 @@ class DatabaseTime(Func):
         return self.as_sql(compiler, connection, template=template, **context)
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        template = "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'now', %(expressions)s || ' seconds')"
+        template = (
+            "STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'now', %(expressions)s || ' seconds')"
+        )
         return self.as_sql(compiler, connection, template=template, **context)
 
 

@@ -155,10 +155,8 @@ def begin_advance(*, to: datetime, actor: str) -> MarketClock:
 
     to_us = _later_instant(to, row)
 
-    # Asked for is reserved: a feed that dies on the way goes on from there, never from before.
     row.advance_to_us = max(row.advance_to_us, to_us)
-    row.reserved_us = max(row.reserved_us, to_us)
-    row.save(update_fields=["advance_to_us", "reserved_us"])
+    row.save(update_fields=["advance_to_us"])
 
     _record("advanced", actor, row, to=to.isoformat())
 

@@ -128,9 +128,9 @@ class Ingest:
         row = self._row
         if row.mode in WALL_MODES:
             return self._clock.now_us()
-        if row.mode == MarketClock.Mode.STEPPED:
-            return max(row.advance_to_us, self.watermark_us)
-        target_us = max(self._scheduled_us(wall), row.advance_to_us)
+        target_us = row.advance_to_us
+        if row.mode == MarketClock.Mode.REPLAY:
+            target_us = max(target_us, self._scheduled_us(wall))
         return max(min(target_us, row.reserved_us), self.watermark_us)
 
     def _scheduled_us(self, wall: float) -> int:

@@ -98,7 +98,11 @@ class Recorder:
         return row
 
     def keep_time(self, watermark_us: int, ahead_us: int) -> MarketClock:
-        """Write the watermark and reserve `ahead_us` more; the row, with what operators asked."""
+        """Write the watermark and reserve `ahead_us` more; the row, with what operators asked.
+
+        A jump or a step is reserved whole before it is played: a feed that dies on the way leaves
+        a gap, and time never runs backwards.
+        """
         with transaction.atomic():
             row = self._lock_clock()
             row.watermark_us = max(row.watermark_us, watermark_us)

@@ -1,0 +1,186 @@
+"""The feed process as it is run: threads, lease, restarts, and a database beside."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from events import models
+from events.leases import DatabaseTime
+from events.models import Event
+from quotes import history, latest, market
+from quotes.feeds.base import FeedError
+from quotes.ingest import configured_feed, run_feed
+from quotes.models import Bar, LatestQuote, MarketClock
+from quotes.ticks import MICROSECONDS, to_micros
+from tests.quotes.lean_folder import write_lean_folder
+
+NINE = datetime(2013, 10, 7, 13, tzinfo=UTC)  # nine in New York, where the folder's ticks begin
+NINE_US = to_micros(NINE)
+WAIT_SECONDS = 15.0
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def recording(settings: Any, tmp_path: Path) -> Any:
+    """Settings that name a minute and a half of recorded market."""
+    settings.FEED = "lean"
+    settings.FEED_DATA = str(write_lean_folder(tmp_path))
+    settings.FEED_DATE = "2013-10-07"
+    settings.FEED_STEPPED = True
+    settings.FEED_SPEED = 1000.0
+    return settings
+
+
+@contextmanager
+def running() -> Iterator[threading.Thread]:
+    stop = threading.Event()
+    thread = threading.Thread(target=run_feed, args=(stop,))
+    thread.start()
+    try:
+        yield thread
+    finally:
+        stop.set()
+        thread.join(WAIT_SECONDS)
+        assert not thread.is_alive()
+
+
+def eventually(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not holds():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.02)
+
+
+def row() -> MarketClock:
+    return MarketClock.objects.get(pk=1)
+
+
+def is_open() -> bool:
+    return MarketClock.objects.exists()
+
+
+def play_to(at: datetime) -> None:
+    market.begin_advance(to=at, actor="operator:1")
+    eventually(lambda: row().watermark_us == to_micros(at))
+
+
+def test_stepped_day_is_played_and_written(recording: Any) -> None:
+    with running():
+        eventually(is_open)
+        play_to(NINE + timedelta(seconds=30))
+        play_to(NINE + timedelta(minutes=5))
+
+    minutes = Bar.objects.filter(instrument__symbol="TICKY", timeframe="1Min").order_by("start")
+    assert [(bar.start - NINE_US // MICROSECONDS, bar.volume) for bar in minutes] == [
+        (0, 6_000),
+        (60, 3_000),
+    ]
+    last = LatestQuote.objects.get(instrument__symbol="TICKY")
+    assert last.quote_at_us == NINE_US + 89 * MICROSECONDS
+    assert last.trade_at_us == NINE_US + 89 * MICROSECONDS
+    assert latest.get("TICKY").quote is not None
+    assert row().reserved_us == row().watermark_us, "nothing stays reserved after a clean stop"
+
+
+def test_restart_goes_on_where_it_stopped_and_finishes_the_open_bar(recording: Any) -> None:
+    with running():
+        eventually(is_open)
+        play_to(NINE + timedelta(seconds=29.5))
+    with running():
+        play_to(NINE + timedelta(minutes=5))
+
+    bar = Bar.objects.get(instrument__symbol="TICKY", start=NINE_US // MICROSECONDS)
+    assert (bar.volume, bar.trade_count) == (6_000, 60)
+    assert LatestQuote.objects.get(instrument__symbol="TICKY").epoch == 2
+    assert not Event.objects.filter(kind="quotes.feed.gap").exists()
+
+
+def test_restart_after_a_crash_skips_what_was_reserved(recording: Any) -> None:
+    with running():
+        eventually(is_open)
+        play_to(NINE + timedelta(seconds=9.5))
+    crashed_at = NINE + timedelta(seconds=39.5)
+    MarketClock.objects.update(reserved_us=to_micros(crashed_at))
+
+    with running():
+        eventually(lambda: row().watermark_us >= to_micros(crashed_at))
+        play_to(NINE + timedelta(minutes=5))
+
+    bar = Bar.objects.get(instrument__symbol="TICKY", start=NINE_US // MICROSECONDS)
+    assert bar.trade_count == 10 + 20
+    assert Event.objects.filter(kind="quotes.feed.gap").count() == 1
+
+
+def test_replay_is_paused_and_goes_on(recording: Any) -> None:
+    recording.FEED_STEPPED = False
+    with running():
+        eventually(is_open)
+        market.pause(actor="operator:1")
+        time.sleep(0.5)
+        stands_at = row().watermark_us
+        time.sleep(0.7)
+        assert row().watermark_us == stands_at
+        assert datetime.now(UTC) - row().updated_at < timedelta(seconds=1), "it says it is there"
+
+        market.jump(to=NINE + timedelta(seconds=30), actor="operator:1")
+        eventually(lambda: row().watermark_us == NINE_US + 30 * MICROSECONDS)
+        market.resume(actor="operator:1")
+        eventually(lambda: row().watermark_us > NINE_US + 300 * MICROSECONDS)
+
+    assert Bar.objects.filter(instrument__symbol="TICKY", timeframe="1Min").count() == 2
+
+
+def test_standby_takes_over_with_a_higher_epoch(recording: Any) -> None:
+    with running():
+        eventually(is_open)
+        play_to(NINE + timedelta(seconds=10))
+        with running():
+            time.sleep(0.3)
+            assert models.Lease.objects.get(name="feed:0").epoch == 1
+            models.Lease.objects.update(epoch=5, owner="a third", expires_at=DatabaseTime(-1))
+            eventually(lambda: models.Lease.objects.get(name="feed:0").epoch == 6)
+            play_to(NINE + timedelta(seconds=20))
+    assert latest.rows.load(["TICKY"])["TICKY"].quote.epoch >= 6
+
+
+def test_simulated_market_runs_on_wall_time(settings: Any) -> None:
+    settings.FEED, settings.FEED_SEED, settings.FEED_STEPPED = "simulated", 3, False
+    with running():
+        eventually(lambda: LatestQuote.objects.filter(quote_at_us__gt=0).count() > 20)
+        now_us = datetime.now(UTC).timestamp() * MICROSECONDS
+        eventually(lambda: row().watermark_us > now_us)
+    assert (row().mode, row().source) == ("simulated", "simulated-3")
+    assert history.instrument_ids(["AAPL"])
+
+
+def test_another_recording_on_the_same_database_is_refused_in_words(
+    recording: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    market.open_market(mode="simulated", source="simulated-1", start_us=NINE_US)
+    with running():
+        eventually(lambda: "this database holds the market simulated-1" in caplog.text)
+    assert row().source == "simulated-1"
+
+
+def test_missing_recording_is_named(recording: Any) -> None:
+    recording.FEED_DATE = "2013-10-08"
+    with pytest.raises(FeedError, match="2013-10-08"):
+        configured_feed()
+
+
+def test_stepped_simulation_begins_with_its_day(settings: Any) -> None:
+    settings.FEED, settings.FEED_STEPPED, settings.FEED_DATE = "simulated", True, "2013-10-07"
+    feed, mode = configured_feed()
+    assert mode == "stepped"
+    assert feed.start_us == to_micros(datetime(2013, 10, 7, 4, tzinfo=UTC))
+    connection.close()
