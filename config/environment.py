@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -64,6 +65,15 @@ def whole(name: str, *, default: int, least: int = 0) -> int:
     if value < least:
         raise _malformed(name, f"is below {least}", f"{name}={default}")
     return value
+
+
+def day(name: str) -> str:
+    """A date such as 2013-10-07, as it was written; "" when not set."""
+    value = text(name)
+    try:
+        return date.fromisoformat(value).isoformat() if value else ""
+    except ValueError:
+        raise _malformed(name, "is not a date", f"{name}=2013-10-07") from None
 
 
 def one_of(name: str, choices: Sequence[str]) -> str:

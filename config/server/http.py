@@ -90,10 +90,11 @@ class HttpApplication:
         """The answer, or None when the client left before a thread took its request."""
         asked_at = time.monotonic()
         job = self._pool.submit(self._in_thread, request, asked_at)
-        done = asyncio.wrap_future(job)
+        done: asyncio.Future[Answer] = asyncio.wrap_future(job)
         gone = asyncio.ensure_future(receive())  # all that can follow a body is a disconnect
+        both: set[asyncio.Future[Any]] = {done, gone}
         try:
-            await asyncio.wait({done, gone}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
             if not done.done() and job.cancel():
                 return None
             return await done  # begun is finished, also for a client that left

@@ -88,6 +88,8 @@ class Tap:
 class BoundedSocket(WebSocketProtocol):
     """One WebSocket connection."""
 
+    maxMessagePayloadSize: int  # autobahn copies it from the factory's options
+
     def __init__(self) -> None:
         super().__init__()
         self.frames = Frames(self)

@@ -1,0 +1,53 @@
+# Everything a person does with Openbell. GNU make 3.81 and bash 3.2 suffice.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# What of the settings may stand on make's command line: make run PORT=9000 FEED=lean …
+export HOST PORT OPENBELL_HOME FEED DATA DATE SPEED SEED STEPPED FILL_MODEL
+
+PYTHON := .venv/bin/python
+UV ?= uv
+LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-header
+
+.PHONY: help setup run test test-long lint fix lock clean
+
+help: ## Explain every target
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  make run takes HOST, PORT, OPENBELL_HOME, SEED, STEPPED=1, and for a recorded day"
+	@echo "  FEED=lean DATA=../shared/lean DATE=2013-10-07 SPEED=60; .env.example lists the rest."
+
+setup: ## Install what running needs, into .venv
+	@deploy/local/setup.sh embedded
+
+run: setup ## Install, start the platform in one process, print how to use it
+	@$(PYTHON) -m config.launcher
+
+test: ## Install what tests need, lint, run the suite; T=path runs one part of it
+	@deploy/local/test.sh $(T)
+
+test-long: ## The same with the full counts: crash points, long stalls, thousands of pairs
+	@OPENBELL_TEST_LONG=1 deploy/local/test.sh $(T)
+
+lint: ## Check style, imports between layers and types
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check --quiet . || (.venv/bin/ruff format --diff .; exit 1)
+	@.venv/bin/lint-imports
+	@$(PYTHON) -m mypy
+
+fix: ## Repair what can be repaired by itself
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .
+
+lock: ## Pin the requirement files and browser libraries anew (needs uv and npm)
+	$(LOCK) requirements.in -o requirements.txt
+	$(LOCK) -c requirements.txt requirements-embedded.in -o requirements-embedded.txt
+	$(LOCK) -c requirements.txt requirements-test.in -o requirements-test.txt
+	$(LOCK) requirements-node.in -o requirements-node.txt
+	cd deploy/browser && npm install --package-lock-only
+
+clean: ## Remove what was installed and built; what Openbell stored (.openbell) stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf deploy/browser/node_modules deploy/browser/vendor
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,35 @@
+# What the scripts beside this one know about the machine they run on. Sourced, not run.
+# Plain bash 3.2, which is what macOS has.
+
+say() { printf '%s\n' "$*"; }
+fail() { printf '%s\n' "$*" >&2; exit 1; }
+has() { command -v "$1" >/dev/null 2>&1; }
+
+# Run a command as root, where that is possible: as root, or with sudo, which may ask a person.
+can_be_root() {
+  [ "$(id -u)" = 0 ] || { has sudo && { sudo -n true 2>/dev/null || [ -t 0 ]; }; }
+}
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+can_use_apt() { has apt-get && can_be_root; }
+
+# Install Debian packages without starting the servers in them: they would take the default ports.
+apt_install() {
+  local policy=/usr/sbin/policy-rc.d ours=0 result=0
+  say "Installing from Debian: $*"
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null && as_root chmod +x "$policy"
+    ours=1
+  fi
+  if ! apt_get_install "$@"; then
+    as_root apt-get update -qq && apt_get_install "$@" || result=1
+  fi
+  [ "$ours" = 0 ] || as_root rm -f "$policy"
+  return "$result"
+}
+apt_get_install() {
+  as_root env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}

@@ -1,0 +1,84 @@
+#!/usr/bin/env bash
+# Everything `make test` does: installs what the tests need, then lint, then the tests.
+#
+# The suite runs on MariaDB and Redis of its own, and the parts that keep money once more on SQLite,
+# the embedded default. Where the servers cannot be had it says so, loudly, and runs all on SQLite.
+# OPENBELL_TEST_LONG=1 runs the long counts too, without a limit of time.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+. deploy/local/machine.sh
+
+MINUTES_MAX=15
+PYTEST=".venv/bin/python -m pytest -q"
+# What runs a second time on SQLite.
+ON_SQLITE="tests/config tests/events tests/portfolios tests/quotes tests/trading"
+PACKAGES="mariadb-server redis-server chromium default-libmysqlclient-dev pkg-config gcc python3-dev"
+
+loudly() {
+  say ""
+  say "!! ---------------------------------------------------------------------------------"
+  say "!! $*"
+  say "!! ---------------------------------------------------------------------------------"
+  say ""
+}
+
+is_package_installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q "ok installed"; }
+
+install_packages() {
+  local package missing=""
+  has apt-get || return 0
+  for package in $PACKAGES; do is_package_installed "$package" || missing="$missing $package"; done
+  has node || missing="$missing nodejs"
+  [ -n "$missing" ] || return 0
+  if can_be_root; then
+    apt_install $missing || loudly "apt could not install:$missing"
+  else
+    loudly "Not root and no sudo: cannot install$missing"
+  fi
+}
+
+have_servers() {
+  PATH="$PATH:/usr/sbin:/usr/local/sbin"
+  { has mariadbd || has mysqld; } && has redis-server &&
+    .venv/bin/python -c 'import MySQLdb' 2>/dev/null
+}
+
+install_production_set() {
+  cmp -s requirements.txt .venv/.installed/requirements.txt && return 0
+  say "Installing Python packages (requirements.txt)"
+  .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes \
+    -r requirements.txt && cp requirements.txt .venv/.installed/requirements.txt ||
+    loudly "mysqlclient could not be built: it needs a compiler and the headers of MySQL's client."
+}
+
+FAILED=""
+run() {
+  local name=$1
+  shift
+  say "== $name"
+  "$@" || FAILED="$FAILED, $name"
+}
+
+install_packages
+deploy/local/setup.sh test
+install_production_set
+has chromium || has chromium-browser || has google-chrome ||
+  loudly "NO CHROMIUM: the browser tests are skipped."
+
+SECONDS=0
+run lint make --no-print-directory lint
+if have_servers; then
+  run "tests on MariaDB and Redis" deploy/local/servers.sh $PYTEST "$@"
+  [ $# -gt 0 ] || run "tests on SQLite" $PYTEST $ON_SQLITE
+else
+  loudly "NO MARIADB OR NO REDIS: everything runs on SQLite, without Redis."
+  run "tests on SQLite" $PYTEST "$@"
+fi
+
+say ""
+say "Took $((SECONDS / 60)) min $((SECONDS % 60)) s."
+[ -z "$FAILED" ] || fail "FAILED: ${FAILED#, }"
+if [ "${OPENBELL_TEST_LONG:-}" != 1 ] && [ "$SECONDS" -gt $((MINUTES_MAX * 60)) ]; then
+  fail "FAILED: the short form may take $MINUTES_MAX minutes."
+fi
+say "All passed."

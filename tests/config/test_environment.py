@@ -1,0 +1,141 @@
+"""What the environment may say, and how a mistake in it is told."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from config import environment
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize(
+    ("read", "value", "example"),
+    [
+        (lambda: environment.flag("X", default=False), "maybe", "X=true"),
+        (lambda: environment.whole("X", default=8000), "eight", "X=8000"),
+        (lambda: environment.whole("X", default=8000, least=1), "0", "X=8000"),
+        (lambda: environment.number("X", default=1, example="60"), "fast", "X=60"),
+        (lambda: environment.number("X", default=1, example="60"), "-1", "X=60"),
+        (lambda: environment.number("X", default=1, example="60"), "nan", "X=60"),
+        (lambda: environment.number("X", default=1, example="60"), "inf", "X=60"),
+        (lambda: environment.day("X"), "yesterday", "X=2013-10-07"),
+        (lambda: environment.day("X"), "2013-02-30", "X=2013-10-07"),
+        (lambda: environment.one_of("X", ("a", "b")), "c", "X=a"),
+        (lambda: environment.mysql("X"), "db.example.com", "X=mysql://"),
+        (lambda: environment.mysql("X"), "postgres://u:p@h/db", "X=mysql://"),
+        (lambda: environment.mysql("X"), "mysql://u:p@h:port/db", "X=mysql://"),
+        (lambda: environment.mysql("X"), "mysql://u:p@h", "X=mysql://"),
+        (lambda: environment.mysql("X"), "mysql://[::1/db", "X=mysql://"),
+        (lambda: environment.redis("X"), "localhost:6379", "X=redis://"),
+        (lambda: environment.redis("X"), "redis://", "X=redis://"),
+    ],
+)
+def test_a_malformed_value_names_itself_and_a_right_one(monkeypatch, read, value, example):
+    monkeypatch.setenv("X", value)
+
+    with pytest.raises(ImproperlyConfigured) as refused:
+        read()
+
+    assert "The environment variable X " in str(refused.value)
+    assert example in str(refused.value)
+
+
+def test_a_password_is_not_shown(monkeypatch):
+    monkeypatch.setenv("X", "postgres://user:hunter2@host/db")
+
+    with pytest.raises(ImproperlyConfigured) as refused:
+        environment.mysql("X")
+
+    assert "hunter2" not in str(refused.value)
+
+
+@pytest.mark.parametrize("value", ["", "  "])
+def test_empty_is_not_set(monkeypatch, value):
+    monkeypatch.setenv("X", value)
+
+    assert environment.text("X", "default") == "default"
+    assert environment.flag("X", default=True) is True
+    assert environment.whole("X", default=5) == 5
+    assert environment.mysql("X") is None
+    assert environment.names("X", ("a",)) == ["a"]
+
+
+def test_a_database_address_is_taken_apart(monkeypatch):
+    monkeypatch.setenv("X", "mysql://open%20bell:p%40ss%2Fword@db.example.com:3307/openbell")
+
+    assert environment.mysql("X") == {
+        "NAME": "openbell",
+        "USER": "open bell",
+        "PASSWORD": "p@ss/word",
+        "HOST": "db.example.com",
+        "PORT": 3307,
+    }
+
+
+def settings_with(**variables: str) -> subprocess.CompletedProcess[str]:
+    """Load the settings in a process of their own."""
+    names = "ALLOWED_HOSTS, DATABASES, CACHES, CHANNEL_LAYERS, MARKET_HOME, SECRET_KEY"
+    return subprocess.run(
+        [sys.executable, "-c", f"from config.settings import {names}; print([{names}])"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], "OPENBELL_ENV_FILE": os.devnull, **variables},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_without_an_environment_everything_is_in_one_process(tmp_path):
+    printed = settings_with(OPENBELL_HOME=str(tmp_path)).stdout
+
+    assert "config.databases.sqlite" in printed
+    assert "LocMemCache" in printed
+    assert "InMemoryChannelLayer" in printed
+    assert f"{tmp_path}/simulated-1'" in printed
+    assert list(tmp_path.iterdir()) == []  # looking at settings stores nothing
+
+
+def test_with_servers_named_nothing_is_in_one_process():
+    printed = settings_with(
+        DATABASE_URL="mysql://u:p@db:3306/openbell", REDIS_URL="redis://cache:6379/0"
+    ).stdout
+
+    assert "django.db.backends.mysql" in printed
+    assert "read committed" in printed
+    assert "LocMemCache" not in printed
+    assert "'socket_timeout': None" in printed
+
+
+def test_each_market_has_a_home_of_its_own(tmp_path):
+    replay = {"FEED": "lean", "DATA": "somewhere", "DATE": "2013-10-07"}
+
+    assert "lean-2013-10-07" in settings_with(OPENBELL_HOME=str(tmp_path), **replay).stdout
+    assert "simulated-7" in settings_with(OPENBELL_HOME=str(tmp_path), SEED="7").stdout
+
+
+def test_a_replay_that_is_not_told_which_day_says_so():
+    assert "FEED=lean DATA=../shared/lean DATE=2013-10-07" in settings_with(FEED="lean").stderr
+
+
+def test_no_secret_is_made_up(tmp_path):
+    """Of several web processes each would make up another."""
+    assert ", '']" in settings_with(OPENBELL_HOME=str(tmp_path)).stdout
+    (tmp_path / "secret-key").write_text("kept\n")
+    assert "'kept'" in settings_with(OPENBELL_HOME=str(tmp_path)).stdout
+
+
+def test_an_env_file_is_read_and_the_environment_wins(tmp_path):
+    file = tmp_path / "env"
+    file.write_text("SEED=3\nALLOWED_HOSTS=from.file.example\n")
+
+    printed = settings_with(OPENBELL_ENV_FILE=str(file), SEED="4").stdout
+
+    assert "simulated-4" in printed
+    assert "from.file.example" in printed
