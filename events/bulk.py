@@ -6,7 +6,7 @@ the wide rows of settlement takes fifty times as long as the database does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from django.db import connection, models, transaction
@@ -24,13 +24,13 @@ def update_rows(rows: Iterable[models.Model], fields: Sequence[str]) -> None:
 
 def _update(rows: Sequence[models.Model], names: Sequence[str]) -> None:
     meta = rows[0]._meta
-    assert meta.pk is not None
-    quote = connection.ops.quote_name
-    key = quote(meta.pk.column)
+    quote: Callable[[Any], str] = connection.ops.quote_name
+    key = quote(meta.pk and meta.pk.column)
     whens = "WHEN %s THEN %s " * len(rows)
     assignments: list[str] = []
     values: list[Any] = []
-    for field in (meta.get_field(name) for name in names):
+    fields: list[Any] = [meta.get_field(name) for name in names]
+    for field in fields:
         column = quote(field.column)
         assignments.append(f"{column} = CASE {key} {whens}ELSE {column} END")
         for row in rows:

@@ -22,7 +22,7 @@ class FillInline(admin.TabularInline):
     extra = 0
     can_delete = False
     ordering = ["number"]
-    fields = ["number", "quantity", "price", "cash", "fee", "at", "bid", "ask", "model"]
+    fields = ("number", "quantity", "price", "cash", "fee", "at", "bid", "ask", "model")
     readonly_fields = fields
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -54,7 +54,7 @@ class OrderAdmin(BookAdmin):
     search_help_text = "an order's id, an account number or a symbol"
     ordering = ["-pk"]
     inlines = [FillInline]
-    actions = ["cancel_orders"]  # type: ignore[assignment]
+    actions = ["cancel_orders"]
 
     @admin.action(description="Cancel what is left", permissions=["cancel"])
     def cancel_orders(self, request: HttpRequest, chosen: QuerySet[Order]) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from decimal import ROUND_DOWN, Decimal
 
+from django.db.models import Q
+
 from events.errors import NotFound, OpenbellError
 from portfolios.errors import PositionNotFound
 from portfolios.models import Position
@@ -15,6 +17,7 @@ from trading.orders import cancel_all, submit
 from trading.request import OrderRequest
 
 HUNDRED = Decimal(100)
+FLAT = Q(quantity=Decimal(0))
 
 
 def close_position(
@@ -48,7 +51,7 @@ def close_all(
     why it has none. With `cancel_orders` open orders go first."""
     if cancel_orders:
         cancel_all(account_id=account_id, actor=actor)
-    held = Position.objects.filter(account_id=account_id).exclude(quantity=Decimal(0))
+    held = Position.objects.filter(account_id=account_id).exclude(FLAT)
     outcomes: list[tuple[str, Order | OpenbellError]] = []
     for position in held.select_related("instrument").order_by("instrument__symbol"):
         request = _closing(position, abs(position.quantity))
@@ -68,7 +71,7 @@ def _open_position(account_id: int, symbol: str) -> Position:
     except NotFound:
         raise PositionNotFound from None
     held = Position.objects.filter(account_id=account_id, instrument=instrument)
-    position = held.exclude(quantity=Decimal(0)).select_related("instrument").first()
+    position = held.exclude(FLAT).select_related("instrument").first()
     if position is None:
         raise PositionNotFound
     return position

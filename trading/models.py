@@ -13,12 +13,15 @@ from portfolios.models import Account
 from quotes.amounts import ScaledField, cash_field, price_field, quantity_field
 from quotes.models import Instrument
 
+AVERAGE_PLACES = 9
+
 
 class ExactTextField(models.CharField):
     """Text compared byte for byte: VARBINARY on MySQL, whose text ignores trailing spaces."""
 
     def db_type(self, connection: Any) -> str | None:
         if connection.vendor == "mysql":
+            assert self.max_length is not None
             return f"varbinary({self.max_length * 4})"
         return super().db_type(connection)
 
@@ -28,6 +31,11 @@ class ExactTextField(models.CharField):
 
     def from_db_value(self, value: Any, *_: Any) -> str | None:
         return value.decode() if isinstance(value, bytes) else value
+
+
+def average_field(**kwargs: Any) -> ScaledField:
+    """An average price in USD per share, finer than a price."""
+    return ScaledField(places=AVERAGE_PLACES, **kwargs)
 
 
 class Side(models.TextChoices):
@@ -99,7 +107,7 @@ class Order(models.Model):
     filled_quantity = quantity_field(default=Decimal(0))
     filled_cash = cash_field(default=Decimal(0))  # sum of its fills' price × quantity, as posted
     # Volume-weighted from the exact products, for the posted ones are rounded to what is paid.
-    filled_avg_price = ScaledField(places=9, null=True)
+    filled_avg_price = average_field(null=True)
     fill_count = models.PositiveIntegerField(default=0)
     hold_cash = cash_field(default=Decimal(0))
     hold_quantity = quantity_field(default=Decimal(0))

@@ -17,7 +17,7 @@ from quotes.models import Instrument
 from trading.models import Fill, Order
 
 # Digits of an average price: a price has 4, and an average of a few of them is shown with 2 more.
-AVERAGE_PLACES = 6
+AVERAGE_PLACES_SHOWN = 6
 
 EVENT_KIND = "trading.order."  # events of an order: this and the name of the update
 
@@ -75,7 +75,7 @@ def average_price(order: Order) -> str | None:
     """The volume-weighted price of what has been filled."""
     if order.filled_avg_price is None:
         return None
-    return plain(rounded(order.filled_avg_price, AVERAGE_PLACES))
+    return plain(rounded(order.filled_avg_price, AVERAGE_PLACES_SHOWN))
 
 
 def _times(order: Order) -> dict[str, str | None]:

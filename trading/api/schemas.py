@@ -47,7 +47,7 @@ class Order(serializers.Serializer):
     extended_hours = serializers.BooleanField()
     legs = serializers.ListField(allow_null=True)
     subtag = serializers.CharField(allow_null=True)
-    source = serializers.CharField(allow_null=True)
+    source = serializers.CharField(allow_null=True)  # type: ignore[assignment]
     reason = serializers.CharField(
         allow_null=True, help_text="why it waits, or why it ended; beyond Alpaca's object"
     )

@@ -47,8 +47,8 @@ class Admissions:
     def admit_accepted(self, undecided: set[int]) -> None:
         """Take in all accepted orders but those about which a decision waits already."""
         known = self._queued | undecided
-        for rows in self._unpriced.values():
-            known |= rows.keys()
+        for unpriced in self._unpriced.values():
+            known |= unpriced.keys()
         while rows := intake.accepted(self._listing.by_id, known):
             known |= {row.pk for row in rows}
             self._admit_all(rows)

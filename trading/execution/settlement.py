@@ -20,6 +20,8 @@ from events.models import Event
 from portfolios import ledger, positions
 from portfolios.locks import lock_accounts
 from portfolios.models import Account, Lot, Position
+from portfolios.positions import Applied, Key
+from portfolios.positions import Execution as Booking
 from quotes.amounts import (
     CASH_PLACES,
     EXACT,
@@ -38,10 +40,9 @@ from trading.execution.certificate import certified_fill
 from trading.execution.decisions import Admission, Decision, Ending, Execution
 from trading.fees import fee
 from trading.locks import lock_orders
-from trading.models import Fill, Order, OrderStatus
+from trading.models import AVERAGE_PLACES, Fill, Order, OrderStatus
 
 ACTOR = "engine"
-AVERAGE_PLACES = 9  # of Order.filled_avg_price
 
 # The columns of an order that a decision may change.
 ORDER_FIELDS = (
@@ -102,13 +103,13 @@ class _Books:
 
     accounts: Mapping[int, Account]
     orders: Mapping[int, Order]
-    positions: dict[positions.Key, Position]
-    lots: dict[positions.Key, list[Lot]]
+    positions: dict[Key, Position]
+    lots: dict[Key, list[Lot]]
     instruments: Mapping[int, Instrument]
     calendar: Calendar
     changed: dict[int, Order] = field(default_factory=dict)
     fills: list[Fill] = field(default_factory=list)
-    applied: list[positions.Applied] = field(default_factory=list)
+    applied: list[Applied] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
 
     @classmethod
@@ -258,10 +259,10 @@ class _Books:
             at = day.overnight_at
         return at
 
-    def _booked(self, decision: Execution, order: Order, at: datetime) -> positions.Execution:
+    def _booked(self, decision: Execution, order: Order, at: datetime) -> Booking:
         found = decision.match
         charge = fee(is_buy=decision.order.is_buy, quantity=found.quantity, price=found.price)
-        return positions.Execution(
+        return Booking(
             execution_id=decision.execution_id,
             instrument_id=order.instrument_id,
             side=order.side,
@@ -274,7 +275,7 @@ class _Books:
         )
 
 
-def _count_in(order: Order, booked: positions.Execution) -> None:
+def _count_in(order: Order, booked: Booking) -> None:
     """Add a fill to what the order says of its fills."""
     before = EXACT.multiply(order.filled_avg_price or Decimal(0), order.filled_quantity)
     order.filled_quantity += booked.quantity

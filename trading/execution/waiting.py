@@ -32,9 +32,9 @@ def write_reasons(book: Book, why: Judge) -> int:
         count += 1
         if count == WRITES_MAX:
             break
-    for reason, pks in changed.items():
+    for text, pks in changed.items():
         rows = Order.objects.filter(pk__in=pks, status__in=sorted(states.OPEN))
-        rows.update(reason=reason)
+        rows.update(reason=text)
     return count
 
 
