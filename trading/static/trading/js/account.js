@@ -20,7 +20,11 @@ export function attach(desk) {
     write(at("buying-power"), shown(now.buyingPower));
     const day = now.dayProfit === null ? null : number(now.dayProfit);
     writeSigned(at("day"), `${arrow(day)} ${signed(day)}`.trim(), direction(day));
-    writeSigned(at("day-percent"), now.dayFraction === null ? "" : percent(now.dayFraction), direction(day));
+    writeSigned(
+      at("day-percent"),
+      now.dayFraction === null ? "" : percent(now.dayFraction),
+      direction(day),
+    );
   };
 
   desk.on("portfolio", show);

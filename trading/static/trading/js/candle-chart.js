@@ -17,7 +17,10 @@ const SHOWN_BARS = 110;
 /** Draw into `canvas` whatever bars the desk tells of, until the page ends. */
 export function draw(desk, canvas) {
   let colors = chartColors();
-  const chart = createChart(canvas, { ...chartOptions(colors), crosshair: { mode: CrosshairMode.Normal } });
+  const chart = createChart(canvas, {
+    ...chartOptions(colors),
+    crosshair: { mode: CrosshairMode.Normal },
+  });
   const candles = chart.addSeries(CandlestickSeries);
   const volume = chart.addSeries(HistogramSeries, {
     priceScaleId: "volume",
@@ -64,7 +67,9 @@ export function draw(desk, canvas) {
     candles.setData(bars.map(atTime));
     volume.setData(bars.map(volumeOf));
     if (another) {
-      chart.timeScale().setVisibleLogicalRange({ from: bars.length - SHOWN_BARS, to: bars.length + 4 });
+      chart
+        .timeScale()
+        .setVisibleLogicalRange({ from: bars.length - SHOWN_BARS, to: bars.length + 4 });
     }
     restyle();
     tell(bars.at(-1));

@@ -1,6 +1,6 @@
 // Bars of a chart: the stored ones, and the one that is still growing.
 
-/** Each timeframe: its width in seconds (null: a day of New York) and how far a chart looks back. */
+/** Each timeframe: its width in seconds (null: a New York day) and how far a chart looks back. */
 export const TIMEFRAMES = {
   "1Min": { seconds: 60, lookbackDays: 5, label: "1m", name: "one minute" },
   "5Min": { seconds: 300, lookbackDays: 14, label: "5m", name: "five minutes" },

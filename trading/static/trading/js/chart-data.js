@@ -47,7 +47,13 @@ export class ChartData {
     const now = this.desk.market.now(Date.now()) ?? Date.now();
     const start = new Date(now - TIMEFRAMES[this.timeframe].lookbackDays * DAY_MS);
     const { timeframe } = this;
-    return { symbols: symbol, timeframe, start: start.toISOString(), limit: MOST_BARS, sort: "desc" };
+    return {
+      symbols: symbol,
+      timeframe,
+      start: start.toISOString(),
+      limit: MOST_BARS,
+      sort: "desc",
+    };
   }
 
   onTrade(trade) {

@@ -27,5 +27,6 @@ export function legend(chart, candles, volume) {
 
 function described({ open, high, low, close, volume }) {
   const change = open ? percent((close - open) / open) : "";
-  return `O ${price(open)}  H ${price(high)}  L ${price(low)}  C ${price(close)}  ${change}  V ${shortVolume(volume)}`;
+  const prices = `O ${price(open)}  H ${price(high)}  L ${price(low)}  C ${price(close)}`;
+  return `${prices}  ${change}  V ${shortVolume(volume)}`;
 }

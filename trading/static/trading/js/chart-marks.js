@@ -9,11 +9,15 @@ export function fillMarkers(desk, { bars, timeframe }, colors) {
   if (bars.length === 0) return [];
   const starts = new Map(bars.map((bar) => [key(bar.time, timeframe), bar.time]));
   return desk.orders.finished
-    .filter((order) => order.symbol === desk.selected && order.filled_at && Number(order.filled_qty))
+    .filter(
+      (order) => order.symbol === desk.selected && order.filled_at && Number(order.filled_qty),
+    )
     .map((order) => ({ order, at: Math.floor(Date.parse(order.filled_at) / 1000) }))
     .filter(({ at }) => starts.has(key(bucket(timeframe, at) ?? at, timeframe)))
     .sort((a, b) => a.at - b.at)
-    .map(({ order, at }) => marker(order, starts.get(key(bucket(timeframe, at) ?? at, timeframe)), colors));
+    .map(({ order, at }) =>
+      marker(order, starts.get(key(bucket(timeframe, at) ?? at, timeframe)), colors),
+    );
 }
 
 /** A function that redraws the lines of the selected symbol in these colours. */

@@ -33,7 +33,9 @@ export function number(units) {
 
 /** Plain notation without exponent or trailing zeros, as the trading API writes it. */
 export function plain(units) {
-  const digits = magnitude(units).toString().padStart(PLACES + 1, "0");
+  const digits = magnitude(units)
+    .toString()
+    .padStart(PLACES + 1, "0");
   const integer = digits.slice(0, -PLACES);
   const fraction = digits.slice(-PLACES).replace(/0+$/, "");
   return (units < 0n ? "-" : "") + (fraction ? `${integer}.${fraction}` : integer);
@@ -43,7 +45,9 @@ export function plain(units) {
 export function fixed(units, places) {
   const step = 10n ** BigInt(PLACES - places);
   const scaled = rounded(units, PLACES, places) / step;
-  const digits = magnitude(scaled).toString().padStart(places + 1, "0");
+  const digits = magnitude(scaled)
+    .toString()
+    .padStart(places + 1, "0");
   const sign = scaled < 0n ? "-" : "";
   if (places === 0) return sign + digits;
   return `${sign}${digits.slice(0, -places)}.${digits.slice(-places)}`;

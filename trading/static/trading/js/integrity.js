@@ -1,7 +1,7 @@
 // Whether everything that the server sent has arrived: what makes "nothing new" differ from "mute".
 //
 // The heartbeat says how many messages this socket was sent and which quotes are the newest; trades
-// and bars are numbered without gaps per symbol. Quotes may jump: a slow reader gets the newest only.
+// and bars are numbered without gaps per symbol. Quotes may jump: slow readers get the newest only.
 
 const GAPLESS = new Set(["t", "b"]);
 

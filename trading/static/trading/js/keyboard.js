@@ -7,7 +7,12 @@ export function attach(desk) {
   const sheet = part("shortcuts");
   part("shortcut-rows").append(
     ...KEYS.map(({ key, shown, says }) =>
-      element("tr", {}, element("th", { scope: "row" }, keys(shown ?? key)), element("td", {}, says)),
+      element(
+        "tr",
+        {},
+        element("th", { scope: "row" }, keys(shown ?? key)),
+        element("td", {}, says),
+      ),
     ),
   );
   const acts = {

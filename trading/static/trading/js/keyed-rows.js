@@ -17,8 +17,9 @@ export class KeyedRows {
       this.rows.set(record.id, same ? known : { state, node: replacement(known, build(record)) });
     }
     const nodes = [...this.rows.values()].map(({ node }) => node);
-    const still = nodes.length === this.body.childElementCount
-      && nodes.every((node, at) => this.body.children[at] === node);
+    const still =
+      nodes.length === this.body.childElementCount &&
+      nodes.every((node, at) => this.body.children[at] === node);
     if (!still) this.body.replaceChildren(...nodes);
   }
 }

@@ -21,7 +21,7 @@ export function tradeNotice(update) {
   if (!(event in DONE) || (event === "new" && order.type === "market")) return null;
   return {
     title: `${described(order)} ${DONE[event]}`,
-    detail: event === "new" ? "" : order.reason ?? "",
+    detail: event === "new" ? "" : (order.reason ?? ""),
     tone,
     urgent: tone === "bad",
   };
@@ -29,9 +29,10 @@ export function tradeNotice(update) {
 
 /** A refusal of the API as a notice: the plain sentence, and the code that programs match. */
 export function refusalNotice(error, what) {
+  const codes = [error.status, error.code].filter(Boolean).join(" / ");
   return {
     title: `${what} refused`,
-    detail: `${sentence(error.message)} (${[error.status, error.code].filter(Boolean).join(" / ")})`,
+    detail: sentence(error.message) + (codes && ` (${codes})`),
     tone: "bad",
     urgent: true,
   };
@@ -53,7 +54,10 @@ export function sentence(text) {
 
 function filled({ event, order, price: at, qty }, tone) {
   const verb = order.side === "buy" ? "Bought" : "Sold";
-  const done = event === "fill" ? "Order complete." : `${quantity(order.filled_qty)} of ${quantity(order.qty)} so far.`;
+  const done =
+    event === "fill"
+      ? "Order complete."
+      : `${quantity(order.filled_qty)} of ${quantity(order.qty)} so far.`;
   return {
     title: `${verb} ${quantity(qty)} ${order.symbol} at ${price(at)}`,
     detail: order.qty === null && event === "partial_fill" ? "More to come." : done,

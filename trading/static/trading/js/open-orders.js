@@ -17,16 +17,23 @@ const STATUS = {
 };
 
 export function attach(desk, { notices, sync }) {
-  const rows = new KeyedRows(part("open-orders").tBodies[0]);
+  const table = part("open-orders");
+  const rows = new KeyedRows(table.tBodies[0]);
   const all = part("cancel-all");
 
   desk.on("orders", () => {
     const open = desk.orders.open;
-    rows.show(open, (order) => row(order, { notices, sync }));
+    rows.show(open, (order) => row(order, desk, { notices, sync }));
     write(part("open-orders-empty"), "No open orders.");
     attribute(part("open-orders-empty"), "hidden", open.length > 0);
     write(part("count", "orders"), open.length ? String(open.length) : "");
     attribute(all, "hidden", open.length === 0);
+  });
+  desk.on("second", () => {
+    for (const order of desk.orders.open) {
+      const why = part("why", order.id, table);
+      if (why) write(why, reason(order, desk.ticks.get(order.symbol)));
+    }
   });
   all.addEventListener("click", () => cancelAll(desk, { notices, sync }));
   desk.on("cancel-all", () => cancelAll(desk, { notices, sync }));
@@ -38,23 +45,31 @@ export function attach(desk, { notices, sync }) {
   });
 }
 
-function row(order, tools) {
+function row(order, desk, tools) {
   const button = element("button", { class: "button-quiet", type: "button" }, "Cancel");
   button.setAttribute("aria-label", `Cancel: ${described(order)}`);
   button.disabled = !cancelable(order);
-  button.addEventListener("click", () => {
+  button.addEventListener("click", async () => {
     button.disabled = true;
-    cancel(order, tools);
+    button.disabled = await cancel(order, tools);
   });
-  const why = reason(order);
-  const status = element("td", { "data-label": "Status" }, STATUS[order.status] ?? order.status);
-  if (why) status.append(element("span", { class: "cell-sub" }, why));
+  const why = reason(order, desk.ticks.get(order.symbol));
+  const status = element(
+    "td",
+    { "data-label": "Status" },
+    element("span", {}, STATUS[order.status] ?? order.status),
+    element("span", { class: "cell-sub", "data-why": order.id }, why),
+  );
   return element(
     "tr",
     { "data-order": order.id, tabindex: "-1" },
     element("th", { scope: "row" }, tagged(order)),
     element("td", { class: "right", "data-label": "Filled" }, filled(order)),
-    element("td", { class: "right", "data-label": "Limit" }, order.limit_price ? price(order.limit_price) : "Market"),
+    element(
+      "td",
+      { class: "right", "data-label": "Limit" },
+      order.limit_price ? price(order.limit_price) : "Market",
+    ),
     element("td", { "data-label": "Until" }, order.time_in_force.toUpperCase()),
     status,
     element("td", { class: "right", "data-label": "Sent" }, minute(Date.parse(order.submitted_at))),
@@ -68,7 +83,11 @@ export function tagged(order) {
   return element(
     "span",
     { class: "row-order" },
-    element("span", { class: "tag", "data-side": order.side }, order.side === "buy" ? "Buy" : "Sell"),
+    element(
+      "span",
+      { class: "tag", "data-side": order.side },
+      order.side === "buy" ? "Buy" : "Sell",
+    ),
     ` ${size} `,
     element("strong", {}, order.symbol),
   );

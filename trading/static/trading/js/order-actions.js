@@ -4,15 +4,18 @@ import * as api from "./api.js";
 import { confirmed } from "./confirm.js";
 import { described } from "./notice-text.js";
 
-/** Cancel one order; what comes of it arrives as a trade update. */
+/** Ask to cancel one order, and say whether that was heard; the end of it is a trade update. */
 export async function cancel(order, { notices, sync }) {
+  let heard = true;
   try {
     await api.remove(`/v2/orders/${order.id}`);
   } catch (error) {
+    heard = false;
     notices.refused(error, `Cancel of “${described(order)}”`);
   }
   sync.orders();
   sync.portfolio();
+  return heard;
 }
 
 /** Cancel every open order, if the person says so. */

@@ -1,5 +1,7 @@
 // The orders of the account as the screen knows them: the newest state of each, by id.
 
+import { price } from "./format.js";
+
 export const FINISHED = new Set(["filled", "canceled", "expired", "replaced", "rejected"]);
 const CANCELABLE = new Set(["accepted", "new", "partially_filled", "pending_new", "held"]);
 const MOST_FINISHED = 100; // the list ends somewhere; the API pages through the rest
@@ -46,11 +48,15 @@ export function cancelable(order) {
 }
 
 /** Why an order stands where it stands, in words; empty where there is nothing to say. */
-export function reason(order) {
+export function reason(order, quote = null) {
   if (order.reason) return order.reason;
   if (order.status === "accepted") return "Waiting to be admitted";
-  if (order.status === "partially_filled") return "Waiting for more size at the limit";
-  return "";
+  const touch = order.side === "buy" ? quote?.ask : quote?.bid;
+  if (!touch || !order.limit_price) return "";
+  const limit = Number(order.limit_price);
+  const [side, apart] = order.side === "buy" ? ["Ask", "above"] : ["Bid", "below"];
+  const reached = order.side === "buy" ? touch <= limit : touch >= limit;
+  return reached ? "Waiting for size" : `${side} ${price(touch)} is ${apart} the limit`;
 }
 
 // A finished order never opens again; otherwise the later update and the larger fill win.

@@ -7,7 +7,9 @@ export function attach(desk) {
   const { environment } = document.body.dataset;
   desk.on("second", () => {
     const row = desk.selected ? desk.ticks.get(desk.selected) : null;
-    const what = row?.last ? `${row.symbol} ${price(row.last)} ${arrow(change(row).amount)}`.trim() : "";
+    const what = row?.last
+      ? `${row.symbol} ${price(row.last)} ${arrow(change(row).amount)}`.trim()
+      : "";
     document.title = [what, environment, "Openbell"].filter(Boolean).join(" · ");
   });
 }

@@ -14,10 +14,16 @@ export function attach(desk) {
     for (const symbol of rows.keys()) if (!held.includes(symbol)) rows.delete(symbol);
     for (const symbol of held) if (!rows.has(symbol)) rows.set(symbol, newRow(symbol, desk));
     const nodes = held.map((symbol) => rows.get(symbol).node);
-    if (nodes.some((node, at) => body.children[at] !== node) || body.children.length !== nodes.length) {
+    if (
+      nodes.some((node, at) => body.children[at] !== node) ||
+      body.children.length !== nodes.length
+    ) {
       body.replaceChildren(...nodes);
     }
-    write(part("positions-empty"), "No positions. What you buy will be listed here with its profit and loss.");
+    write(
+      part("positions-empty"),
+      "No positions. What you buy will be listed here with its profit and loss.",
+    );
     attribute(part("positions-empty"), "hidden", held.length > 0);
     write(part("count", "positions"), held.length ? String(held.length) : "");
     held.forEach((symbol) => show(rows.get(symbol), desk));

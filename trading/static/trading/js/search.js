@@ -1,4 +1,4 @@
-// Finds an instrument by symbol or company; Enter shows it, and puts it on the watchlist on request.
+// Finds an instrument by symbol or company: Enter shows it, Shift and Enter watches it, too.
 
 import { attribute, element, part } from "./dom.js";
 import { matches } from "./search-rank.js";
@@ -26,7 +26,8 @@ export function attach(desk, { watchlists }) {
     found = matches([...desk.assets.values()], input.value);
     active = 0;
     list.replaceChildren(...found.map((asset, at) => option(asset, at, desk, watchlists, choose)));
-    if (found.length === 0) list.append(element("li", { class: "empty" }, "No instrument matches."));
+    if (found.length === 0)
+      list.append(element("li", { class: "empty" }, "No instrument matches."));
     list.hidden = false;
     input.setAttribute("aria-expanded", "true");
     point(0);

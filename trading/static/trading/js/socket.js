@@ -19,6 +19,7 @@ export class Socket {
   constructor(url, { opened, heard, changed }, world = globalThis) {
     Object.assign(this, { url, opened, heard, changed, world });
     this.attempt = 0;
+    this.openedAt = null;
     this.decoder = new TextDecoder();
     this.checks = world.setInterval(() => this.check(), CHECK_MS);
     this.connect();
@@ -68,7 +69,7 @@ export class Socket {
 
   onClose() {
     const now = this.world.Date.now();
-    if (this.openedAt && now - this.openedAt > STEADY_MS) this.attempt = 0;
+    if (this.openedAt !== null && now - this.openedAt > STEADY_MS) this.attempt = 0;
     this.openedAt = null;
     const wait = delay(this.attempt++);
     this.enter({ name: "waiting", until: now + wait });

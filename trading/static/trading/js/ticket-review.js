@@ -9,7 +9,11 @@ import { body, sellsShort } from "./ticket-rules.js";
 
 const SETTLE_MS = 300; // a key still held down from the ticket must not confirm what nobody read
 
-const UNTIL = { day: "Day, until today's close", gtc: "Until canceled", ioc: "At once, the rest is canceled" };
+const UNTIL = {
+  day: "Day, until today's close",
+  gtc: "Until canceled",
+  ioc: "At once, the rest is canceled",
+};
 
 export class Review {
   constructor(desk, ticket, { notices, sync }) {
@@ -56,7 +60,8 @@ export class Review {
     if (this.panel.hidden || this.sending) return;
     const { order, state } = this.ticket;
     const verb = order.side === "buy" ? "Buy" : "Sell";
-    const size = order.by === "dollars" ? `${money(order.amount)} dollars of` : quantity(order.amount);
+    const size =
+      order.by === "dollars" ? `${money(order.amount)} dollars of` : quantity(order.amount);
     write(part("review-title"), `${verb} ${size} ${order.symbol}`);
     part("review-lines").replaceChildren(...lines(order, state, this.desk).map(line));
     write(this.send, `Place ${verb.toLowerCase()} order`);

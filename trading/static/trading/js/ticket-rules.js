@@ -1,4 +1,4 @@
-// What an order would cost, and why it cannot be sent just now. Pure: the ticket shows, this decides.
+// What an order would cost, and why it cannot be sent just now: the ticket shows it, this decides.
 
 import { number, parse, plain, product, round } from "./decimal.js";
 
@@ -103,7 +103,10 @@ function malformedLimit(limit) {
   if (limit === null || limit <= 0n) return at("limitPrice", "Enter a limit price.");
   const places = limit >= parse("1") ? 2 : 4;
   if (round(limit, places) === limit) return null;
-  return at("limitPrice", `At most ${places} decimals ${places === 2 ? "from" : "below"} 1 dollar.`);
+  return at(
+    "limitPrice",
+    `At most ${places} decimals ${places === 2 ? "from" : "below"} 1 dollar.`,
+  );
 }
 
 // Whether the account can carry it. The server decides; this only spares a round trip.

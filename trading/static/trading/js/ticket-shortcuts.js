@@ -4,7 +4,11 @@ import { element, part, write } from "./dom.js";
 import { number, parse } from "./decimal.js";
 
 const SHARES = ["10", "50", "100"];
-const PARTS = [["25%", 0.25], ["50%", 0.5], ["All", 1]];
+const PARTS = [
+  ["25%", 0.25],
+  ["50%", 0.5],
+  ["All", 1],
+];
 const DOLLARS = ["100", "1000", "5000"];
 
 export function attachShortcuts(desk, ticket) {
@@ -38,7 +42,10 @@ function chips(desk, ticket) {
   const selling = side === "sell" && held > 0 && by === "shares";
   const sizes = selling
     ? PARTS.map(([text, part]) => [text, partOf(held, part)])
-    : (by === "dollars" ? DOLLARS : SHARES).map((size) => [by === "dollars" ? `$${size}` : size, size]);
+    : (by === "dollars" ? DOLLARS : SHARES).map((size) => [
+        by === "dollars" ? `$${size}` : size,
+        size,
+      ]);
   const box = part("amount-chips");
   const wanted = JSON.stringify(sizes);
   if (box.dataset.sizes === wanted) return;

@@ -148,7 +148,8 @@ class Ticket {
 
 function blocked(account) {
   if (account === null) return "The account is not loaded yet.";
-  if (account.account_blocked || account.trading_blocked) return "This account is frozen by an operator.";
+  if (account.account_blocked || account.trading_blocked)
+    return "This account is frozen by an operator.";
   return account.trade_suspended_by_user ? "You have suspended trading for this account." : null;
 }
 

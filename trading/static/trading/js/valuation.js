@@ -30,18 +30,16 @@ export function valued(position, price) {
 /** The account of GET /v2/account with its positions, valued just now, in place of the API's. */
 export function accountNow(account, valuations) {
   const cash = parse(account.cash);
-  const stated = parse(account.equity);
   const holdings = valuations.reduce((sum, { value }) => sum + value, 0n);
   const equity = cash + holdings;
   const before = parse(account.last_equity);
-  const dayStated = parse(account.day_pl) ?? (before === null ? null : stated - before);
-  const dayProfit = dayStated === null ? null : dayStated + equity - stated;
+  const dayProfit = before === null ? null : equity - before;
   return {
     cash,
     equity,
     holdings,
     dayProfit,
-    dayFraction: dayProfit === null || !before ? null : number(dayProfit) / number(before),
+    dayFraction: before ? number(dayProfit) / number(before) : null,
     buyingPower: parse(account.buying_power),
   };
 }

@@ -31,7 +31,8 @@ export function attach(desk) {
       next.focus();
     });
   }
-  for (const button of buttons) button.addEventListener("click", () => openView(button.dataset.show));
+  for (const button of buttons)
+    button.addEventListener("click", () => openView(button.dataset.show));
   desk.on("view", openView);
   desk.on("tab", (name) => {
     openView("portfolio");

@@ -16,7 +16,10 @@ export class WatchRow {
 
   build(watchlists) {
     const name = this.desk.assets.get(this.symbol)?.name ?? "";
-    const cell = () => [element("span", { class: "cell-main" }), element("span", { class: "cell-sub" })];
+    const cell = () => [
+      element("span", { class: "cell-main" }),
+      element("span", { class: "cell-sub" }),
+    ];
     [this.last, this.aged] = cell();
     [this.changed, this.percent] = cell();
     [this.bid, this.bidSize] = cell();
@@ -77,7 +80,13 @@ export class WatchRow {
     const old = at === null || market === null ? null : Math.max(0, (market - at) / 1000);
     const stale = this.desk.staleness(this.symbol) !== null;
     attribute(this.node, "data-stale", stale);
-    const word = row.halted ? "halted" : row.missed ? "gap" : stale ? `stale ${age(old)}` : age(old);
+    const word = row.halted
+      ? "halted"
+      : row.missed
+        ? "gap"
+        : stale
+          ? `stale ${age(old)}`
+          : age(old);
     write(this.aged, word);
   }
 

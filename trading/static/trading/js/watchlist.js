@@ -36,8 +36,10 @@ export function attach(desk, { watchlists }) {
 }
 
 function differs(body, wanted) {
-  return [...body.children].some((node, at) => node !== wanted[at]?.node)
-    || body.childElementCount !== wanted.length;
+  return (
+    [...body.children].some((node, at) => node !== wanted[at]?.node) ||
+    body.childElementCount !== wanted.length
+  );
 }
 
 // Arrows walk through the rows, Home and End to their ends, Delete removes.

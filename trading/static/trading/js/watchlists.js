@@ -5,7 +5,20 @@ import * as api from "./api.js";
 const NAME = "Watchlist";
 const AT_FIRST = 12;
 // What a new list starts with, as far as the market has them.
-const KNOWN = ["SPY", "AAPL", "MSFT", "NVDA", "AMZN", "GOOGL", "META", "TSLA", "JPM", "XOM", "IBM", "BAC"];
+const KNOWN = [
+  "SPY",
+  "AAPL",
+  "MSFT",
+  "NVDA",
+  "AMZN",
+  "GOOGL",
+  "META",
+  "TSLA",
+  "JPM",
+  "XOM",
+  "IBM",
+  "BAC",
+];
 
 export class Watchlists {
   constructor(desk, notices) {

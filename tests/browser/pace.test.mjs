@@ -1,0 +1,86 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { delay, LONGEST_MS } from "../../trading/static/trading/js/backoff.js";
+import { Throttle } from "../../trading/static/trading/js/flash.js";
+import { perFrame } from "../../trading/static/trading/js/frames.js";
+import { action, KEYS } from "../../trading/static/trading/js/keymap.js";
+import { coalesced } from "../../trading/static/trading/js/refresh.js";
+
+test("waits grow to a bound and are spread over all of it", () => {
+  assert.equal(
+    delay(3, () => 0.999_999),
+    4_000,
+  );
+  assert.equal(
+    delay(3, () => 0.5),
+    2_000,
+  );
+  assert.equal(
+    delay(40, () => 0.999_999_9),
+    LONGEST_MS,
+  );
+  assert.equal(
+    delay(5, () => 0),
+    250,
+  );
+});
+
+test("a cell flashes at most four times a second", () => {
+  const throttle = new Throttle();
+  const flashes = Array.from({ length: 100 }, (_, n) => throttle.passes(n * 10)).filter(Boolean);
+  assert.equal(flashes.length, 4);
+});
+
+test("any number of changes is one paint a frame", () => {
+  const frames = [];
+  let paints = 0;
+  const paint = perFrame(
+    () => (paints += 1),
+    (frame) => frames.push(frame),
+  );
+  paint();
+  paint();
+  paint();
+  frames.shift()();
+  assert.deepEqual([paints, frames.length], [1, 0]);
+  paint();
+  assert.equal(frames.length, 1);
+});
+
+test("requests made while one runs become one more", async () => {
+  let running = 0;
+  let runs = 0;
+  const load = coalesced(async () => {
+    running += 1;
+    runs += 1;
+    assert.equal(running, 1);
+    await new Promise((resolve) => setImmediate(resolve));
+    running -= 1;
+  });
+  await Promise.all([load(), load(), load(), load()]);
+  assert.equal(runs, 2);
+  await load();
+  assert.equal(runs, 3);
+});
+
+test("a failed load does not block the next", async () => {
+  let runs = 0;
+  const load = coalesced(async () => {
+    runs += 1;
+    if (runs === 1) throw new Error("away");
+  });
+  await assert.rejects(load());
+  await load();
+  assert.equal(runs, 2);
+});
+
+test("keys act, except while typing or with a modifier", () => {
+  assert.equal(action({ key: "b", target: { tagName: "BODY" } }), "buy");
+  assert.equal(action({ key: "b", target: { tagName: "INPUT", type: "text" } }), null);
+  assert.equal(action({ key: "b", target: { tagName: "INPUT", type: "radio" } }), "buy");
+  assert.equal(action({ key: "c", ctrlKey: true, target: { tagName: "BODY" } }), null);
+  assert.equal(action({ key: "X", target: { tagName: "BODY" } }), "cancel-all");
+  assert.equal(action({ key: "q", target: { tagName: "BODY" } }), null);
+  assert.equal(new Set(KEYS.map(({ key }) => key)).size, KEYS.length);
+});

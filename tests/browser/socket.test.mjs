@@ -1,0 +1,293 @@
+import assert from "node:assert/strict";
+import { beforeEach, test } from "node:test";
+
+import { AccountStream } from "../../trading/static/trading/js/account-stream.js";
+import { judged } from "../../trading/static/trading/js/connection-state.js";
+import { DataStream } from "../../trading/static/trading/js/data-stream.js";
+import { Socket, socketAddress } from "../../trading/static/trading/js/socket.js";
+import { Ticks } from "../../trading/static/trading/js/ticks.js";
+
+/** A world with a clock one turns by hand, and sockets one speaks for. */
+class World {
+  now = 0;
+  timers = new Map();
+  links = [];
+  id = 0;
+  Date = { now: () => this.now };
+
+  constructor() {
+    const world = this;
+    this.WebSocket = class {
+      readyState = 0;
+      sent = [];
+      constructor() {
+        world.links.push(this);
+      }
+      send(text) {
+        this.sent.push(JSON.parse(text));
+      }
+      close() {
+        this.readyState = 3;
+      }
+      open() {
+        this.readyState = 1;
+        this.onopen();
+      }
+      say(...messages) {
+        for (const message of messages) this.onmessage({ data: JSON.stringify(message) });
+      }
+      drop() {
+        this.readyState = 3;
+        this.onclose();
+      }
+    };
+  }
+
+  setInterval = (run, every) =>
+    this.timers.set(++this.id, { run, every, at: this.now + every }) && this.id;
+  setTimeout = (run, after) => this.timers.set(++this.id, { run, at: this.now + after }) && this.id;
+  clearTimeout = (id) => this.timers.delete(id);
+  clearInterval = (id) => this.timers.delete(id);
+
+  pass(milliseconds) {
+    const end = this.now + milliseconds;
+    while (this.now < end) {
+      this.now += 250;
+      for (const [id, timer] of [...this.timers]) {
+        if (timer.at > this.now) continue;
+        if (timer.every) timer.at += timer.every;
+        else this.timers.delete(id);
+        timer.run();
+      }
+    }
+  }
+
+  get link() {
+    return this.links.at(-1);
+  }
+}
+
+let world;
+let states;
+let heard;
+const names = () => states.map(({ name }) => name);
+
+function connect() {
+  return new Socket(
+    "ws://here/stream",
+    {
+      opened: () => {},
+      heard: (messages) => heard.push(...messages),
+      changed: (state) => states.push(state),
+    },
+    world,
+  );
+}
+
+beforeEach(() => {
+  world = new World();
+  states = [];
+  heard = [];
+});
+
+test("a lost connection comes back, later each time", () => {
+  const socket = connect();
+  for (let attempt = 0; attempt < 6; attempt += 1) {
+    world.link.drop();
+    assert.equal(socket.state.name, "waiting");
+    assert.ok(socket.state.until - world.now <= 500 * 2 ** attempt + 250);
+    world.pass(21_000);
+    assert.equal(world.links.length, attempt + 2);
+  }
+});
+
+test("a connection that held starts the backoff afresh", () => {
+  const socket = connect();
+  socket.attempt = 9;
+  world.link.open();
+  for (let second = 0; second < 12; second += 1) {
+    world.pass(1_000);
+    world.link.say([]);
+  }
+  world.link.drop();
+  assert.ok(socket.state.until - world.now <= 500);
+});
+
+test("silence is told, then given up", () => {
+  connect();
+  world.link.open();
+  world.link.say([{ T: "heartbeat" }]);
+  world.pass(6_500);
+  assert.equal(states.at(-1).name, "silent");
+  world.link.say([{ T: "heartbeat" }]);
+  assert.equal(states.at(-1).name, "open");
+  world.pass(16_500);
+  assert.ok(names().includes("waiting"));
+});
+
+test("text and binary frames read the same", () => {
+  connect();
+  world.link.open();
+  world.link.say({ stream: "a" });
+  world.link.onmessage({ data: new TextEncoder().encode('{"stream":"b"}').buffer });
+  assert.deepEqual(heard, [{ stream: "a" }, { stream: "b" }]);
+});
+
+test("an old connection's last words are not heard", () => {
+  connect();
+  const old = world.link;
+  old.drop();
+  world.pass(1_000);
+  old.say([{ T: "q" }]);
+  assert.deepEqual(heard, []);
+});
+
+test("a closed socket stays closed", () => {
+  const socket = connect();
+  socket.close();
+  world.pass(60_000);
+  assert.equal(world.links.length, 1);
+  assert.equal(socket.state.name, "closed");
+});
+
+test("sockets go to the page's own host", () => {
+  assert.equal(socketAddress("/stream", { protocol: "https:", host: "a:1" }), "wss://a:1/stream");
+  assert.equal(socketAddress("/stream", { protocol: "http:", host: "a:1" }), "ws://a:1/stream");
+});
+
+function inWorld(make) {
+  const before = globalThis.WebSocket;
+  globalThis.WebSocket = world.WebSocket;
+  try {
+    return make();
+  } finally {
+    globalThis.WebSocket = before;
+  }
+}
+
+function marketData(ticks = new Ticks()) {
+  const news = { missed: 0, trades: [], pulses: [] };
+  const stream = inWorld(
+    () =>
+      new DataStream("ws://here", ticks, {
+        changed: () => {},
+        heard: () => {},
+        bar: () => {},
+        trade: (trade) => news.trades.push(trade),
+        pulse: (pulse) => news.pulses.push(pulse),
+        missed: () => (news.missed += 1),
+      }),
+  );
+  world.link.open();
+  return { stream, news, ticks };
+}
+
+const WELCOME = [[{ T: "success", msg: "connected" }], [{ T: "success", msg: "authenticated" }]];
+
+test("the subscription follows what is watched", (context) => {
+  const { stream } = marketData();
+  context.after(() => stream.socket.close());
+  stream.watch(["A", "B"], "A");
+  assert.deepEqual(world.link.sent, []);
+  world.link.say(...WELCOME);
+  assert.deepEqual(world.link.sent[0].quotes, ["A", "B"]);
+  assert.deepEqual(world.link.sent[0].bars, ["A"]);
+  stream.watch(["B", "C"], "B");
+  const [, added, dropped] = world.link.sent;
+  assert.deepEqual([added.action, added.trades, added.bars], ["subscribe", ["C"], ["B"]]);
+  assert.deepEqual([dropped.action, dropped.trades, dropped.bars], ["unsubscribe", ["A"], ["A"]]);
+  stream.watch(["B", "C"], "B");
+  assert.equal(world.link.sent.length, 3);
+});
+
+test("a heartbeat whose count is not ours marks everything and asks anew", (context) => {
+  const { stream, news, ticks } = marketData();
+  context.after(() => stream.socket.close());
+  stream.watch(["A"], "A");
+  world.link.say(...WELCOME);
+  world.link.say([{ T: "heartbeat", sent: 2, quotes: {}, quiet_ms: 10, t: null }]);
+  assert.equal(news.missed, 0);
+  world.link.say([{ T: "heartbeat", sent: 9, quotes: {}, quiet_ms: 10, t: null }]);
+  assert.deepEqual([news.missed, ticks.get("A").missed], [1, true]);
+  assert.equal(news.pulses.length, 2);
+});
+
+test("a gap in a symbol's trades marks that symbol only", (context) => {
+  const { stream, news, ticks } = marketData();
+  context.after(() => stream.socket.close());
+  stream.watch(["A", "B"], "A");
+  world.link.say(...WELCOME);
+  const trade = (S, seq) => ({ T: "t", S, seq, epoch: 1, t: "2026-01-05T15:00:00Z", p: 1, s: 1 });
+  world.link.say([trade("A", 1)], [trade("B", 1)], [trade("A", 3)]);
+  assert.deepEqual([ticks.get("A").missed, ticks.get("B").missed], [true, false]);
+  assert.equal(news.missed, 1);
+  assert.equal(news.trades.length, 2, "the charted symbol's trades reach the chart");
+});
+
+function accountUpdates() {
+  const news = { updates: [], doubts: 0 };
+  const stream = inWorld(
+    () =>
+      new AccountStream("ws://here", {
+        changed: () => {},
+        updated: (update) => news.updates.push(update.account_sequence),
+        doubt: () => (news.doubts += 1),
+      }),
+  );
+  world.link.open();
+  return { stream, news };
+}
+
+test("after a break the account's stream is asked for what was missed", (context) => {
+  const { stream, news } = accountUpdates();
+  context.after(() => stream.socket.close());
+  assert.deepEqual(world.link.sent[0].data, { streams: ["trade_updates"] });
+  world.link.say({ stream: "listening", data: { account_sequence: 4 } });
+  assert.equal(news.doubts, 1);
+  world.link.say({ stream: "trade_updates", data: { account_sequence: 6 } });
+  world.link.say({ stream: "trade_updates", data: { account_sequence: 6 } });
+  assert.deepEqual(news.updates, [6]);
+  stream.socket.connect = () => {};
+  inWorld(() => Socket.prototype.connect.call(stream.socket));
+  world.link.open();
+  assert.equal(world.link.sent[0].data.since, 6);
+});
+
+test("a count of updates that is not ours is doubt", (context) => {
+  const { stream, news } = accountUpdates();
+  context.after(() => stream.socket.close());
+  world.link.say({ stream: "listening", data: { account_sequence: 4 } });
+  world.link.say({ stream: "heartbeat", data: { sent: 1, account_sequence: 4 } });
+  assert.equal(news.doubts, 1);
+  world.link.say({ stream: "heartbeat", data: { sent: 5, account_sequence: 7 } });
+  assert.equal(news.doubts, 2);
+});
+
+const LIVE = {
+  market: { name: "open" },
+  account: { name: "open" },
+  feed: { name: "open", quietMs: 0 },
+};
+
+test("the worst of all connections is the one shown", () => {
+  const clock = { mode: "simulated" };
+  assert.deepEqual(judged(LIVE, 0, clock), { kind: "live", text: "Live" });
+  const waiting = { name: "waiting", until: 3_500 };
+  assert.equal(judged({ ...LIVE, account: waiting }, 0, clock).text, "Reconnecting in 3 s");
+  assert.equal(
+    judged({ ...LIVE, market: { name: "silent", since: 0 } }, 7_000, clock).text,
+    "Stale for 7 s",
+  );
+  const silent = { name: "silent", quietMs: 8_000 };
+  assert.deepEqual(judged({ ...LIVE, feed: silent }, 0, clock), {
+    kind: "stale",
+    text: "Feed silent for 8 s",
+  });
+  assert.equal(judged({ ...LIVE, account: { name: "connecting" } }, 0, clock).kind, "connecting");
+});
+
+test("a replay says its speed and its pause", () => {
+  assert.equal(judged(LIVE, 0, { mode: "replay", speed: 60, paused: false }).text, "Replay ×60");
+  assert.equal(judged(LIVE, 0, { mode: "replay", speed: 60, paused: true }).text, "Replay paused");
+  assert.equal(judged(LIVE, 0, { mode: "stepped" }).text, "Stepped");
+});

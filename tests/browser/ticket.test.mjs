@@ -1,0 +1,124 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { parse, plain } from "../../trading/static/trading/js/decimal.js";
+import { matches } from "../../trading/static/trading/js/search-rank.js";
+import {
+  blankOrder,
+  body,
+  estimate,
+  obstacle,
+} from "../../trading/static/trading/js/ticket-rules.js";
+
+const QUOTE = { symbol: "AAPL", bid: 99.99, ask: 100.01, halted: false };
+const OPEN = { open: true, stale: null, blocked: null, shorting: false };
+const typed = (values) => ({ ...blankOrder("AAPL"), amount: "10", ...values });
+
+function verdict(values, { quote = QUOTE, position = null, market = OPEN, power = "100000" } = {}) {
+  const order = typed(values);
+  const estimated = estimate(order, quote, parse(power));
+  return obstacle(order, { quote, position, market, estimated });
+}
+
+test("an order that can go has nothing in its way", () => {
+  assert.equal(verdict({}), null);
+  assert.equal(verdict({ type: "limit", limitPrice: "99.50", timeInForce: "gtc" }), null);
+  assert.equal(verdict({ by: "dollars", amount: "250.50" }), null);
+});
+
+test("a market buy costs the ask and holds four percent more", () => {
+  const estimated = estimate(typed({}), QUOTE, parse("100000"));
+  assert.equal(plain(estimated.value), "1000.1");
+  assert.equal(plain(estimated.held), "1040.104");
+  assert.equal(plain(estimated.left), "98959.896");
+});
+
+test("a limit buy costs its limit, a sale holds no cash", () => {
+  assert.equal(
+    plain(estimate(typed({ type: "limit", limitPrice: "90" }), QUOTE, parse("1000")).held),
+    "900",
+  );
+  assert.equal(plain(estimate(typed({ side: "sell" }), QUOTE, parse("1000")).held), "0");
+});
+
+test("an amount in dollars tells about how many shares it is", () => {
+  const estimated = estimate(typed({ by: "dollars", amount: "500.05" }), QUOTE, parse("1000"));
+  assert.equal(plain(estimated.shares), "5");
+  assert.equal(plain(estimated.held), "500.05");
+});
+
+for (const [name, values, context, expected] of [
+  ["no symbol", { symbol: null }, {}, /Choose a symbol/],
+  ["a halted symbol", {}, { quote: { ...QUOTE, halted: true } }, /halted/],
+  ["a closed market", {}, { market: { ...OPEN, open: false } }, /closed/],
+  [
+    "stale quotes",
+    {},
+    { market: { ...OPEN, stale: "Quotes are not live." } },
+    /needs a live quote/,
+  ],
+  ["no ask", {}, { quote: { ...QUOTE, ask: null } }, /no ask/],
+  ["a frozen account", {}, { market: { ...OPEN, blocked: "This account is frozen." } }, /frozen/],
+  ["no amount", { amount: "" }, {}, /Enter a number of shares/],
+  ["a negative amount", { amount: "-5" }, {}, /Enter a number/],
+  ["words for an amount", { amount: "ten" }, {}, /Enter a number/],
+  ["less than a dollar", { by: "dollars", amount: "0.5" }, {}, /At least 1 dollar/],
+  ["parts of a cent", { by: "dollars", amount: "10.001" }, {}, /Whole cents/],
+  ["a fraction until canceled", { amount: "0.5", timeInForce: "gtc" }, {}, /day orders/],
+  ["no limit price", { type: "limit" }, {}, /Enter a limit price/],
+  ["a sub-penny limit", { type: "limit", limitPrice: "99.505" }, {}, /At most 2 decimals/],
+  ["more than there is", { amount: "5000" }, {}, /Not enough buying power/],
+  ["selling what is not held", { side: "sell" }, {}, /does not sell short/],
+  [
+    "selling what is reserved",
+    { side: "sell" },
+    { position: { qty: "10", qty_available: "4" } },
+    /Only 4 free/,
+  ],
+]) {
+  test(`the ticket stops at ${name}`, () => {
+    assert.match(verdict(values, context)?.text ?? "nothing", expected);
+  });
+}
+
+test("a limit order may wait while the market is closed or quotes are stale", () => {
+  const limit = { type: "limit", limitPrice: "99.50" };
+  assert.equal(verdict(limit, { market: { ...OPEN, open: false } }), null);
+  assert.equal(verdict(limit, { market: { ...OPEN, stale: "Quotes are not live." } }), null);
+});
+
+test("a penny stock takes four decimals", () => {
+  assert.equal(verdict({ type: "limit", limitPrice: "0.1234" }), null);
+});
+
+test("the request says what was typed, as decimal strings", () => {
+  assert.deepEqual(body(typed({ type: "limit", limitPrice: "99.50", side: "sell" }), "id-1"), {
+    symbol: "AAPL",
+    side: "sell",
+    type: "limit",
+    time_in_force: "day",
+    qty: "10",
+    limit_price: "99.5",
+    client_order_id: "id-1",
+  });
+  const byAmount = body(typed({ by: "dollars", amount: "250" }), "id-2");
+  assert.deepEqual([byAmount.notional, "qty" in byAmount], ["250", false]);
+});
+
+test("search puts the symbol itself first, then beginnings, then names", () => {
+  const assets = [
+    { symbol: "BAC", name: "Bank of America" },
+    { symbol: "AMZN", name: "Amazon.com" },
+    { symbol: "AM", name: "Antero Midstream" },
+    { symbol: "XOM", name: "Exxon Mobil" },
+  ];
+  assert.deepEqual(
+    matches(assets, "am").map(({ symbol }) => symbol),
+    ["AM", "AMZN", "BAC"],
+  );
+  assert.deepEqual(
+    matches(assets, "mobil").map(({ symbol }) => symbol),
+    ["XOM"],
+  );
+  assert.deepEqual(matches(assets, "zzz"), []);
+});
