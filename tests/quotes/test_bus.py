@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import AsyncIterator
@@ -48,6 +49,30 @@ async def listening(
     await subscription.ready(ARRIVAL_SECONDS_MAX)
     subscription.missed = False
     return subscription
+
+
+async def assert_slow_reader_gets_everything(publishing: Bus, reading: Bus) -> None:
+    """A publisher that asks for room, and a reader with four places that takes its time."""
+    reader = await listening(reading, "ticks:0", limit=4, when_full=WhenFull.BLOCK)
+    total = 200
+
+    async def publish_all() -> None:
+        for number in range(total):
+            await publishing.room(["ticks:0"])
+            publishing.publish("ticks:0", Batch((), number, 1, number))
+
+    publisher = asyncio.create_task(publish_all())
+    heard: list[int] = []
+    while len(heard) < total:
+        messages = await reader.get_many(ARRIVAL_SECONDS_MAX)
+        assert messages, f"stuck after {len(heard)}"
+        assert len(messages) <= reader.limit
+        heard += [batch.number for _, batch in messages]
+        await asyncio.sleep(0.001)
+    await publisher
+
+    assert heard == list(range(total))
+    assert not reader.missed
 
 
 class BusContract:
@@ -130,26 +155,7 @@ class BusContract:
         assert reader.missed
 
     async def test_publisher_that_waits_for_room_loses_nothing(self, bus: Bus) -> None:
-        reader = await listening(bus, "ticks:0", limit=4, when_full=WhenFull.BLOCK)
-        total = 200
-
-        async def publish_all() -> None:
-            for number in range(total):
-                await bus.room(["ticks:0"])
-                bus.publish("ticks:0", Batch((), number, 1, number))
-
-        publishing = asyncio.create_task(publish_all())
-        heard: list[int] = []
-        while len(heard) < total:
-            messages = await reader.get_many(ARRIVAL_SECONDS_MAX)
-            assert messages, f"stuck after {len(heard)}"
-            assert len(messages) <= reader.limit
-            heard += [batch.number for _, batch in messages]
-            await asyncio.sleep(0.001)
-        await publishing
-
-        assert heard == list(range(total))
-        assert not reader.missed
+        await assert_slow_reader_gets_everything(bus, bus)
 
     async def test_waiting_for_room_times_out_aloud(self, bus: Bus) -> None:
         await listening(bus, "ticks:0", limit=2, when_full=WhenFull.BLOCK)
@@ -211,6 +217,67 @@ class TestLocalBus(BusContract):
         bus.publish(CONTROL, 2)
 
         await bus.room([CONTROL], timeout_seconds=0.1)
+
+
+@pytest.mark.skipif(not os.environ.get("REDIS_URL"), reason="NO REDIS: set REDIS_URL")
+class TestRedisBus(BusContract):
+    @pytest.fixture
+    async def bus(self) -> AsyncIterator[Bus]:
+        from quotes.streaming.bus.redis import RedisBus
+
+        bus = RedisBus(settings.REDIS_STATE_URL)
+        yield bus
+        bus.close()
+
+    @pytest.fixture
+    async def elsewhere(self) -> AsyncIterator[Bus]:
+        """The bus of another process."""
+        from quotes.streaming.bus.redis import RedisBus
+
+        bus = RedisBus(settings.REDIS_STATE_URL)
+        yield bus
+        bus.close()
+
+    async def test_carries_from_process_to_process(self, bus: Bus, elsewhere: Bus) -> None:
+        reader = await listening(elsewhere, CONTROL)
+        bus.publish(CONTROL, {"kind": "clock"})
+        assert await hear(reader, 1) == [(CONTROL, {"kind": "clock"})]
+
+    async def test_publisher_waits_for_a_reader_elsewhere(self, bus: Bus, elsewhere: Bus) -> None:
+        await assert_slow_reader_gets_everything(bus, elsewhere)
+
+    async def test_new_topic_says_that_it_may_have_missed(self, bus: Bus) -> None:
+        reader = bus.subscribe([CONTROL], limit=10)
+        await reader.ready(ARRIVAL_SECONDS_MAX)
+        assert reader.missed
+
+    async def test_broken_connection_is_mended_and_said(self, bus: Bus, elsewhere: Bus) -> None:
+        from redis import Redis
+
+        reader = await listening(bus, CONTROL)
+        with Redis.from_url(settings.REDIS_STATE_URL) as operator:
+            operator.client_kill_filter(_type="pubsub")
+
+        assert await reader.get_many(ARRIVAL_SECONDS_MAX) == []
+        assert reader.missed
+        elsewhere.publish(CONTROL, "after")
+        assert await hear(reader, 1) == [(CONTROL, "after")]
+
+
+async def test_publishing_without_redis_neither_waits_nor_grows() -> None:
+    pytest.importorskip("redis")
+    from quotes.streaming.bus import outbox
+    from quotes.streaming.bus.redis import RedisBus
+
+    bus = RedisBus("redis://127.0.0.1:1/0")
+    began = time.monotonic()
+    for _ in range(3 * outbox.BYTES_MAX // 2**20):
+        bus.publish(CONTROL, "x" * 2**20)
+    assert time.monotonic() - began < 5.0
+    assert bus._outbox._bytes <= outbox.BYTES_MAX
+    with pytest.raises(NoRoom):
+        await bus.room(["ticks:0"], timeout_seconds=0.1)
+    bus.close()
 
 
 def test_process_bus_follows_the_settings() -> None:

@@ -38,18 +38,18 @@ class Bus:
         NoRoom when one stays full; asking again is the publisher's decision.
         """
         topics = tuple(topics)
-        if not self._full(topics):
+        if not self.full(topics):
             return
         made = (asyncio.get_running_loop(), asyncio.Event())
         with self._lock:
             self._waiting_for_room = self._waiting_for_room | {made}
         try:
             async with asyncio.timeout(timeout_seconds):
-                while self._full(topics):
+                while self.full(topics):
                     await made[1].wait()
                     made[1].clear()
         except TimeoutError:
-            raise NoRoom(f"no room on {', '.join(self._full(topics)) or topics}") from None
+            raise NoRoom(f"no room on {', '.join(self.full(topics)) or topics}") from None
         finally:
             with self._lock:
                 self._waiting_for_room = self._waiting_for_room - {made}
@@ -100,7 +100,8 @@ class Bus:
             with contextlib.suppress(RuntimeError):  # a publisher whose loop has ended
                 loop.call_soon_threadsafe(made.set)
 
-    def _full(self, topics: Iterable[str]) -> list[str]:
+    def full(self, topics: Iterable[str]) -> list[str]:
+        """Those of the topics on which a blocking reader takes no more just now."""
         return [
             topic
             for topic in topics

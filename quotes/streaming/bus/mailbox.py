@@ -147,7 +147,7 @@ class Subscription:
 
     def _flagged(self) -> bool:
         flagged, self._just_flagged = self._just_flagged, False
-        return flagged
+        return flagged and self.missed
 
     def _take(self) -> list[tuple[str, Any]]:
         with self._lock:

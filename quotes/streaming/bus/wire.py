@@ -1,0 +1,46 @@
+"""Messages as bytes: msgpack arrays, in which ticks and bars are arrays of their fields."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgpack
+
+from quotes.ticks import Bar, Batch, Quote, Trade
+
+PLAIN, BATCH, BARS = 0, 1, 2
+
+_TICKS = {len(kind._fields): kind for kind in (Quote, Trade)}
+assert len(_TICKS) == 2, "ticks are told apart by their number of fields"
+
+
+def pack(publisher: str, serial: int, message: Any) -> bytes:
+    """The message, with who published it and its number on its topic (0 where nobody counts)."""
+    kind = PLAIN
+    if isinstance(message, Batch):
+        kind = BATCH
+    elif isinstance(message, list) and message and isinstance(message[0], Bar):
+        kind = BARS
+    return msgpack.packb((publisher, serial, kind, msgpack.packb(message)))
+
+
+def unpack(data: bytes) -> tuple[str, int, Any]:
+    """Publisher, number and message. ValueError where it is none of ours."""
+    try:
+        publisher, serial, kind, body = msgpack.unpackb(data)
+        return publisher, serial, _MESSAGES[kind](body)
+    except (TypeError, KeyError, ValueError, msgpack.UnpackException) as error:
+        raise ValueError(f"not a message of this bus: {error}") from error
+
+
+def _batch(body: bytes) -> Batch:
+    ticks, watermark_us, epoch, number = msgpack.unpackb(body, use_list=False)
+    made = tuple([_TICKS[len(tick)]._make(tick) for tick in ticks])
+    return Batch(made, watermark_us, epoch, number)
+
+
+def _bars(body: bytes) -> list[Bar]:
+    return [Bar._make(bar) for bar in msgpack.unpackb(body, use_list=False)]
+
+
+_MESSAGES = {PLAIN: msgpack.unpackb, BATCH: _batch, BARS: _bars}
