@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgpack
 import orjson
 
+from quotes.streaming import off_loop
 from quotes.ticks import MICROSECONDS, Bar, Batch, Quote, Trade
 
 OPENING_US = 1_381_152_600 * MICROSECONDS  # 2013-10-07 09:30 in New York
 PATIENCE_SECONDS = 5
+
+
+@contextmanager
+def threads_of_its_own() -> Iterator[None]:
+    """A test whose threads have no database connection that another test has left behind."""
+    kept, off_loop._THREADS = off_loop._THREADS, ThreadPoolExecutor(2, "stream")
+    try:
+        yield
+    finally:
+        off_loop._THREADS.shutdown()
+        off_loop._THREADS = kept
 
 
 @dataclass(frozen=True)

@@ -78,7 +78,7 @@ class AccountUpdates:
             newest = await off_loop(newest_numbers, [self.account_id])
             if self.last is None:
                 self.last = newest.get(self.account_id, 0)
-                self._take_early()
+                self._go_on()
 
     def hear(self, message: dict[str, Any]) -> None:
         """News from the bus, in any order, perhaps twice."""
@@ -86,9 +86,7 @@ class AccountUpdates:
             self._early.clear()
         self._early[message["account_sequence"]] = message["update"]
         if self.last is not None:
-            self._take_early()
-            if self._early:
-                self.read_soon(PATIENCE_SECONDS)
+            self._go_on()
 
     def read_soon(self, after_seconds: float = 0.0) -> None:
         """Read what is missing from the log, unless that is under way."""
@@ -112,6 +110,11 @@ class AccountUpdates:
                 await listener.caught_up()
         finally:
             listener.replaying = False
+
+    def _go_on(self) -> None:
+        self._take_early()
+        if self._early:
+            self.read_soon(PATIENCE_SECONDS)
 
     def _take_early(self) -> None:
         """Deliver what came early and is next now; forget what is old."""

@@ -49,7 +49,12 @@ class Store:
 
 def heartbeat(socket: Socket, pulse: Pulse) -> bytes:
     return socket.codec.control(
-        {"T": "heartbeat", "sent": socket.sent, "quotes": socket.unreported, "t": pulse.watermark_us}
+        {
+            "T": "heartbeat",
+            "sent": socket.sent,
+            "quotes": socket.unreported,
+            "t": pulse.watermark_us,
+        }
     )
 
 
@@ -222,7 +227,8 @@ async def test_batches_of_an_older_feed_epoch_are_dropped(hub: Hub) -> None:
 
     bus().publish(TICKS, batch(quote(n=50, epoch=1), epoch=1))
     bus().publish(TICKS, batch(quote(n=1, epoch=2), epoch=2))
-    bus().publish(TICKS, batch(quote(n=51, epoch=1), epoch=1, number=2))
+    late = quote(n=51, epoch=1), quote("IBM", n=52, epoch=1)
+    bus().publish(TICKS, batch(*late, epoch=1, number=2))
     bus().publish(TICKS, batch(quote(n=2, epoch=2), epoch=2, number=2))
     await settled()
 

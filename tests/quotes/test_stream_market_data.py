@@ -28,6 +28,7 @@ from tests.streams import (
     batch,
     connected,
     quote,
+    threads_of_its_own,
     trade,
 )
 
@@ -58,7 +59,8 @@ async def afresh(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     """A bus of its own, quick refusals, and at the end nothing left in the hub."""
     forget_bus()
     monkeypatch.setattr(limits, "FAILURE_DELAY_SECONDS_MAX", 0.0)
-    yield
+    with threads_of_its_own():
+        yield
     await asyncio.sleep(0)
     assert not hub_module.hub().sockets
     assert not hub_module.hub()._users

@@ -23,7 +23,7 @@ from quotes.streaming.codec import unframed
 from quotes.streaming.off_loop import off_loop
 from quotes.streaming.session import CheckKey, Refusal
 from tests.people import Trader, a_trader
-from tests.streams import Client, Doorman, Someone, Wire, connected
+from tests.streams import Client, Doorman, Someone, Wire, connected, threads_of_its_own
 from trading import delivery
 from trading.streaming import Listen, TradeUpdatesConsumer, announce, understand
 
@@ -67,7 +67,8 @@ open_stream = partial(connected, path="/stream")
 @pytest.fixture(autouse=True)
 async def nothing_left(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     monkeypatch.setattr(limits, "FAILURE_DELAY_SECONDS_MAX", 0.0)
-    yield
+    with threads_of_its_own():
+        yield
     await asyncio.sleep(0)
     hub = hub_module.hub()
     assert not hub.sockets
@@ -415,7 +416,6 @@ async def test_an_update_during_the_first_look_is_not_lost(
         return found
 
     monkeypatch.setattr(delivery, "newest_numbers", look_while_it_happens)
-    monkeypatch.setattr(delivery, "SWEEP_SECONDS", 0.05)
     async with open_stream(app) as client:
         await listen(client, trader)
         assert await orders(client, 2) == numbers(happened)
