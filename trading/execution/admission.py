@@ -16,7 +16,7 @@ from trading.execution.decisions import Admission, Decision, Ending
 from trading.execution.floor import Floor
 from trading.execution.hours import Hours
 from trading.execution.matching import Waiting, WorkingOrder, touch
-from trading.models import Order, OrderStatus
+from trading.models import Order, OrderStatus, TimeInForce
 
 IMMEDIATE_WALL_SECONDS = 5.0  # an ioc that could not be admitted for so long is canceled
 
@@ -46,6 +46,7 @@ class Admissions:
 
     def admit_accepted(self, undecided: set[int]) -> None:
         """Take in all accepted orders but those about which a decision waits already."""
+        self._give_up_waiting()
         known = self._queued | undecided
         for unpriced in self._unpriced.values():
             known |= unpriced.keys()
@@ -83,10 +84,31 @@ class Admissions:
             self._queued.add(order.pk)
             return
         collar_price = self._new_collar(row, order)
-        if isinstance(collar_price, Waiting):
+        if isinstance(collar_price, Waiting) or self._waits_for_a_quote(order):
             self._unpriced.setdefault(order.symbol, {})[row.pk] = row
             return
         self._place(order, Admission(order, at_us, collar_price))
+
+    def _give_up_waiting(self) -> None:
+        """Look again at the immediate orders that wait for a quote: their time may be up."""
+        waiting = [
+            row
+            for rows in self._unpriced.values()
+            for row in rows.values()
+            if row.time_in_force == TimeInForce.IOC
+        ]
+        for row in waiting:
+            self.forget(row.pk)
+            self._admit(row)
+
+    def _waits_for_a_quote(self, order: WorkingOrder) -> bool:
+        """An engine that has just taken over lets immediate orders meet the first quote it hears.
+
+        Where wall time may not decide, there is no telling how long that takes.
+        """
+        if not order.is_immediate or not self._by_wall:
+            return False
+        return self._floor.usable_quote(order.symbol) is Waiting.NO_QUOTE
 
     def _place(self, order: WorkingOrder, admission: Admission) -> None:
         """Let the order meet the standing quote; what is left of it rests, or ends at once."""

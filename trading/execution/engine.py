@@ -12,9 +12,11 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
+from django.db import OperationalError
 from prometheus_client import Gauge
 
 from events.leases import Lease
+from events.transactions import was_broken_off
 from quotes import latest
 from quotes.clock import WALL_MODES, market_clock
 from quotes.models import MarketClock
@@ -119,6 +121,8 @@ class Engine:
         self._pass_time(batch.watermark_us)
 
     def _hear_quote(self, quote: Quote) -> None:
+        if not self.floor.standing.is_newer(quote):
+            return  # after a resync, what still waited in the mailbox is the past
         self.floor.hear(quote)
         self.admissions.admit_priced(quote.symbol)
         self.floor.match_resting(quote.symbol, quote)
@@ -183,7 +187,13 @@ class Engine:
 
     def _settle(self) -> None:
         """Settle once what waits; take back what was dropped."""
-        for decision in self.pending.settle():
+        try:
+            dropped = self.pending.settle()
+        except OperationalError as error:
+            if not was_broken_off(error):
+                raise
+            return  # a deadlock or a lock that did not come: what waits is tried again
+        for decision in dropped:
             self._take_back(decision)
 
     def _take_back(self, decision: Decision) -> None:
@@ -220,16 +230,21 @@ class Engine:
         self._refreshed_at = time.monotonic()
 
     def _resync(self) -> None:
-        """Messages were lost: take orders from the database and quotes from the latest."""
+        """Messages were lost: take orders from the database and quotes from the latest.
+
+        A played market's feed waits until its batches are heard, so there only news of orders can
+        be lost, and the latest quotes would be the future.
+        """
         self._poll_due = True
         self._refresh_listing()
         self._load_book()
-        self._hear_latest()
+        if self.clock.mode in WALL_MODES:
+            for quote in self._latest_quotes():
+                self._hear_quote(quote)
 
-    def _hear_latest(self) -> None:
-        for newest in latest.get_many(self.listing.by_symbol).values():
-            if newest.quote is not None and self.floor.standing.is_newer(newest.quote):
-                self._hear_quote(newest.quote)
+    def _latest_quotes(self) -> list[Quote]:
+        newest = latest.get_many(sorted(self.listing.by_symbol)).values()
+        return [one.quote for one in newest if one.quote is not None]
 
 
 class SteppedEngine(Engine):
@@ -248,9 +263,13 @@ class SteppedEngine(Engine):
         self._target_us: int | None = None  # the advance that is being played
 
     def load(self) -> None:
-        """Also hear the quotes that stand, and finish an advance that was played meanwhile."""
+        """Also let the last quotes stand, and finish an advance that was played meanwhile.
+
+        Orders in the book have met those quotes already.
+        """
         super().load()
-        self._hear_latest()
+        for quote in self._latest_quotes():
+            self.floor.hear(quote)
         row = MarketClock.objects.get(pk=1)
         self._settled_us = row.settled_us
         if row.settled_us < row.advance_to_us <= row.watermark_us:
@@ -268,6 +287,9 @@ class SteppedEngine(Engine):
 
     def _tend(self) -> None:
         """Nothing happens between batches."""
+
+    def _resync(self) -> None:
+        """News of orders was lost: the next advance finds them all anyway."""
 
     def _begin_advance(self) -> None:
         """Take in what waits, before the first tick."""

@@ -66,8 +66,8 @@ class Pending:
     def settle(self) -> list[Decision]:
         """Settle each waiting decision once if it can be; returns those that were dropped.
 
-        Raises LeaseLost, and OperationalError or InterfaceError where the database is away; what
-        is not settled keeps waiting.
+        Raises LeaseLost, and OperationalError or InterfaceError where the database is away or
+        broke the transaction off; what is not settled keeps waiting.
         """
         dropped: list[Decision] = []
         waiting, self._queue = self._queue, []

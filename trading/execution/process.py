@@ -28,7 +28,7 @@ from trading.execution.matching import FillModel
 LEASE_NAME = "execution:0"
 
 # A replay's feed waits for the engine, so a few batches suffice; a live one does not wait.
-PLAYED_LIMIT = 16
+PLAYED_LIMIT = 64
 LIVE_LIMIT = 2_048
 PLAYED = frozenset({MarketClock.Mode.REPLAY, MarketClock.Mode.STEPPED})
 

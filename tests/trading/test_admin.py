@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.test import Client
+
+from events.models import Event
+from portfolios.models import Account
+from tests.portfolios.factories import assert_books_balance, funded_account
+from tests.trading.floor import TradingFloor, now_of
+from trading.models import Fill, Order
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def floor() -> TradingFloor:
+    floor = TradingFloor()
+    floor.show()
+    return floor
+
+
+@pytest.fixture
+def account(floor: TradingFloor) -> Account:
+    return funded_account()
+
+
+@pytest.fixture
+def operator() -> Client:
+    user = get_user_model().objects.create_superuser("boss", password="boss")
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def test_an_operator_cancels_through_the_use_case(
+    floor: TradingFloor, account: Account, operator: Client
+) -> None:
+    open_order = floor.buy(account, "1", limit="90")
+    filled = floor.buy(account, "1")
+    floor.pass_time(seconds=1)
+    answer = operator.post(
+        "/admin/trading/order/",
+        {"action": "cancel_orders", "_selected_action": [open_order.pk, filled.pk]},
+        follow=True,
+    )
+    assert b"1 orders are canceled" in answer.content
+    assert b"already in" in answer.content
+    assert (now_of(open_order).status, now_of(filled).status) == ("canceled", "filled")
+    assert Event.objects.get(kind="trading.order.canceled").actor.startswith("operator:")
+    assert_books_balance(account)
+
+
+def test_fills_and_orders_can_be_seen_but_not_touched(
+    floor: TradingFloor, account: Account, operator: Client
+) -> None:
+    order = floor.buy(account, "1")
+    floor.pass_time(seconds=1)
+    fill = Fill.objects.get()
+    for name, row in (("order", order), ("fill", fill)):
+        assert operator.get(f"/admin/trading/{name}/").status_code == 200
+        assert operator.get(f"/admin/trading/{name}/{row.pk}/change/").status_code == 200
+        assert operator.get(f"/admin/trading/{name}/add/").status_code == 403
+        assert operator.post(f"/admin/trading/{name}/{row.pk}/delete/").status_code == 403
+        operator.post(f"/admin/trading/{name}/{row.pk}/change/", {"quantity": "5"})
+    delete = {"action": "delete_selected", "_selected_action": [fill.pk], "post": "yes"}
+    operator.post("/admin/trading/fill/", delete)
+    assert Fill.objects.get().quantity == 1
+    assert Order.objects.count() == 1
+    assert_books_balance(account)
