@@ -191,7 +191,7 @@ class Ingest:
         quotes, trades = latest.newest(ticks)
         self.heard.quotes.update(quotes)
         self.heard.trades.update(trades)
-        newest = [*quotes.values(), *trades.values()]
+        newest: list[Tick] = [*quotes.values(), *trades.values()]
         if latest.store().is_remote:
             await asyncio.get_running_loop().run_in_executor(None, latest.put_many, newest)
         else:

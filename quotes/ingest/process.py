@@ -57,7 +57,10 @@ def run_feed(stop: threading.Event) -> None:
 
 
 def configured_feed() -> tuple[Feed, str]:
-    """The feed that settings name, and the mode its market runs in. FeedError where it has none."""
+    """The feed that settings name, and the mode its market runs in. FeedError where it has none.
+
+    A stepped simulation asks the database when it began, so never on an event loop's thread.
+    """
     if settings.FEED == "lean":
         feed: Feed = LeanFeed(settings.FEED_DATA, date.fromisoformat(settings.FEED_DATE))
         mode = MarketClock.Mode.REPLAY
@@ -68,12 +71,13 @@ def configured_feed() -> tuple[Feed, str]:
 
 
 def _simulation_start_us() -> int:
-    """A simulation runs on from now; a stepped one begins a day, that of DATE or today."""
+    """A simulation runs on from now; a stepped one begins with a day: that of DATE, else today."""
     if not settings.FEED_STEPPED:
         return time.time_ns() // 1000
-    named = settings.FEED_DATE
-    on = date.fromisoformat(named) if named else datetime.now(NEW_YORK).date()
-    return midnight(on) * MICROSECONDS
+    if settings.FEED_DATE:
+        return midnight(date.fromisoformat(settings.FEED_DATE)) * MICROSECONDS
+    begun = MarketClock.objects.filter(pk=1).values_list("opened_us", flat=True).first()
+    return begun or midnight(datetime.now(NEW_YORK).date()) * MICROSECONDS
 
 
 def _play_as_owner(stop: threading.Event) -> None:
