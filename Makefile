@@ -3,14 +3,14 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 # What of the settings may stand on make's command line: make run PORT=9000 FEED=lean …
-export HOST PORT OPENBELL_HOME FEED DATA DATE SPEED SEED STEPPED FILL_MODEL
+export HOST PORT OPENBELL_HOME FEED DATA DATE START SPEED SEED STEPPED FILL_MODEL
 
 PYTHON := .venv/bin/python
 UV ?= uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header
 
-.PHONY: help setup run test test-long lint fix lock clean
+.PHONY: help setup run test test-long tools lint fix lock clean
 
 help: ## Explain every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,13 +30,16 @@ test: ## Install what tests need, lint, run the suite; T=path runs one part of i
 test-long: ## The same with the full counts: crash points, long stalls, thousands of pairs
 	@OPENBELL_TEST_LONG=1 deploy/local/test.sh $(T)
 
-lint: ## Check style, imports between layers and types
+tools:
+	@deploy/local/setup.sh test
+
+lint: tools ## Check style, imports between layers and types
 	@.venv/bin/ruff check .
-	@.venv/bin/ruff format --check --quiet . || (.venv/bin/ruff format --diff .; exit 1)
-	@.venv/bin/lint-imports
+	@.venv/bin/ruff format --check .
+	@.venv/bin/lint-imports --no-logo
 	@$(PYTHON) -m mypy
 
-fix: ## Repair what can be repaired by itself
+fix: tools ## Repair what can be repaired by itself
 	@.venv/bin/ruff check --fix .
 	@.venv/bin/ruff format .
 

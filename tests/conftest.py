@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -26,6 +28,8 @@ def lean_data() -> Path:
 @pytest.fixture(autouse=True)
 def _fresh_process() -> Iterator[None]:
     """No test sees the people, the market time, the quotes or the subscriptions of the last one."""
+    from django.conf import settings
+
     from access.lookups import forget_everyone
     from quotes.clock import forget_clock
     from quotes.latest import forget_latest
@@ -36,6 +40,28 @@ def _fresh_process() -> Iterator[None]:
     forget_latest()
     forget_clock()
     forget_everyone()
+    if settings.REDIS_URL:
+        _redis(settings.REDIS_URL).flushdb()
+
+
+@pytest.fixture(autouse=True)
+def _bus_in_process(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests hear what they publish at once; over Redis only those marked `redis_bus` do not.
+
+    What is heard over Redis arrives later, and not before the subscription flows: that is the
+    bus's own suite, which runs every promise of the bus over both.
+    """
+    from django.conf import settings
+
+    if request.node.get_closest_marker("redis_bus") is None:
+        monkeypatch.setattr(settings, "REDIS_STATE_URL", "")
+
+
+@cache
+def _redis(url: str) -> Any:
+    from redis import Redis
+
+    return Redis.from_url(url)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -23,6 +23,8 @@ if DATABASES["default"]["ENGINE"] == "config.databases.sqlite":
     DATABASES["default"]["TEST"] = {"NAME": str(HOME / "test.sqlite3")}
 else:
     DATABASES["default"]["TEST"]["NAME"] = f"test_openbell_{os.getpid()}"
+STATIC_ROOT = HOME / "static"
+STATIC_ROOT.mkdir()  # empty, but WhiteNoise looks
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast, and only here
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

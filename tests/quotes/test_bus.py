@@ -25,6 +25,8 @@ from quotes.streaming.bus import (
 )
 from quotes.ticks import Bar, Batch, Quote, Trade
 
+pytestmark = pytest.mark.redis_bus
+
 ARRIVAL_SECONDS_MAX = 3.0
 QUOTE = Quote("AAPL", 1_000_000, 1_000_000, 3, 1_000_100, 4, sequence=7, epoch=2)
 TRADE = Trade("BRK.B", 1_000_001, 999, 10, sequence=8, epoch=2, conditions=("@", "I"))
