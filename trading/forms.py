@@ -12,8 +12,8 @@ class SignUpForm(UserCreationForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        describe(self, username="username", password1="new-password", password2="new-password")
         self.fields["username"].help_text = "Letters, digits and @ . + - _"
+        complete(self, username="username", password1="new-password", password2="new-password")
 
 
 class LogInForm(AuthenticationForm):
@@ -21,15 +21,12 @@ class LogInForm(AuthenticationForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        describe(self, username="username", password="current-password")
+        complete(self, username="username", password="current-password")
 
 
-def describe(form: Any, **autocomplete: str) -> None:
-    """Tell browsers and screen readers what each field holds and what was wrong with it."""
-    for name, purpose in autocomplete.items():
+def complete(form: Any, **purposes: str) -> None:
+    """Tell browsers and password managers what each field holds."""
+    for name, purpose in purposes.items():
         attributes = form.fields[name].widget.attrs
         attributes["autocomplete"] = purpose
         attributes.pop("autofocus", None)  # the page decides where the reader starts
-        if form.is_bound and name in form.errors:
-            attributes["aria-invalid"] = "true"
-            attributes["aria-describedby"] = f"{name}-error"

@@ -43,9 +43,17 @@ test("a trade that sets no price is not the last", () => {
 
 test("change is measured from the previous close", () => {
   const ticks = new Ticks();
-  ticks.snapshot("A", { latestTrade: { t: at(1), p: 10.1, s: 1 }, prevDailyBar: { c: 10 } });
+  const bars = { dailyBar: { t: "2026-01-05T05:00:00Z", c: 10.1 }, prevDailyBar: { c: 10 } };
+  ticks.snapshot("A", { latestTrade: { t: at(1), p: 10.1, s: 1 }, ...bars }, "2026-01-05");
   assert.deepEqual(change(ticks.get("A")), { amount: 0.1, fraction: 0.01 });
   assert.deepEqual(change(ticks.get("B")), { amount: null, fraction: null });
+});
+
+test("before the day's first trade the last session's close is the previous one", () => {
+  const ticks = new Ticks();
+  const bars = { dailyBar: { t: "2026-01-02T05:00:00Z", c: 11 }, prevDailyBar: { c: 10 } };
+  ticks.snapshot("A", bars, "2026-01-05");
+  assert.deepEqual([ticks.get("A").previousClose, ticks.get("A").day], [11, null]);
 });
 
 test("only what changed is painted, once", () => {

@@ -54,6 +54,17 @@ test("market time never runs backwards", () => {
   assert.ok(market.now(30_000) > ahead);
 });
 
+test("outside the regular session the calendar says which it is", () => {
+  const market = new MarketTime();
+  market.set({ ...CLOCK, is_open: false, mode: "live" }, 0);
+  market.hours = { open: "09:30", close: "16:00", session_open: "0400", session_close: "2000" };
+  const at = (time) => market.sessionAt(Date.parse(`2013-10-07T${time}:00-04:00`));
+  assert.deepEqual(["03:59", "04:00", "09:29"].map(at), ["closed", "pre", "pre"]);
+  assert.deepEqual(["16:00", "19:59", "20:00"].map(at), ["after", "after", "closed"]);
+  market.hours = null;
+  assert.equal(at("12:00"), "closed");
+});
+
 test("the clock says when the session turns", () => {
   const market = new MarketTime();
   market.set({ ...CLOCK, mode: "live" }, 0);

@@ -4,6 +4,9 @@ import { bucket } from "./candles.js";
 import { quantity } from "./format.js";
 import { day, wallSeconds } from "./new-york.js";
 
+// A limit farther from the last price than this would only crowd the edge of the chart.
+const FAR = 0.1;
+
 /** Markers of the account's finished executions within the bars shown, oldest first. */
 export function fillMarkers(desk, { bars, timeframe }, colors) {
   if (bars.length === 0) return [];
@@ -30,8 +33,10 @@ export function ownLines(series, desk) {
 }
 
 function wanted(desk, colors) {
+  const last = desk.ticks.get(desk.selected).last;
   const lines = desk.orders.open
     .filter((order) => order.symbol === desk.selected && order.limit_price)
+    .filter((order) => Math.abs(order.limit_price / last - 1) < FAR)
     .map((order) => ({
       price: Number(order.limit_price),
       color: order.side === "buy" ? colors.up : colors.down,

@@ -8,7 +8,6 @@ const SESSIONS = {
   pre: "Pre-market",
   regular: "Open",
   after: "After hours",
-  overnight: "Overnight",
   closed: "Closed",
 };
 
@@ -30,8 +29,9 @@ export function attach(desk) {
 }
 
 /** "Open · closes in 5 h 17 min", with the wall's minutes where market time runs faster. */
-export function described({ open, session, turn }, now) {
-  const state = SESSIONS[session] ?? (open ? "Open" : "Closed");
+export function described(market, now) {
+  const { turn } = market;
+  const state = SESSIONS[market.sessionAt(now)];
   if (turn === null || !Number.isFinite(turn.at)) return state;
   const left = (turn.at - now) / 1000;
   const verb = turn.opens ? "opens" : "closes";

@@ -31,8 +31,8 @@ export function attach(desk, { notices, sync }) {
   });
   desk.on("second", () => {
     for (const order of desk.orders.open) {
-      const why = part("why", order.id, table);
-      if (why) write(why, reason(order, desk.ticks.get(order.symbol)));
+      const cell = part("why", order.id, table);
+      if (cell) write(cell, why(order, desk));
     }
   });
   all.addEventListener("click", () => cancelAll(desk, { notices, sync }));
@@ -53,12 +53,11 @@ function row(order, desk, tools) {
     button.disabled = true;
     button.disabled = await cancel(order, tools);
   });
-  const why = reason(order, desk.ticks.get(order.symbol));
   const status = element(
     "td",
     { "data-label": "Status" },
     element("span", {}, STATUS[order.status] ?? order.status),
-    element("span", { class: "cell-sub", "data-why": order.id }, why),
+    element("span", { class: "cell-sub", "data-why": order.id }, why(order, desk)),
   );
   return element(
     "tr",
@@ -91,6 +90,10 @@ export function tagged(order) {
     ` ${size} `,
     element("strong", {}, order.symbol),
   );
+}
+
+function why(order, desk) {
+  return reason(order, desk.ticks.get(order.symbol), desk.market.open);
 }
 
 function filled(order) {

@@ -48,9 +48,9 @@ export function cancelable(order) {
 }
 
 /** Why an order stands where it stands, in words; empty where there is nothing to say. */
-export function reason(order, quote = null) {
+export function reason(order, quote = null, open = true) {
   if (order.reason) return order.reason;
-  if (order.status === "accepted") return "Waiting to be admitted";
+  if (order.status === "accepted") return open ? "Waiting to be admitted" : "Waiting for the open";
   const touch = order.side === "buy" ? quote?.ask : quote?.bid;
   if (!touch || !order.limit_price) return "";
   const limit = Number(order.limit_price);

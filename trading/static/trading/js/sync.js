@@ -1,6 +1,7 @@
 // Fetches what the streams do not carry, and again whenever they may have lost something.
 
 import * as api from "./api.js";
+import { day } from "./new-york.js";
 import { coalesced } from "./refresh.js";
 
 const CLOCK_MS = 10_000;
@@ -50,7 +51,16 @@ export class Sync {
     const sent = Date.now();
     const [clock, market] = await Promise.all([api.get("/v2/clock"), api.get("/api/market")]);
     this.desk.market.set({ ...market, ...clock }, (sent + Date.now()) / 2);
+    await this.loadHours(day(Date.parse(clock.timestamp)));
     this.desk.tell("clock");
+  }
+
+  // Once a day of the market: from when to when its sessions last.
+  async loadHours(date) {
+    if (this.hoursOf === date) return;
+    const [hours = null] = await api.get("/v2/calendar", { start: date, end: date });
+    this.desk.market.hours = hours?.date === date ? hours : null;
+    this.hoursOf = date;
   }
 
   async loadPortfolio() {
@@ -83,8 +93,9 @@ export class Sync {
     for (let at = 0; at < symbols.length; at += SYMBOLS_A_CALL) {
       const asked = symbols.slice(at, at + SYMBOLS_A_CALL).join(",");
       const snapshots = await api.get("/v2/stocks/snapshots", { symbols: asked });
+      const today = day(this.desk.market.now(Date.now()) ?? Date.now());
       for (const [symbol, snapshot] of Object.entries(snapshots)) {
-        this.desk.ticks.snapshot(symbol, snapshot);
+        this.desk.ticks.snapshot(symbol, snapshot, today);
       }
     }
     this.desk.tell("snapshots");

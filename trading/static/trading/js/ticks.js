@@ -1,6 +1,7 @@
 // The latest quote and trade of each symbol: newest wins, and who changed since the last paint.
 
 import { isNewer } from "./integrity.js";
+import { day } from "./new-york.js";
 
 /** What the screen knows of one symbol; null means not known. */
 function blank(symbol) {
@@ -74,12 +75,17 @@ export class Ticks {
     if (trade) this.trade(symbol, trade);
   }
 
-  /** A snapshot of the REST API: heals whatever was lost. */
-  snapshot(symbol, snapshot) {
+  /**
+   * A snapshot of the REST API: heals whatever was lost. `today` is the market's date; before the
+   * first trade of a day, the newest daily bar is that of the session before.
+   */
+  snapshot(symbol, snapshot, today) {
     const row = this.get(symbol);
-    this.standing(symbol, { quote: snapshot.latestQuote, trade: snapshot.latestTrade });
-    row.previousClose = snapshot.prevDailyBar?.c ?? null;
-    row.day = snapshot.dailyBar ?? null;
+    const { latestQuote, latestTrade, dailyBar = null, prevDailyBar = null } = snapshot;
+    const isToday = dailyBar !== null && day(Date.parse(dailyBar.t)) === today;
+    this.standing(symbol, { quote: latestQuote, trade: latestTrade });
+    row.previousClose = (isToday ? prevDailyBar : dailyBar)?.c ?? null;
+    row.day = isToday ? dailyBar : null;
     row.missed = false;
     this.changed.add(symbol);
   }

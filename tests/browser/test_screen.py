@@ -1,0 +1,223 @@
+"""A person trades in the browser: the whole platform, from the form to the fill and back."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+
+from tests.browser.screen import amount
+from tests.running import RunningPlatform
+
+
+def test_a_new_person_finds_buys_and_holds(desk):
+    desk.choose("apple")
+    desk.wait_for_text("[data-quote=symbol]", "AAPL")
+
+    desk.fill_ticket(shares="5")
+    desk.send()
+
+    desk.wait_for_text("[data-toasts]", "Bought 5 AAPL")
+    desk.wait_for_text("[data-positions] tbody tr", "AAPL")
+    [position] = desk.ask_api("/v2/positions")
+    account = desk.ask_api("/v2/account")
+    assert position["qty"] == "5"
+    assert desk.figure("cash") == Decimal(account["cash"]).quantize(Decimal("0.01"))
+    assert Decimal(account["cash"]) + Decimal(position["cost_basis"]) == 100_000
+
+
+def test_the_figures_on_the_screen_add_up(desk):
+    desk.choose("msft")
+    desk.fill_ticket(shares="3")
+    desk.send()
+    desk.wait_for_text("[data-positions] tbody tr", "MSFT")
+    desk.wait_until("document.querySelector('[data-figure=holdings]').textContent > '1'")
+
+    shown = desk.page.evaluate(
+        "['equity', 'cash', 'holdings', 'day'].map(name => "
+        "document.querySelector(`[data-figure=${name}]`).textContent)"
+    )
+    equity, cash, holdings, day = map(amount, shown)
+
+    assert equity == cash + holdings
+    assert day == equity - 100_000
+
+
+def test_a_limit_order_waits_with_its_reason_until_canceled(desk):
+    desk.fill_ticket(shares="10", limit="1.50")
+    desk.send()
+    desk.open_tab("orders")
+    desk.wait_for_text("[data-open-orders] tbody tr", "is above the limit")
+    desk.wait_until(
+        "document.querySelector('[data-figure=buying-power]').textContent === '99,985.00'"
+    )
+
+    desk.page.click("[data-open-orders] tbody button")
+
+    desk.wait_for_text("[data-toasts]", "was canceled")
+    desk.wait_until(
+        "document.querySelector('[data-figure=buying-power]').textContent === '100,000.00'"
+    )
+    desk.open_tab("history")
+    desk.wait_for_text("[data-history] tbody tr", "Canceled")
+    assert desk.ask_api("/v2/orders") == []
+
+
+def test_sending_twice_makes_one_order(desk):
+    desk.fill_ticket(shares="1", limit="1.25")
+    desk.page.click("[data-ticket-submit]")
+
+    desk.page.dblclick("[data-review-send]")
+
+    desk.open_tab("orders")
+    desk.wait_for_text("[data-open-orders] tbody tr", "Working")
+    assert len(desk.ask_api("/v2/orders?status=all")) == 1
+
+
+def test_a_lost_answer_is_asked_for_and_the_order_stays_one(desk):
+    def lose_answer(route):
+        if route.request.method == "POST":
+            route.fetch()
+            route.abort()
+        else:
+            route.continue_()
+
+    desk.page.route("**/v2/orders", lose_answer)
+    desk.fill_ticket(shares="1", limit="1.25")
+    desk.send()
+
+    desk.open_tab("orders")
+    desk.wait_for_text("[data-open-orders] tbody tr", "Working")
+    assert len(desk.ask_api("/v2/orders?status=all")) == 1
+    desk.errors.clear()  # the browser tells of the answer that was lost
+
+
+def test_a_refusal_says_its_code_and_a_sentence(desk):
+    other = desk.page.context.new_page()
+    other.goto(desk.url)
+    desk.page.evaluate(
+        """token => fetch("/v2/account/configurations", {
+            method: "PATCH",
+            headers: {"Content-Type": "application/json", "X-CSRFToken": token},
+            body: '{"suspend_trade": true}'})""",
+        desk.page.input_value("[name=csrfmiddlewaretoken] >> nth=0"),
+    )
+    desk.fill_ticket(shares="1", limit="1.25")
+    desk.send()
+
+    desk.wait_for_text("[data-alerts]", "New orders are rejected by user request. (403 / 40310000)")
+    desk.open_tab("log")
+    desk.wait_for_text("[data-log]", "40310000")
+    desk.errors.clear()  # the browser tells of every 403
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [("0", "Enter a number of shares"), ("1000000", "Not enough buying power")],
+)
+def test_the_ticket_says_why_it_cannot_be_sent(desk, shares, said):
+    desk.fill_ticket(shares=shares)
+
+    desk.wait_for_text("[data-ticket-problem]", said)
+    assert desk.page.is_disabled("[data-ticket-submit]")
+
+
+def test_what_is_not_held_is_not_sold(desk):
+    desk.fill_ticket(side="sell", shares="1")
+
+    desk.wait_for_text("[data-ticket-problem]", "does not sell short")
+    assert desk.page.is_disabled("[data-ticket-submit]")
+
+
+def test_the_keyboard_reaches_everything(desk):
+    keyboard = desk.page.keyboard
+
+    keyboard.press("?")
+    assert desk.page.is_visible("[data-shortcuts]")
+    keyboard.press("Escape")
+    keyboard.press("s")
+    assert desk.page.is_checked(".side-sell input")
+    keyboard.press("Escape")
+    keyboard.press("b")
+    keyboard.type("2")
+    keyboard.press("Enter")
+    desk.page.wait_for_timeout(400)  # a key held down must not confirm what nobody read
+    keyboard.press("Enter")
+    desk.wait_for_text("[data-toasts]", "Bought 2")
+    keyboard.press("Escape")
+
+    keyboard.press("w")
+    first = desk.page.evaluate("document.activeElement.closest('tr').dataset.symbol")
+    keyboard.press("ArrowDown")
+    keyboard.press("Enter")
+
+    chosen = desk.text("[data-quote=symbol]")
+    assert chosen not in ("", first)
+    assert chosen == desk.page.evaluate("document.activeElement.closest('tr').dataset.symbol")
+
+
+def test_canceling_all_asks_first(desk):
+    for limit in ("1.10", "1.20"):
+        desk.fill_ticket(shares="1", limit=limit)
+        desk.send()
+        desk.page.wait_for_selector("[data-review]", state="hidden")
+    desk.open_tab("orders")
+    desk.wait_until("document.querySelectorAll('[data-open-orders] tbody tr').length === 2")
+
+    desk.page.keyboard.press("Shift+X")
+    desk.page.click("[data-confirm] [value=no]")
+    assert len(desk.ask_api("/v2/orders")) == 2
+    desk.page.keyboard.press("Shift+X")
+    desk.page.click("[data-confirm-yes]")
+
+    desk.wait_for_text("[data-open-orders-empty]", "No open orders")
+    assert desk.ask_api("/v2/orders") == []
+
+
+def test_the_watchlist_is_kept_by_the_server(desk):
+    before = desk.page.locator("[data-watch-rows] tr").count()
+    desk.page.click("[data-watch-add]")
+    desk.page.keyboard.type("ford")
+    desk.page.locator("[data-search-results] button", has_text="Watch").first.click()
+    desk.wait_until(f"document.querySelectorAll('[data-watch-rows] tr').length === {before + 1}")
+
+    desk.page.reload()
+    desk.wait_until_live()
+
+    assert desk.page.locator("[data-watch-rows] tr").count() == before + 1
+    symbol = desk.page.locator("[data-watch-rows] tr").last.get_attribute("data-symbol")
+    desk.page.click("[data-watch-edit]")
+    desk.page.click(f"[aria-label='Remove {symbol}']")
+    desk.page.wait_for_selector(f"tr[data-symbol={symbol}]", state="detached")
+
+
+def test_without_the_chart_library_a_table_stands_in_its_place(desk):
+    desk.page.route("**/lightweight-charts*", lambda route: route.abort())
+    desk.page.reload()
+
+    desk.page.wait_for_selector("[data-bars] tbody tr")
+
+    assert not desk.page.is_visible("[data-canvas]")
+    assert desk.page.locator("[data-bars] tbody tr").count() > 20
+    desk.errors.clear()  # the browser tells of what was not loaded
+
+
+def test_the_screen_tells_that_the_server_is_gone_and_when_it_is_back(browser, tmp_path):
+    from tests.browser.screen import Screen
+
+    home = tmp_path / "openbell"
+    context = browser.new_context(viewport={"width": 1440, "height": 900})
+    with RunningPlatform(home) as platform:
+        desk = Screen(context.new_page(), platform.url)
+        desk.sign_up()
+        desk.fill_ticket(shares="1")
+
+    desk.page.wait_for_selector("[data-link][data-kind=reconnecting]")
+    desk.wait_for_text("[data-ticket-problem]", "Quotes are not live")
+    assert desk.page.is_disabled("[data-ticket-submit]")
+    assert desk.page.locator("[data-watch-rows] tr[data-stale]").count() > 0
+
+    with RunningPlatform(home, port=platform.port):
+        desk.page.wait_for_selector("[data-link][data-kind=live]", timeout=60_000)
+        desk.page.wait_for_selector("[data-ticket-submit]:not(:disabled)")
+    context.close()
