@@ -65,6 +65,9 @@ class Engine:
         self._refresh_listing()
         self._load_book()
         self._expire(self.floor.now_us)
+        for (instrument_id, is_buy), level in intake.taken_levels(self.listing.by_id).items():
+            symbol = self.listing.by_id[instrument_id].symbol
+            self.floor.standing.put(symbol, is_buy, level)
 
     def run_once(self, messages: Iterable[tuple[str, Any]], missed: bool = False) -> None:
         """Take in what the bus brought and settle what follows from it.
@@ -188,13 +191,13 @@ class Engine:
     def _settle(self) -> None:
         """Settle once what waits; take back what was dropped."""
         try:
-            dropped = self.pending.settle()
+            self.pending.settle()
         except OperationalError as error:
             if not was_broken_off(error):
-                raise
-            return  # a deadlock or a lock that did not come: what waits is tried again
-        for decision in dropped:
-            self._take_back(decision)
+                raise  # else a deadlock, or a lock that did not come: what waits is tried again
+        finally:
+            for decision in self.pending.take_dropped():
+                self._take_back(decision)
 
     def _take_back(self, decision: Decision) -> None:
         """A dropped decision: its order is not what the book thought, and its size is free."""

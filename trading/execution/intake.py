@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from quotes.amounts import PRICE_PLACES, QUANTITY_PLACES, to_units
 from quotes.models import Instrument
 from trading import states
-from trading.models import Order, OrderStatus
+from trading.execution.matching import FillModel, Level
+from trading.models import Fill, Order, OrderStatus, Side
 
 ADMITTED_MAX = 500  # accepted orders taken in at a time
 CHUNK = 500
+FILLS_LOOKED_AT = 1_000  # the newest ones: what was taken longer ago has been quoted anew
 
 
 class Listing:
@@ -56,3 +59,19 @@ def orders(pks: Collection[int]) -> Iterator[Order]:
     wanted = sorted(pks)
     for start in range(0, len(wanted), CHUNK):
         yield from Order.objects.filter(pk__in=wanted[start : start + CHUNK]).order_by("pk")
+
+
+def taken_levels(instrument_ids: Collection[int]) -> dict[tuple[int, bool], Level]:
+    """What the newest fills have taken, by instrument and whether it was bought.
+
+    So displayed size that one engine has taken is not offered again by the next.
+    """
+    fills = Fill.objects.filter(instrument_id__in=instrument_ids, model=FillModel.NBBO)
+    levels: dict[tuple[int, bool], Level] = {}
+    for fill in fills.order_by("-pk")[:FILLS_LOOKED_AT]:
+        is_buy = fill.side == Side.BUY
+        displayed = fill.ask_size if is_buy else fill.bid_size
+        taken = to_units(fill.taken_before + fill.quantity, QUANTITY_PLACES)
+        level = Level(to_units(fill.price, PRICE_PLACES), displayed, taken)
+        levels.setdefault((fill.instrument_id, is_buy), level)
+    return levels

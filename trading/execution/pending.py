@@ -46,6 +46,7 @@ class Pending:
         self._instruments = instruments
         self._calendar = calendar
         self._queue: list[Decision] = []
+        self._dropped: list[Decision] = []
         self._missed: Counter[int] = Counter()  # by account: batches that found it locked
         self._failed: Counter[int] = Counter()  # by account: failures alone
 
@@ -63,61 +64,64 @@ class Pending:
         """The row ids of the orders about which something waits."""
         return {one.order.pk for one in self._queue}
 
-    def settle(self) -> list[Decision]:
-        """Settle each waiting decision once if it can be; returns those that were dropped.
+    def settle(self) -> None:
+        """Settle each waiting decision once if it can be; `take_dropped` has those that cannot.
 
         Raises LeaseLost, and OperationalError or InterfaceError where the database is away or
         broke the transaction off; what is not settled keeps waiting.
         """
-        dropped: list[Decision] = []
         waiting, self._queue = self._queue, []
         try:
             while waiting:
-                patient = [one for one in waiting if self._missed[one.account_id] >= TRIES_MAX]
-                batch, wait = self._next(waiting, patient)
-                dropped += self._settle_batch(batch, wait)
-                waiting = self._held_back(waiting, batch)
+                batch, wait = self._next(waiting)
+                tried = {id(one) for one in batch}
+                waiting = [one for one in waiting if id(one) not in tried]
+                self._settle_batch(batch, wait)
+                waiting = self._held_back(waiting)
         finally:
-            self._queue = self._queue + waiting
+            self._queue += waiting
             PENDING.set(len(self._queue))
+
+    def take_dropped(self) -> list[Decision]:
+        """The decisions that were dropped since the last call."""
+        dropped, self._dropped = self._dropped, []
         return dropped
 
-    def _held_back(self, waiting: list[Decision], batch: list[Decision]) -> list[Decision]:
+    def _held_back(self, waiting: list[Decision]) -> list[Decision]:
         """What is left to try now; accounts that had to be left keep their order and wait."""
-        tried = {id(one) for one in batch}
         left = {one.account_id for one in self._queue}
-        waiting = [one for one in waiting if id(one) not in tried]
         self._queue += [one for one in waiting if one.account_id in left]
         return [one for one in waiting if one.account_id not in left]
 
-    def _next(
-        self, waiting: Sequence[Decision], patient: Sequence[Decision]
-    ) -> tuple[list[Decision], bool]:
+    def _next(self, waiting: Sequence[Decision]) -> tuple[list[Decision], bool]:
         """The next batch: one account alone where it was missed too often, else a mix."""
-        if patient:
-            account_id = patient[0].account_id
-            alone = [one for one in patient if one.account_id == account_id]
-            return alone[:BATCH_MAX], True
+        for one in waiting:
+            if self._missed[one.account_id] >= TRIES_MAX:
+                alone = [other for other in waiting if other.account_id == one.account_id]
+                return alone[:BATCH_MAX], True
         return list(waiting[:BATCH_MAX]), False
 
-    def _settle_batch(self, batch: list[Decision], wait: bool) -> list[Decision]:
+    def _settle_batch(self, batch: list[Decision], wait: bool) -> None:
         try:
-            return self._settle_once(batch, wait)
+            self._settle_once(batch, wait)
+            return
         except (LeaseLost, OperationalError, InterfaceError):
             self._queue += batch
             raise
         except Exception:
             logger.exception("a batch of %d decisions failed, trying each account", len(batch))
-        dropped: list[Decision] = []
-        for account_id in dict.fromkeys(one.account_id for one in batch):
-            dropped += self._settle_alone(
-                account_id, [one for one in batch if one.account_id == account_id]
-            )
-        return dropped
-
-    def _settle_alone(self, account_id: int, batch: list[Decision]) -> list[Decision]:
+        left = list(dict.fromkeys(one.account_id for one in batch))
         try:
-            dropped = self._settle_once(batch, wait=True)
+            while left:
+                account_id = left.pop(0)
+                self._settle_alone([one for one in batch if one.account_id == account_id])
+        finally:
+            self._queue += [one for one in batch if one.account_id in left]
+
+    def _settle_alone(self, batch: list[Decision]) -> None:
+        account_id = batch[0].account_id
+        try:
+            self._settle_once(batch, wait=True)
         except (LeaseLost, OperationalError, InterfaceError):
             self._queue += batch
             raise
@@ -126,12 +130,12 @@ class Pending:
             self._failed[account_id] += 1
             if self._failed[account_id] < TRIES_MAX:
                 self._queue += batch
-                return []
-            return self._suspend(batch, error)
-        del self._failed[account_id]
-        return dropped
+            else:
+                self._suspend(batch, error)
+        else:
+            del self._failed[account_id]
 
-    def _suspend(self, batch: list[Decision], error: Exception) -> list[Decision]:
+    def _suspend(self, batch: list[Decision], error: Exception) -> None:
         """Park the order of the first decision; the account's other orders get their own tries."""
         first = batch[0]
         reason = f"settlement failed: {type(error).__name__}"
@@ -143,9 +147,9 @@ class Pending:
             raise
         del self._failed[first.account_id]
         self._queue += [one for one in batch if one.order.pk != first.order.pk]
-        return [one for one in batch if one.order.pk == first.order.pk]
+        self._dropped += [one for one in batch if one.order.pk == first.order.pk]
 
-    def _settle_once(self, batch: list[Decision], wait: bool) -> list[Decision]:
+    def _settle_once(self, batch: list[Decision], wait: bool) -> None:
         begun = time.monotonic()
         outcome = settle(
             batch,
@@ -157,7 +161,7 @@ class Pending:
         SETTLE_SECONDS.observe(time.monotonic() - begun)
         self._count(outcome)
         self._queue += outcome.busy
-        return outcome.dropped
+        self._dropped += outcome.dropped
 
     def _count(self, outcome: Outcome) -> None:
         for one in outcome.settled + outcome.dropped:

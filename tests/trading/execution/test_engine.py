@@ -1,17 +1,19 @@
 from __future__ import annotations
 
+import random
 from datetime import timedelta
 from decimal import Decimal
 from unittest.mock import patch
 
 import pytest
+from django.db import OperationalError
 
 from events.models import Event
 from portfolios.models import Account, Position
 from quotes import halts
 from quotes.models import MarketClock
 from quotes.ticks import to_micros
-from tests.portfolios.factories import assert_books_balance, funded_account
+from tests.portfolios.factories import assert_books_balance, funded_account, make_instrument
 from tests.trading.floor import CLOSE, MORNING, OPENING, TradingFloor, now_of
 from trading import orders
 from trading.execution import settlement
@@ -300,6 +302,77 @@ def test_another_engine_goes_on_from_the_database(floor: TradingFloor, account: 
     assert now_of(resting).filled_quantity == 10
     assert now_of(fresh).filled_quantity == 2
     assert_books_balance(account)
+
+
+def test_what_one_engine_took_the_next_does_not_offer_again(
+    floor: TradingFloor, account: Account
+) -> None:
+    floor.show("99", "100", ask_size=30)
+    order = floor.buy(account, "50", limit="100")
+    floor.pass_time(seconds=1)
+    floor.restart()
+    floor.pass_time(seconds=1)
+    floor.show("99", "100", ask_size=35)
+    assert now_of(order).filled_quantity == 35
+    assert_books_balance(account)
+
+
+def test_batches_group_writes_and_never_decide(floor: TradingFloor, account: Account) -> None:
+    """The same tape, tick by tick and all at once, gives the same fills."""
+    make_instrument("MSFT")
+    chance = random.Random(7)
+    tape = [
+        (str(chance.randint(95, 99)), str(chance.randint(98, 103)), chance.randint(1, 9))
+        for _ in range(60)
+    ]
+    found = []
+    for symbol, batches in (("AAPL", [tape]), ("MSFT", [[tick] for tick in tape])):
+        floor.show(symbol=symbol)
+        for limit in ("97", "98", "99", "100"):
+            floor.buy(account, "40", limit=limit, symbol=symbol)
+        first = floor.sequence
+        for batch in batches:
+            quotes = [
+                floor.quote(bid, ask, ask_size=size, symbol=symbol) for bid, ask, size in batch
+            ]
+            started = quotes[0].at_us
+            floor.play(*[quote._replace(at_us=started + n) for n, quote in enumerate(quotes)])
+        fills = Fill.objects.filter(instrument__symbol=symbol).order_by("pk")
+        found.append(
+            [
+                (fill.quantity, fill.price, fill.taken_before, fill.quote_sequence - first)
+                for fill in fills
+            ]
+        )
+    assert len(found[0]) > 10
+    assert found[0] == found[1]
+    assert_books_balance(account)
+
+
+def test_a_settlement_that_lost_a_deadlock_is_tried_again(
+    floor: TradingFloor, account: Account
+) -> None:
+    order = floor.buy(account, "10")
+    tries = []
+
+    def deadlock_first(decisions, **options):  # type: ignore[no-untyped-def]
+        tries.append(len(decisions))
+        if len(tries) == 1:
+            raise OperationalError(1213, "Deadlock found")
+        return settlement.settle(decisions, **options)
+
+    with patch("trading.execution.pending.settle", deadlock_first):
+        floor.pass_time(seconds=1)
+    assert tries == [2, 2]
+    assert now_of(order).status == "filled"
+    assert_books_balance(account)
+
+
+def test_an_old_quote_after_a_newer_one_is_the_past(floor: TradingFloor, account: Account) -> None:
+    order = floor.buy(account, "1", limit="97")
+    old, new = floor.quote("95", "96"), floor.quote("99", "100")
+    floor.play(new, old)
+    assert now_of(order).status == "new"
 
 
 def test_an_advance_played_without_an_engine_is_caught_up(

@@ -162,6 +162,16 @@ def test_an_ioc_that_waited_too_long_is_canceled_with_that_reason(
     assert_books_balance(account)
 
 
+def test_an_ioc_meets_the_first_quote_after_a_takeover(market: Market, account: Account) -> None:
+    order = limit_buy(account, time_in_force=TimeInForce.IOC)
+    with execution():
+        time.sleep(0.5)
+        assert now_of(order).status == "accepted"
+        until(lambda: market.tick() or now_of(order).status != "accepted")
+    assert now_of(order).status == "filled"
+    assert_books_balance(account)
+
+
 def test_nothing_fills_while_the_feed_is_silent(market: Market, account: Account) -> None:
     with execution():
         wait_for_quote(market, account)
