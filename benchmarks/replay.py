@@ -20,8 +20,10 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -120,7 +122,9 @@ def play(seconds_max: float, *, flat_out: bool) -> None:
 class Reader:
     """A thread with its own loop that reads every batch."""
 
-    def __init__(self, stop, places, handle) -> None:  # type: ignore[no-untyped-def]
+    def __init__(
+        self, stop: threading.Event, places: int, handle: Callable[[Sequence[Any]], None]
+    ) -> None:
         self.ticks = self.sampled = self.missed = 0
         self._stop, self._places, self._handle = stop, places, handle
 
@@ -149,13 +153,13 @@ class Reader:
 BOOK: dict[str, object] = {}
 
 
-def keep_book(ticks: tuple) -> None:  # type: ignore[type-arg]
+def keep_book(ticks: Sequence[Any]) -> None:
     """The least an engine does with a tick: look whether anything rests on its symbol."""
     for tick in ticks:
         BOOK[tick.symbol] = tick
 
 
-def encode(ticks: tuple) -> None:  # type: ignore[type-arg]
+def encode(ticks: Sequence[Any]) -> None:
     """The least a hub does with a tick that somebody wants: encode it once."""
     import orjson
 

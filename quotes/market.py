@@ -25,7 +25,7 @@ from quotes.ticks import to_instant, to_micros
 
 # Far enough for any test of expiry or settlement, near enough for every calendar.
 STEP_MAX = timedelta(days=366)
-POLL_SECONDS = 0.02
+POLL_SECONDS = 0.005
 SETTLE_TIMEOUT_SECONDS = 60.0
 
 PACED = frozenset({MarketClock.Mode.REPLAY})
