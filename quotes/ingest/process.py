@@ -38,7 +38,7 @@ RETRY_SECONDS = 1.0
 WRITE_TIMEOUT_SECONDS = 30.0  # beyond every time-out that the database has of its own
 CONTROL_MESSAGES = 100
 SKIP_STEP_US = 5 * MINUTE_US
-NO_ROOM_LOG_SECONDS = 10.0
+NO_ROOM_LOG_SECONDS = 5.0
 
 NO_ROOM = Counter("openbell_feed_no_room_total", "Times a reader kept the feed waiting too long.")
 WRITE_ERRORS = Counter("openbell_feed_write_errors_total", "Writes that have to be repeated.")
@@ -164,7 +164,7 @@ class Player:
         self._desk = desk
         self._bus = bus
         self._time_kept_at = self._heard_kept_at = float("-inf")
-        self._complained_at = float("-inf")
+        self._turned_at = time.monotonic()
         self._writing: asyncio.Task[None] | None = None
 
     async def play(self, stop: threading.Event) -> None:
@@ -187,13 +187,15 @@ class Player:
 
     async def _turn(self) -> float:
         try:
-            return await self._ingest.run_once()
+            idle_seconds = await self._ingest.run_once()
         except NoRoom as error:
             NO_ROOM.inc()
-            if time.monotonic() - self._complained_at > NO_ROOM_LOG_SECONDS:
-                self._complained_at = time.monotonic()
+            if time.monotonic() - self._turned_at > NO_ROOM_LOG_SECONDS:
+                self._turned_at = time.monotonic()  # say so again only after as long
                 log.warning("the feed waits for a reader: %s", error)
             return 0.0
+        self._turned_at = time.monotonic()
+        return idle_seconds
 
     async def _is_called(self, control: Subscription, seconds: float) -> bool:
         """Whether somebody has changed the clock's row; waits for it so long."""
