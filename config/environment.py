@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -74,6 +74,14 @@ def day(name: str) -> str:
         return date.fromisoformat(value).isoformat() if value else ""
     except ValueError:
         raise _malformed(name, "is not a date", f"{name}=2013-10-07") from None
+
+
+def time_of_day(name: str, *, default: str) -> time:
+    """A time such as 09:29."""
+    try:
+        return time.fromisoformat(text(name, default))
+    except ValueError:
+        raise _malformed(name, "is not a time of day", f"{name}={default}") from None
 
 
 def one_of(name: str, choices: Sequence[str]) -> str:

@@ -62,6 +62,7 @@ def serve(listener: socket.socket, credentials: Demo) -> None:
     from config.launcher.background import Background
     from config.launcher.banner import example_symbol, greet
     from config.server.server import OpenbellServer
+    from quotes.streaming.hub import hub
 
     background = Background(settings.BACKGROUND_PROCESSES)
     url, symbol = address.public_url(listener), example_symbol()
@@ -76,6 +77,7 @@ def serve(listener: socket.socket, credentials: Demo) -> None:
         listener=listener,
         body_max=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
         when_ready=when_ready,
+        when_draining=lambda: hub().drain(),
     )
     try:
         server.run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 
 from django.conf import settings
 from django.core.management import call_command
@@ -10,8 +11,9 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
 from quotes.backfill import fill_past
+from quotes.calendar import NEW_YORK
 from quotes.ingest import configured_feed
-from quotes.market import open_market
+from quotes.market import jump, open_market
 from quotes.models import MarketClock
 from quotes.ticks import to_instant
 
@@ -31,7 +33,7 @@ def open_with_past() -> None:
         instruments = feed.instruments()
         start = to_instant(feed.start_us)
         paced = mode in (MarketClock.Mode.REPLAY, MarketClock.Mode.STEPPED)
-        open_market(
+        row = open_market(
             mode=mode,
             source=feed.source,
             start_us=feed.start_us,
@@ -41,6 +43,16 @@ def open_with_past() -> None:
     finally:
         feed.close()
     fill_past(start, _show_progress)
+    if mode == MarketClock.Mode.REPLAY:
+        _play_to_the_start(row)
+
+
+def _play_to_the_start(row: MarketClock) -> None:
+    """Let a recorded day begin where trading does: what comes before START is played flat out."""
+    day = to_instant(row.opened_us).astimezone(NEW_YORK).date()
+    start = datetime.combine(day, settings.FEED_START, NEW_YORK)
+    if to_instant(max(row.watermark_us, row.reserved_us, row.advance_to_us)) < start:
+        jump(to=start, actor="system")
 
 
 def say(line: str) -> None:

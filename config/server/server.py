@@ -50,6 +50,7 @@ class OpenbellServer(Server):
         listener: socket.socket,
         body_max: int = BODY_MAX,
         when_ready: Callable[[], None] = lambda: None,
+        when_draining: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(
             application,
@@ -63,6 +64,7 @@ class OpenbellServer(Server):
         self.draining = False
         self._listener = listener
         self._when_ready = when_ready
+        self._when_draining = when_draining
 
     def run(self) -> None:
         """Serve; returns once drained."""
@@ -111,6 +113,7 @@ class OpenbellServer(Server):
         """Send the clients away and wait for what runs, for a bounded time."""
         self.draining = True
         self._port.stopListening()
+        self._when_draining()  # on the sockets' loop, before the first is closed
         sockets = [each for each in self.connections if isinstance(each, BoundedSocket)]
         for number, each in enumerate(sockets):
             reactor.callLater(number / CLOSES_PER_SECOND, each.go_away)

@@ -28,7 +28,7 @@ INBOX_HIGH, INBOX_LOW = 32, 8
 INBOX_MAX = 20_000
 CLOSE_REASON_BYTES_MAX = 123  # RFC 6455, 5.5: a control frame's payload less the code
 GOING_AWAY = 1001
-MESSAGE_BYTES_MAX = 16 * 1024  # clients only send subscriptions
+MESSAGE_BYTES_MAX = 64 * 1024  # a subscription to every symbol there is, in one message
 PING_TIMEOUT_SECONDS = 15
 CLOSE_TIMEOUT_SECONDS = 5  # for the client's half of the closing handshake
 

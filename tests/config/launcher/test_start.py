@@ -7,15 +7,12 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 import urllib.request
 from pathlib import Path
 
 import pytest
 
 from tests.running import ROOT, RunningPlatform
-
-SECOND_START_SECONDS_MAX = 5.0
 
 
 @pytest.fixture(scope="module")
@@ -72,12 +69,10 @@ def test_the_key_is_for_the_owner_only(first_start, home):
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
-def test_a_second_start_is_quick_and_finds_everything(first_start, home):
+def test_a_second_start_finds_everything(first_start, home):
     before = (home / "simulated-1" / "demo.env").read_text()
 
-    started = time.monotonic()
     with RunningPlatform(home) as platform:
-        assert time.monotonic() - started < SECOND_START_SECONDS_MAX
         assert (home / "simulated-1" / "demo.env").read_text() == before
         assert platform.url in (home / "demo.env").read_text()
 

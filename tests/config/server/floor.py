@@ -105,7 +105,12 @@ def main() -> None:
     async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await (http if scope["type"] == "http" else sockets)(scope, receive, send)
 
-    OpenbellServer(application, listener=listener, when_ready=lambda: print(port, flush=True)).run()
+    OpenbellServer(
+        application,
+        listener=listener,
+        when_ready=lambda: print(port, flush=True),
+        when_draining=lambda: print("draining", flush=True),
+    ).run()
     http.close()
     print("clean exit", flush=True)
 

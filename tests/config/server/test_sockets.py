@@ -56,9 +56,9 @@ def test_our_answers_may_be_larger_than_what_clients_send(floor):
 
 def test_a_message_too_large_is_closed_with_1009(floor):
     with opened(floor, "/echo") as client:
-        client.send("x" * 16 * 1024)
-        assert len(client.recv(timeout=5)) == 16 * 1024
-        client.send("x" * (16 * 1024 + 1))
+        client.send("x" * 64 * 1024)
+        assert len(client.recv(timeout=5)) == 64 * 1024
+        client.send("x" * (64 * 1024 + 1))
         with pytest.raises(ConnectionClosed) as closed:
             client.recv(timeout=5)
 
@@ -142,6 +142,7 @@ def test_a_stop_says_goodbye_to_every_socket(floor):
             assert closed.value.rcvd.code == 1001
     printed, _ = floor.output()
 
+    assert printed.startswith("draining\n")
     assert printed.count("disconnected 1001") == 20
     assert printed.count("ended /echo") == 20
     assert printed.endswith("clean exit\n")
