@@ -11,7 +11,6 @@ from typing import Any
 
 from django.contrib.auth import login
 from django.contrib.auth.decorators import login_required
-from django.contrib.auth.models import User
 from django.contrib.auth.views import LoginView
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -91,7 +90,7 @@ def first_account(user: Any) -> Account | None:
     return accounts.order_by("pk").first()
 
 
-def open_paper_account(user: User) -> Account:
+def open_paper_account(user: Any) -> Account:
     """A funded account, opened by the user's own hand."""
     return open_account(user=user, name="Paper", cash=STARTING_CASH, actor=f"user:{user.pk}")
 

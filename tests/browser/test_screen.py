@@ -218,3 +218,24 @@ def test_the_screen_tells_that_the_server_is_gone_and_when_it_is_back(desk, plat
     desk.page.wait_for_selector("[data-link][data-kind=live]", timeout=RETURN_MS)
     desk.page.wait_for_selector("[data-ticket-submit]:not(:disabled)")
     desk.errors.clear()  # the browser tells of each connection that failed
+
+
+def test_an_api_key_is_shown_once_and_revoked(desk):
+    desk.page.click("[data-menu] summary")
+    desk.page.click("[data-open-keys]")
+    desk.page.fill("#key-name", "a robot")
+    desk.page.click("text=Create key")
+    desk.page.wait_for_selector("[data-new-key]")
+    secret = desk.text("[data-new-key-secret]")
+    key_id = desk.text("[data-new-key-id]")
+    assert len(secret) > 20
+
+    desk.page.click("[data-keys] [aria-label=Close]")
+    desk.page.click("[data-menu] summary")
+    desk.page.click("[data-open-keys]")
+    desk.wait_for_text("[data-keys-rows] tr", "a robot")
+    assert secret not in desk.page.content()
+
+    desk.page.click(f"[aria-label='Revoke {key_id}']")
+    desk.page.click("[data-confirm-yes]")
+    desk.wait_for_text("[data-keys-rows] tr", "revoked")

@@ -10,6 +10,7 @@ import { Desk } from "./desk.js";
 import { perFrame } from "./frames.js";
 import * as history from "./history.js";
 import * as keyboard from "./keyboard.js";
+import * as keys from "./keys.js";
 import * as marketClock from "./market-clock.js";
 import * as menu from "./menu.js";
 import { Notices } from "./notices.js";
@@ -41,7 +42,7 @@ const paintTicks = perFrame(() => {
 });
 setInterval(() => desk.tell("second"), 1_000);
 
-const parts = [account, barTable, chart, history, keyboard, marketClock, menu, openOrders];
+const parts = [account, barTable, chart, history, keyboard, keys, marketClock, menu, openOrders];
 const more = [pageTitle, positions, quoteHeader, search, theme, ticket, views, watchlist];
 for (const part of [...parts, ...more]) part.attach(desk, { sync, notices, watchlists });
 

@@ -17,7 +17,7 @@ export class Notices {
     this.alerts = part("alerts");
     this.log = part("log");
     this.lines = 0;
-    this.troubles = new Map();
+    this.lastTrouble = { message: "", at: -Infinity };
     desk.on("connection", ({ now, before }) => this.connection(now, before));
   }
 
@@ -38,9 +38,9 @@ export class Notices {
 
   /** Something could not be fetched; the same sentence is told once in half a minute. */
   trouble(error) {
-    const last = this.troubles.get(error.message) ?? -Infinity;
-    if (Date.now() - last < SAME_TROUBLE_MS) return;
-    this.troubles.set(error.message, Date.now());
+    const { message, at } = this.lastTrouble;
+    if (message === error.message && Date.now() - at < SAME_TROUBLE_MS) return;
+    this.lastTrouble = { message: error.message, at: Date.now() };
     this.refused(error, "Request");
   }
 

@@ -27,6 +27,7 @@ export async function cancelAll(desk, { notices, sync }) {
     title: `Cancel ${orders}?`,
     text: "Whatever of them is not filled yet is given up.",
     yes: `Cancel ${orders}`,
+    no: count === 1 ? "Keep it" : "Keep them",
   });
   if (!sure) return;
   try {

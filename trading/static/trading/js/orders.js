@@ -18,6 +18,10 @@ export class Orders {
       if (known && !supersedes(order, known)) continue;
       this.byId.set(order.id, order);
     }
+    const kept = new Set(this.finished.map(({ id }) => id));
+    for (const { id, status } of this.byId.values()) {
+      if (FINISHED.has(status) && !kept.has(id)) this.byId.delete(id);
+    }
   }
 
   /** Take the API's complete list of open orders: what is missing there is open no more. */
