@@ -47,7 +47,7 @@ class AccountAdmin(BookAdmin):
     search_fields = ["number", "user__username", "user__email"]
     search_help_text = "account number, user name or e-mail"
     ordering = ["-pk"]
-    actions = ["freeze_accounts", "unfreeze_accounts"]  # type: ignore[assignment]
+    actions = ["freeze_accounts", "unfreeze_accounts"]
 
     @admin.display(description="user", ordering="user__username")
     def owner(self, account: Account) -> str:

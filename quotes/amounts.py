@@ -85,7 +85,7 @@ class ScaledField(models.BigIntegerField):
         amount = value if isinstance(value, Decimal) else Decimal(str(value))
         return to_units(amount, self.places)
 
-    def formfield(self, **kwargs: Any) -> forms.Field:
+    def formfield(self, **kwargs: Any) -> forms.Field | None:
         return models.Field.formfield(
             self, form_class=forms.DecimalField, decimal_places=self.places, **kwargs
         )

@@ -24,13 +24,14 @@ ARGUMENTS = [
 ]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
     with RunningPlatform(tmp_path_factory.mktemp("openbell")) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+# No longer than this folder: while it lives, Playwright's loop runs in this thread, and no other can.
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
     executable = next(filter(None, map(shutil.which, CHROMIUM)), None)
     if executable is None:
