@@ -70,11 +70,11 @@ has chromium || has chromium-browser || has google-chrome ||
 SECONDS=0
 run lint make --no-print-directory lint
 if have_servers; then
-  run "tests on MariaDB and Redis" deploy/local/servers.sh $PYTEST "$@"
+  run "tests on MariaDB and Redis" deploy/local/servers.sh $PYTEST ${1+"$@"}
   [ $# -gt 0 ] || run "tests on SQLite" $PYTEST $ON_SQLITE
 else
   loudly "NO MARIADB OR NO REDIS: everything runs on SQLite, without Redis."
-  run "tests on SQLite" $PYTEST "$@"
+  run "tests on SQLite" $PYTEST ${1+"$@"}
 fi
 
 say ""

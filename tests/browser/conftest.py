@@ -30,7 +30,7 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatfo
         yield running
 
 
-# No longer than this folder: while it lives, Playwright's loop runs in this thread, and no other can.
+# No longer than this folder: while it lives, Playwright's loop is the only one this thread can run.
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Any]:
     executable = next(filter(None, map(shutil.which, CHROMIUM)), None)
