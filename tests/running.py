@@ -115,6 +115,10 @@ class RunningPlatform:
                 time.sleep(0.1)
         else:
             raise TimeoutError(f"Openbell was not ready:\n{self.log.read_text()[-4000:]}")
+        self.read_credentials()
+
+    def read_credentials(self) -> None:
+        """Learn the demo account's key from the file that the launcher writes."""
         for line in (self.home / "demo.env").read_text().splitlines():
             name, _, value = line.partition("=")
             self.credentials[name.strip()] = value.strip().strip("\"'")

@@ -1,0 +1,119 @@
+"""The README, followed to the letter by somebody who has just cloned the repository."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.error import URLError
+from urllib.request import urlopen
+
+import pytest
+
+from tests.running import ROOT, RunningPlatform
+
+INSTALL_AND_START_SECONDS_MAX = 300
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("sh") for line in block.splitlines() if line]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What somebody gets who clones what is committed, and nothing that was installed here."""
+    folder = tmp_path_factory.mktemp("clone") / "openbell"
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+    return folder
+
+
+@contextmanager
+def started(command: str, clone: Path, home: Path) -> Iterator[RunningPlatform]:
+    """The command, typed in the clone; once it is ready. It is interrupted as Ctrl-C does."""
+    platform = RunningPlatform(home)
+    home.mkdir()
+    with platform.log.open("wb") as log:
+        process = subprocess.Popen(
+            command.split(),
+            cwd=clone,
+            env=platform.environment(),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        wait_until_ready(platform, process)
+        platform.read_credentials()
+        yield platform
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(30)
+    assert "Stopped." in platform.log.read_text()
+
+
+def wait_until_ready(platform: RunningPlatform, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + INSTALL_AND_START_SECONDS_MAX
+    while time.monotonic() < deadline:
+        assert process.poll() is None, platform.log.read_text()
+        try:
+            with urlopen(f"{platform.url}/healthz", timeout=2):
+                return
+        except (URLError, OSError):
+            time.sleep(0.2)
+    raise AssertionError(platform.log.read_text())
+
+
+def test_no_command_of_the_readme_is_left_untried() -> None:
+    tried = {"make run", "make test"}
+    assert {" ".join(command.split()[:2]) for command in COMMANDS} <= tried
+
+
+@pytest.mark.parametrize("command", [each for each in COMMANDS if each.startswith("make run")])
+def test_a_newcomer_runs_it_and_trades(
+    command: str, clone: Path, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if "FEED=lean" in command:
+        data = request.getfixturevalue("lean_data")
+        command = command.replace("DATA=../shared/lean", f"DATA={data}")
+    with started(command, clone, tmp_path / "home") as platform:
+        if "FEED=lean" not in command:
+            (example,) = blocks("python")
+            said = subprocess.run(
+                [sys.executable, "-c", filled_in(example, platform)],
+                capture_output=True,
+                text=True,
+                timeout=60,
+            )
+            assert said.returncode == 0, said.stderr
+        assert "TradingClient" in platform.log.read_text()
+
+
+def filled_in(example: str, platform: RunningPlatform) -> str:
+    return (
+        example.replace("KEY,", f'"{platform.key}",')
+        .replace("SECRET,", f'"{platform.secret}",')
+        .replace("http://127.0.0.1:8000", platform.url)
+    )
+
+
+@pytest.mark.parametrize("command", re.findall(r"`python manage\.py (\w+)`", README))
+def test_the_commands_it_mentions_exist(command: str) -> None:
+    said = subprocess.run(
+        [sys.executable, "manage.py", command, "--help"],
+        cwd=ROOT,
+        env={**os.environ, "SECRET_KEY": "only-for-tests"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert said.returncode == 0, said.stderr
