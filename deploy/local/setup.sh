@@ -99,7 +99,7 @@ fetch_browser_libraries() {
   npm=$(npm_command) &&
     (
       cd "$BROWSER"
-      PATH="$(dirname "$npm"):$PATH" "$npm" ci --loglevel=error >/dev/null &&
+      PATH="$(dirname "$npm"):$PATH" "$npm" ci --loglevel=silent >/dev/null &&
         mkdir -p vendor &&
         cp "$dist/dist/lightweight-charts.standalone.production.mjs" vendor/lightweight-charts.mjs &&
         cp "$dist/LICENSE" vendor/lightweight-charts.LICENSE.txt &&
