@@ -25,9 +25,9 @@ from quotes.streaming.codec import Codec, Message, market_codec
 from quotes.streaming.credentials import COOKIE_HEADER, KEY_HEADERS, Authenticator, Credential
 from quotes.streaming.hub import Hub, hub
 from quotes.streaming.off_loop import off_loop
-from quotes.streaming.positions import Pulse
 from quotes.streaming.session import CheckKey, Refusal, Session, Subscribed
 from quotes.streaming.socket import Notices, SentFrames, Socket, hang_up
+from quotes.streaming.standings import Pulse
 
 log = logging.getLogger(__name__)
 

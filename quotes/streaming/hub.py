@@ -28,8 +28,8 @@ from quotes.streaming.codec import Codec
 from quotes.streaming.fanout import Fanout
 from quotes.streaming.news import News, topics_of
 from quotes.streaming.off_loop import off_loop
-from quotes.streaming.positions import Arrival, Position, Positions, chunks
 from quotes.streaming.socket import Socket
+from quotes.streaming.standings import Arrival, Standing, Standings, chunks
 from quotes.ticks import Batch, Quote, Trade
 
 log = logging.getLogger(__name__)
@@ -63,8 +63,8 @@ class Hub:
         self._load = load
         self._audiences = {channel: Audience() for channel in Channel}
         self._fanout = Fanout()
-        self._positions = Positions()
-        self._news = News(self._audiences, self._fanout, self._positions)
+        self._standings = Standings()
+        self._news = News(self._audiences, self._fanout, self._standings)
         self._users: Tally[str] = Tally()  # of each topic
         self._tasks: list[asyncio.Task[None]] = []
         self._resyncing: asyncio.Task[None] | None = None
@@ -104,7 +104,7 @@ class Hub:
                 self.disuse(topics_of(channel, symbol))
             socket.wants[channel] = wanted
 
-    async def want_from_here(self, socket: Socket, wants: Wants) -> dict[str, Position]:
+    async def want_from_here(self, socket: Socket, wants: Wants) -> dict[str, Standing]:
         """As `want`; also where each newly wanted symbol stands at the moment that takes effect.
 
         What the caller says before it awaits anything comes before the stream.
@@ -113,14 +113,14 @@ class Hub:
         topics = {topic for symbol in new for topic in topics_of(Channel.QUOTES, symbol)}
         self.use(topics)  # first hear, then look: what happens in between is not lost
         try:
-            unheard = [symbol for symbol in new if not self._positions.knows(symbol)]
+            unheard = [symbol for symbol in new if not self._standings.knows(symbol)]
             stored = await self._stored([symbol for symbol in unheard if symbol != EVERYTHING])
             self.want(socket, wants)
         finally:
             self.disuse(topics)
         if EVERYTHING in new:
-            new |= self._positions.symbols()
-        return self._positions.standing(new, stored)
+            new |= self._standings.symbols()
+        return self._standings.standing(new, stored)
 
     def revoke(self, socket: Socket) -> None:
         """Say that the credential no longer holds, and close."""
@@ -170,7 +170,7 @@ class Hub:
             if not self._users[topic]:
                 del self._users[topic]
                 self._mail_of(topic).discard([topic])
-                self._positions.forget(topic)
+                self._standings.forget(topic)
 
     def _mail_of(self, topic: str) -> Subscription:
         return self._tick_mail if topic in TICK_TOPICS else self._news_mail
@@ -211,7 +211,7 @@ class Hub:
             await asyncio.sleep(0)  # a mailbox that is never empty would never let go of the loop
 
     async def _hear(self, topic: str, batch: Batch) -> None:
-        arrival = self._positions.arrive(topic, batch, time.monotonic())
+        arrival = self._standings.arrive(topic, batch, time.monotonic())
         if arrival is Arrival.OLD:
             return
         if arrival is Arrival.AFTER_GAP:
@@ -224,7 +224,7 @@ class Hub:
         """Hand ticks to everyone who wants them, unless they are old."""
         quotes, trades = self._audiences[Channel.QUOTES], self._audiences[Channel.TRADES]
         offer = self._fanout.offer
-        for tick in self._positions.newer(ticks):
+        for tick in self._standings.newer(ticks):
             symbol = tick.symbol
             if isinstance(tick, Quote):
                 offer(quotes, symbol, Codec.quote, tick, quote_of=symbol)
@@ -244,21 +244,21 @@ class Hub:
         """
         wanted = {*self._audiences[Channel.QUOTES].of, *self._audiences[Channel.TRADES].of}
         if EVERYTHING in wanted:
-            wanted |= self._positions.symbols()
+            wanted |= self._standings.symbols()
         for symbols in chunks(sorted(wanted - {EVERYTHING}), SYMBOLS_PER_LOOK_UP):
             stored = await self._stored(symbols)
             self.deliver(position.quote for position in stored.values() if position.quote)
-            for symbol, position in self._positions.standing(symbols, stored).items():
+            for symbol, position in self._standings.standing(symbols, stored).items():
                 self._snapshot(symbol, position)
 
-    def _snapshot(self, symbol: str, position: Position) -> None:
+    def _snapshot(self, symbol: str, position: Standing) -> None:
         """To the honest sockets that want the symbol."""
         quotes, trades = self._audiences[Channel.QUOTES], self._audiences[Channel.TRADES]
         for socket in quotes.sockets(symbol) | trades.sockets(symbol):
             if socket.codec.honest:
                 self.say(socket, socket.codec.snapshot(symbol, *position))
 
-    async def _stored(self, symbols: Sequence[str]) -> dict[str, Position]:
+    async def _stored(self, symbols: Sequence[str]) -> dict[str, Standing]:
         if not symbols:
             return {}
         await self.hearing()
@@ -268,7 +268,7 @@ class Hub:
             # Streams are right without it; an honest client sees that it got no snapshot.
             log.exception("the store of latest quotes did not answer")
             return {}
-        return {symbol: Position(*found) for symbol, found in loaded.items()}
+        return {symbol: Standing(*found) for symbol, found in loaded.items()}
 
     # --- news and heartbeats ------------------------------------------------------------------
 
@@ -310,8 +310,8 @@ class Hub:
         A socket that holds gets no heartbeat until it has caught up: it does not yet have what the
         heartbeat would say it has. What changed meanwhile is in its next one.
         """
-        changed = self._positions.take_changed()
-        pulse = self._positions.pulse(time.monotonic())
+        changed = self._standings.take_changed()
+        pulse = self._standings.pulse(time.monotonic())
         for socket in self.sockets:
             if not socket.codec.honest or socket.credential is None:
                 continue

@@ -10,7 +10,7 @@ from quotes.streaming.audience import EVERYTHING, Audience, Channel
 from quotes.streaming.bus import BARS, CONTROL, TICK_TOPICS, tick_topic
 from quotes.streaming.codec import Codec, Number, Status
 from quotes.streaming.fanout import Fanout
-from quotes.streaming.positions import Positions
+from quotes.streaming.standings import Standings
 from quotes.ticks import Bar
 
 _BAR_CHANNELS = frozenset({Channel.BARS, Channel.UPDATED_BARS, Channel.DAILY_BARS})
@@ -29,12 +29,12 @@ class News:
     """Delivers bars and statuses, and numbers the bars of each symbol and kind without gaps."""
 
     def __init__(
-        self, audiences: Mapping[Channel, Audience], fanout: Fanout, positions: Positions
+        self, audiences: Mapping[Channel, Audience], fanout: Fanout, standings: Standings
     ) -> None:
         self.listeners: dict[str, list[Callable[[Any], None]]] = {}
         self._audiences = audiences
         self._fanout = fanout
-        self._positions = positions
+        self._standings = standings
         self._numbers: Counter[tuple[str, str]] = Counter()  # (kind, symbol) → its last number
         self._newest_start: dict[str, int] = {}
 
@@ -55,7 +55,7 @@ class News:
         for bar in bars:
             channel, kind = self._kind_of(bar)
             self._numbers[kind, bar.symbol] += 1
-            number = Number(self._numbers[kind, bar.symbol], self._positions.epoch)
+            number = Number(self._numbers[kind, bar.symbol], self._standings.epoch)
             audience = self._audiences[channel]
             self._fanout.offer(audience, bar.symbol, Codec.bar, kind, bar, number)
         self._fanout.flush()
@@ -69,7 +69,7 @@ class News:
         return Channel.BARS, "b"
 
     def _hear_status(self, message: Mapping[str, Any]) -> None:
-        at_us = self._positions.now_us()
+        at_us = self._standings.now_us()
         halted = message["kind"] == "halt"
         status = Status(message["symbol"], at_us, halted, message.get("reason", ""))
         audience = self._audiences[Channel.STATUSES]

@@ -24,8 +24,8 @@ from quotes.streaming.codec import (
     unframed,
 )
 from quotes.streaming.hub import Hub
-from quotes.streaming.positions import Pulse
 from quotes.streaming.socket import Notices, Socket
+from quotes.streaming.standings import Pulse
 from tests.streams import OPENING_US, PATIENCE_SECONDS, Someone, Wire, bar, batch, quote, trade
 
 TICKS = TICK_TOPICS[0]

@@ -17,7 +17,7 @@ Item = TypeVar("Item")
 Tick = TypeVar("Tick", Quote, Trade)
 
 
-class Position(NamedTuple):
+class Standing(NamedTuple):
     """The newest quote and the last trade that set the price; None where there is none yet.
 
     `trades` is the (epoch, number) of the last trade of any kind, from which the stream goes on.
@@ -29,7 +29,7 @@ class Position(NamedTuple):
     trades: tuple[int, int] | None = None
 
 
-NOWHERE = Position(None, None)
+NOWHERE = Standing(None, None)
 
 
 class Arrival(Enum):
@@ -47,7 +47,7 @@ class Pulse(NamedTuple):
     quiet_ms: int | None  # since the last batch, heartbeats of the feed included
 
 
-class Positions:
+class Standings:
     """The memory of a hub."""
 
     def __init__(self) -> None:
@@ -95,8 +95,8 @@ class Positions:
         return self._quotes.keys() | self._trades.keys()
 
     def standing(
-        self, symbols: Iterable[str], stored: Mapping[str, Position]
-    ) -> dict[str, Position]:
+        self, symbols: Iterable[str], stored: Mapping[str, Standing]
+    ) -> dict[str, Standing]:
         """Where the symbols stand, by what was heard or by the store, whichever is newer."""
         found = {}
         for symbol in symbols:
@@ -105,7 +105,7 @@ class Positions:
             trade = _newest(trade, self._priced.get(symbol))
             last = self._trades.get(symbol)
             if quote or trade:
-                found[symbol] = Position(quote, trade, last and (last.epoch, last.sequence))
+                found[symbol] = Standing(quote, trade, last and (last.epoch, last.sequence))
         return found
 
     def take_changed(self) -> dict[str, tuple[int, int]]:
