@@ -11,7 +11,7 @@ const SESSIONS = {
   closed: "Closed",
 };
 
-export function attach(desk) {
+export function attach(desk, { sync }) {
   const now = part("clock-now");
   const on = part("clock-date");
   const session = part("clock-session");
@@ -24,7 +24,10 @@ export function attach(desk) {
     write(session, described(desk.market, at));
     session.dataset.open = desk.market.open;
   };
-  desk.on("second", show);
+  desk.on("second", () => {
+    show();
+    if (desk.market.turn?.at <= desk.market.now(Date.now())) sync.clock();
+  });
   desk.on("clock", show);
 }
 

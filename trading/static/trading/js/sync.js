@@ -58,6 +58,7 @@ export class Sync {
   // Once a day of the market: from when to when its sessions last.
   async loadHours(date) {
     if (this.hoursOf === date) return;
+    if (this.hoursOf) this.snapshots(); // yesterday's last price is now the previous close
     const [hours = null] = await api.get("/v2/calendar", { start: date, end: date });
     this.desk.market.hours = hours?.date === date ? hours : null;
     this.hoursOf = date;
