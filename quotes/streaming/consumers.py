@@ -308,8 +308,8 @@ class MarketDataConsumer(StreamConsumer):
             return
         standing = await self.hub.want_from_here(self.socket, subscribed.wants)
         self._say_alone(subscribed.message())
-        for symbol, position in standing.items():
-            self.hub.say(self.socket, self.socket.codec.snapshot(symbol, *position))
+        for symbol, stands in standing.items():
+            self.hub.say(self.socket, self.socket.codec.snapshot(symbol, *stands))
 
     def _say_alone(self, message: Message) -> None:
         """Control messages come alone in their array, as some clients need it."""

@@ -247,16 +247,16 @@ class Hub:
             wanted |= self._standings.symbols()
         for symbols in chunks(sorted(wanted - {EVERYTHING}), SYMBOLS_PER_LOOK_UP):
             stored = await self._stored(symbols)
-            self.deliver(position.quote for position in stored.values() if position.quote)
-            for symbol, position in self._standings.standing(symbols, stored).items():
-                self._snapshot(symbol, position)
+            self.deliver(stands.quote for stands in stored.values() if stands.quote)
+            for symbol, stands in self._standings.standing(symbols, stored).items():
+                self._snapshot(symbol, stands)
 
-    def _snapshot(self, symbol: str, position: Standing) -> None:
+    def _snapshot(self, symbol: str, stands: Standing) -> None:
         """To the honest sockets that want the symbol."""
         quotes, trades = self._audiences[Channel.QUOTES], self._audiences[Channel.TRADES]
         for socket in quotes.sockets(symbol) | trades.sockets(symbol):
             if socket.codec.honest:
-                self.say(socket, socket.codec.snapshot(symbol, *position))
+                self.say(socket, socket.codec.snapshot(symbol, *stands))
 
     async def _stored(self, symbols: Sequence[str]) -> dict[str, Standing]:
         if not symbols:
