@@ -17,9 +17,9 @@ from quotes.streaming.bus import account_topic, bus
 from quotes.streaming.codec import JSON_IN_BINARY, JSON_IN_BINARY_HONEST, Codec, Message
 from quotes.streaming.consumers import StreamConsumer
 from quotes.streaming.credentials import Authenticator
-from quotes.streaming.standings import Pulse
 from quotes.streaming.session import CheckKey, Refusal
 from quotes.streaming.socket import Notices, Socket
+from quotes.streaming.standings import Pulse
 from trading.delivery import AccountUpdates, Listener, deliveries, update_of
 
 TRADE_UPDATES = "trade_updates"
