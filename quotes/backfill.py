@@ -7,12 +7,14 @@ from datetime import date, datetime
 from pathlib import Path
 
 from django.conf import settings
+from django.db import transaction
 
 from quotes.bars import midnight
 from quotes.feeds.base import FeedError
 from quotes.feeds.lean_bars import daily_bars, minute_bars
 from quotes.feeds.lean_files import LeanFolder
 from quotes.feeds.listings import LISTINGS, describe
+from quotes.feeds.simulated import SimulatedFeed
 from quotes.feeds.simulated_history import simulated_history
 from quotes.history import (
     ROWS_PER_TRANSACTION,
@@ -20,8 +22,9 @@ from quotes.history import (
     enlist,
     upsert_bars,
 )
+from quotes.latest import Latest, rows
 from quotes.models import Bar as StoredBar
-from quotes.ticks import Bar
+from quotes.ticks import Bar, to_micros
 
 Progress = Callable[[int, int], None]  # instruments done, instruments in all
 
@@ -39,10 +42,19 @@ def fill_past(until: datetime, progress: Progress = _silent) -> int:
     if StoredBar.objects.exists():
         return 0
     if settings.FEED == "simulated":
-        return generate_history(settings.FEED_SEED, until, progress)
+        written = generate_history(settings.FEED_SEED, until, progress)
+        _save_opening_quotes(settings.FEED_SEED, until)
+        return written
     lean, on = LeanFolder(settings.FEED_DATA), date.fromisoformat(settings.FEED_DATE)
     symbols = lean.daily_files().keys() & set(lean.symbols(on))
     return import_lean(settings.FEED_DATA, symbols, until=on, progress=progress)
+
+
+def _save_opening_quotes(seed: int, at: datetime) -> None:
+    """Let every instrument have a quote from the first moment on."""
+    quotes = SimulatedFeed(seed, to_micros(at)).opening_quotes()
+    with transaction.atomic():
+        rows.save({quote.symbol: Latest(quote, None) for quote in quotes})
 
 
 def generate_history(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import sys
+import threading
 from typing import TYPE_CHECKING
 
 from config import environment
@@ -13,6 +15,8 @@ from config.launcher.problems import Problem, in_plain_sentences
 
 if TYPE_CHECKING:
     from config.launcher.demo import Demo
+
+logger = logging.getLogger(__name__)
 
 BACKLOG = 1024  # connections that may wait to be accepted: a whole classroom reconnecting
 
@@ -67,9 +71,14 @@ def serve(listener: socket.socket, credentials: Demo) -> None:
     background = Background(settings.BACKGROUND_PROCESSES)
     url, symbol = address.public_url(listener), example_symbol()
 
+    def open_the_doors() -> None:
+        if not background.wait_for_market():
+            logger.warning("the market has not begun yet; orders wait for its first quote")
+        greet(url, credentials, symbol)
+
     def when_ready() -> None:
         background.start()
-        greet(url, credentials, symbol)
+        threading.Thread(target=open_the_doors, name="greeting", daemon=True).start()
 
     listener.listen(BACKLOG)
     server = OpenbellServer(

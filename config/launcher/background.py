@@ -1,4 +1,4 @@
-"""Feed and execution inside the embedded process: a thread each, watched and started again."""
+"""Feed, execution and relay in the embedded process: a thread each, watched and started again."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from collections.abc import Callable, Sequence
 from django.db import connections
 from django.utils.module_loading import import_string
 
+from quotes.clock import market_clock
+
 logger = logging.getLogger(__name__)
 
 BACK_OFF_SECONDS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 WELL_AFTER_SECONDS = 60.0  # having run so long, the next crash is the first again
 STOP_SECONDS_MAX = 8.0
+MARKET_SECONDS_MAX = 20.0  # a recorded day is unpacked first
+LOOK_SECONDS = 0.02
 
 Run = Callable[[threading.Event], None]
 
@@ -37,6 +41,14 @@ class Background:
     def start(self) -> None:
         for thread in self._threads:
             thread.start()
+
+    def wait_for_market(self) -> bool:
+        """Wait until the feed has spoken, so that whoever is told to come in can trade."""
+        deadline = time.monotonic() + MARKET_SECONDS_MAX
+        while market_clock().feed_is_silent() and time.monotonic() < deadline:
+            if self._stop.wait(LOOK_SECONDS):
+                return False
+        return not market_clock().feed_is_silent()
 
     def stop(self) -> bool:
         """Ask all to finish and wait for them; False when one did not in time."""

@@ -53,6 +53,20 @@ class SimulatedFeed(Feed):
     def instruments(self) -> list[InstrumentSpec]:
         return [listing.spec for listing in LISTINGS]
 
+    def opening_quotes(self) -> list[Quote]:
+        """Where every instrument stands at the start: no part of the tape.
+
+        Quiet instruments have no tick for a while, and nobody should have to wait for one.
+        """
+        second, part_us = divmod(self.start_us, MICROSECONDS)
+        minute, offset = divmod(second, 60)
+        levels = self._second_levels(minute)
+        draw = self._paths.generator("opening", self.start_us)
+        return [
+            self._quote(index, self.start_us, _between(levels[index], offset, part_us), draw)
+            for index in range(len(LISTINGS))
+        ]
+
     def next_us(self) -> int | None:
         while self._next == len(self._ticks):
             self._make_second()
@@ -95,8 +109,7 @@ class SimulatedFeed(Feed):
         }
         self._ticks, self._next = [], 0
         for part_us, index in sorted(turns):
-            before, after = self._minute[1][index][offset : offset + 2]
-            level = before + (after - before) * part_us / MICROSECONDS
+            level = _between(self._minute[1][index], offset, part_us)
             at_us = second * MICROSECONDS + part_us
             ticks = self._turn(index, at_us, level, draw)
             if at_us >= self._from_us:
@@ -115,29 +128,32 @@ class SimulatedFeed(Feed):
 
     def _turn(self, index: int, at_us: int, level: float, draw: Random) -> list[Tick]:
         """One quote, and sometimes the trade that takes from it; not numbered yet."""
+        quote = self._quote(index, at_us, level, draw)
+        if draw.random() >= TRADE_SHARE:
+            return [quote]
+        price, displayed = (
+            (quote.ask, quote.ask_size) if draw.random() < 0.5 else (quote.bid, quote.bid_size)
+        )
+        spread = (quote.ask - quote.bid) // CENT
+        if spread > 1 and draw.random() < INSIDE_SHARE:
+            price = quote.bid + draw.randrange(1, spread) * CENT
+        size = min(displayed, displayed_size(price_of(LISTINGS[index], level) * 100, draw))
+        exchange = draw.choice(EXCHANGES)
+        trade = Trade(
+            quote.symbol, at_us, price, size, exchange=exchange, conditions=CONDITIONS
+        )  # fmt: skip
+        return [quote, trade]
+
+    def _quote(self, index: int, at_us: int, level: float, draw: Random) -> Quote:
         listing = LISTINGS[index]
         cents = price_of(listing, level) * 100
         spread = spread_cents(listing, cents) + (draw.random() < WIDE_SHARE)
         bid = max(1, round(cents - spread / 2)) * CENT
-        ask = bid + spread * CENT
-        bid_size, ask_size = displayed_size(cents, draw), displayed_size(cents, draw)
-        quote = Quote(
-            listing.symbol, at_us, bid, bid_size, ask, ask_size,
+        return Quote(
+            listing.symbol, at_us,
+            bid, displayed_size(cents, draw), bid + spread * CENT, displayed_size(cents, draw),
             bid_exchange=draw.choice(EXCHANGES), ask_exchange=draw.choice(EXCHANGES),
         )  # fmt: skip
-        if draw.random() >= TRADE_SHARE:
-            return [quote]
-        price, displayed = (ask, ask_size) if draw.random() < 0.5 else (bid, bid_size)
-        if spread > 1 and draw.random() < INSIDE_SHARE:
-            price = bid + draw.randrange(1, spread) * CENT
-        size = min(displayed, displayed_size(cents, draw))
-        exchange = draw.choice(EXCHANGES)
-        return [
-            quote,
-            Trade(
-                listing.symbol, at_us, price, size, exchange=exchange, conditions=CONDITIONS
-            ),
-        ]  # fmt: skip
 
     def _numbered(self, index: int, ticks: list[Tick]) -> list[Tick]:
         sequences = self._sequences[index]
@@ -146,6 +162,12 @@ class SimulatedFeed(Feed):
             sequences[kind] += 1
             numbered.append(tick._replace(sequence=sequences[kind], epoch=self.epoch))
         return numbered
+
+
+def _between(levels: list[float], offset: int, part_us: int) -> float:
+    """From one second's level to the next a listing moves straight."""
+    before, after = levels[offset : offset + 2]
+    return before + (after - before) * part_us / MICROSECONDS
 
 
 def spread_cents(listing: Listing, cents: float) -> int:

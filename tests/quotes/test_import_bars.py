@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from django.core.management import CommandError, call_command
 
-from quotes import backfill, history
+from quotes import backfill, history, latest
 from quotes.bars import DAY, MINUTE, midnight
 from quotes.calendar import EXCHANGE
 from quotes.feeds.base import FeedError
@@ -146,6 +146,10 @@ def test_a_market_gets_its_past_once(short_past, settings):
     settings.FEED, settings.FEED_SEED = "simulated", 7
     assert backfill.fill_past(NOON) > 0
     assert backfill.fill_past(NOON) == 0
+
+    standing = latest.get_many(listing.symbol for listing in LISTINGS)
+    assert len(standing) == len(LISTINGS), "a quiet instrument can be traded at once, too"
+    assert all(each.quote is not None and each.quote.is_two_sided for each in standing.values())
 
 
 def test_a_recorded_market_gets_the_days_before_it(folder: Path, settings):

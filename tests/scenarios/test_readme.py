@@ -11,12 +11,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.error import URLError
-from urllib.request import urlopen
 
 import pytest
 
-from tests.running import ROOT, RunningPlatform
+from tests.running import GREETING, ROOT, RunningPlatform
 
 INSTALL_AND_START_SECONDS_MAX = 300
 README = (ROOT / "README.md").read_text()
@@ -65,11 +63,9 @@ def wait_until_ready(platform: RunningPlatform, process: subprocess.Popen[bytes]
     deadline = time.monotonic() + INSTALL_AND_START_SECONDS_MAX
     while time.monotonic() < deadline:
         assert process.poll() is None, platform.log.read_text()
-        try:
-            with urlopen(f"{platform.url}/healthz", timeout=2):
-                return
-        except (URLError, OSError):
-            time.sleep(0.2)
+        if GREETING in platform.log.read_bytes():
+            return
+        time.sleep(0.1)
     raise AssertionError(platform.log.read_text())
 
 
