@@ -1,8 +1,9 @@
-"""Trade the recorded day step by step, more than once: the books must prove, the fills must agree.
+"""Trade a day step by step, more than once: the books must prove, the fills must agree.
 
     python -m benchmarks.stepped_day --data ../shared/lean --orders 2000 --seed 7 --runs 2
 
-Each run starts an Openbell of its own on the recording, stepped, places the same seeded orders
+Each run starts an Openbell of its own on the recording (or with `--feed simulated` on a simulated
+day, which needs no data), stepped, places the same seeded orders
 between the steps, and at the end prints what happened, what `manage.py reconcile` says and the
 SHA-256 of `manage.py export_fills`. It exits with 1 where books or digests differ.
 """
@@ -19,6 +20,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -149,15 +151,13 @@ def command(platform: RunningPlatform, *words: str) -> subprocess.CompletedProce
 
 def play(arguments: argparse.Namespace, home: Path) -> Run:
     """One whole day on a fresh market."""
-    new_york = ZoneInfo("America/New_York")
-    day = datetime.fromisoformat(arguments.date).replace(tzinfo=new_york)
+    day = datetime.fromisoformat(arguments.date).replace(tzinfo=ZoneInfo("America/New_York"))
     opens, closes = day.replace(hour=9, minute=30), day.replace(hour=16)
-    settings = {
-        "FEED": "lean",
-        "DATA": str(Path(arguments.data).resolve()),
-        "DATE": arguments.date,
-        "STEPPED": "1",
-    }
+    settings = {"FEED": arguments.feed, "DATE": arguments.date, "STEPPED": "1"}
+    if arguments.feed == "lean":
+        settings["DATA"] = str(Path(arguments.data).resolve())
+    else:
+        opens = day + STEP  # that market never closes
     if arguments.minutes:
         closes = opens + timedelta(minutes=arguments.minutes)
     steps = int((closes - opens) / STEP)
@@ -190,15 +190,17 @@ def advance(client: Client, to: datetime) -> None:
         raise SystemExit(f"the market did not advance to {to}: {status} {answer}")
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
+    """Returns 0 where all books prove and all runs agree."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--feed", choices=("lean", "simulated"), default="lean")
     parser.add_argument("--data", default="../shared/lean", help="a LEAN data folder")
     parser.add_argument("--date", default="2013-10-07")
     parser.add_argument("--orders", type=int, default=2_400)
     parser.add_argument("--minutes", type=int, default=0, help="stop early; 0 for the whole day")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--runs", type=int, default=2)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     runs = []
     for number in range(arguments.runs):
         with tempfile.TemporaryDirectory(prefix="openbell-") as home:
