@@ -1,4 +1,4 @@
-"""Halting and resuming an instrument: while halted it takes no orders and nothing fills.
+"""Halting and resuming an instrument: while it is halted orders wait and nothing fills.
 
 Risk and the engine read `Instrument.halted`; the message tells those that keep it in memory.
 """
