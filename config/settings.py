@@ -24,6 +24,7 @@ FEED_START = environment.time_of_day("START", default="09:29")  # New York; repl
 FEED_SPEED = environment.number("SPEED", default=1, example="60")  # market seconds per second
 FEED_SEED = environment.whole("SEED", default=1)  # simulated: same seed, same market
 FILL_MODEL = environment.one_of("FILL_MODEL", ("nbbo", "instant"))  # how orders meet quotes
+TICK_RETENTION_DAYS = environment.whole("TICK_RETENTION_DAYS", default=1)  # 0 keeps no ticks
 FEED_STEPPED = environment.flag("STEPPED", default=False)  # moves only on command
 
 if FEED == "lean" and not (FEED_DATA and FEED_DATE):

@@ -76,6 +76,15 @@ class Lease:
         assert connection.in_atomic_block, "a lease is checked by the transaction it protects"
         self._renew()
 
+    def check(self) -> None:
+        """LeaseLost when it is another's, as far as a look without a lock can tell.
+
+        For a second connection of the owner: a standby ends only the one that renews the lease,
+        so no other may hold its lock.
+        """
+        if not models.Lease.objects.filter(name=self.name, epoch=self.epoch).exists():
+            raise LeaseLost(f"{self.name}: epoch {self.epoch} of {self.owner} is over")
+
     def renew_if_due(self) -> None:
         """Renew `RENEW_SECONDS` after the last time. LeaseLost when it is another's."""
         if time.monotonic() - self.renewed_at >= RENEW_SECONDS:

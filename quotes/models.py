@@ -112,6 +112,53 @@ class Bar(models.Model):
         return f"{self.timeframe} bar of instrument {self.instrument_id} at {self.start}"
 
 
+class QuoteTick(models.Model):
+    """One quote of the tape, kept for a while (`quotes.tick_history`).
+
+    Prices are in 1/10,000 USD. No constraint names the instrument, because MySQL allows none on a
+    partitioned table; instruments are never deleted.
+    """
+
+    pk = models.CompositePrimaryKey("instrument_id", "at_us", "sequence")
+    instrument = models.ForeignKey(
+        Instrument, models.DO_NOTHING, db_index=False, db_constraint=False, related_name="+"
+    )
+    at_us = models.BigIntegerField()
+    sequence = models.BigIntegerField()
+    epoch = models.PositiveIntegerField()
+    bid = models.BigIntegerField()
+    bid_size = models.PositiveIntegerField()
+    ask = models.BigIntegerField()
+    ask_size = models.PositiveIntegerField()
+    bid_exchange = models.CharField(max_length=4)
+    ask_exchange = models.CharField(max_length=4)
+    resolution = models.CharField(max_length=8)
+
+    def __str__(self) -> str:
+        return f"quote {self.sequence} of instrument {self.instrument_id} at {self.at_us}"
+
+
+class TradeTick(models.Model):
+    """One trade of the tape, kept as quotes are."""
+
+    pk = models.CompositePrimaryKey("instrument_id", "at_us", "sequence")
+    instrument = models.ForeignKey(
+        Instrument, models.DO_NOTHING, db_index=False, db_constraint=False, related_name="+"
+    )
+    at_us = models.BigIntegerField()
+    sequence = models.BigIntegerField()
+    epoch = models.PositiveIntegerField()
+    price = models.BigIntegerField()
+    size = models.PositiveIntegerField()
+    exchange = models.CharField(max_length=4)
+    conditions = models.CharField(max_length=64)  # in the tape's letters, with commas between
+    sets_price = models.BooleanField()
+    counts_volume = models.BooleanField()
+
+    def __str__(self) -> str:
+        return f"trade {self.sequence} of instrument {self.instrument_id} at {self.at_us}"
+
+
 class MarketClock(models.Model):
     """The one row that says what time it is in the market, and how that time moves.
 

@@ -6,7 +6,7 @@ later than market time is shown, whatever is stored: a replay does not know its 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 from datetime import datetime, time
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from quotes import history, latest
+from quotes import history
 from quotes.api import schemas
 from quotes.api.fields import (
     BadParameter,
@@ -27,14 +27,16 @@ from quotes.api.fields import (
     SymbolsField,
     read_symbol,
 )
-from quotes.api.paging import Position, read_token, write_token
+from quotes.api.paging import read_token, write_token
 from quotes.calendar import NEW_YORK
 from quotes.clock import market_clock
-from quotes.streaming.codec import bar_item, quote_item, rfc3339, trade_item
+from quotes.streaming.codec import Message, Stamp, bar_item, quote_item, rfc3339, trade_item
+from quotes.tick_history import store
 from quotes.ticks import MICROSECONDS, to_instant, to_micros
 from quotes.timeframes import parse_timeframe
 
 ITEMS_MAX = 10_000
+KEPT = "Kept for a day, or for as long as the operator has set; not after market time."
 EPOCH = to_instant(0)  # nothing is older, and calendars end somewhere
 
 
@@ -120,7 +122,7 @@ class Quotes(APIView):
     @extend_schema(
         operation_id="list_quotes",
         summary="Quotes of several symbols",
-        description="Tick history is not kept yet: the latest quote, where it lies in the range.",
+        description=KEPT,
         parameters=[HistoryOfSymbolsQuery],
         responses=schemas.QuotesPage,
     )
@@ -135,7 +137,7 @@ class SymbolQuotes(APIView):
     @extend_schema(
         operation_id="list_symbol_quotes",
         summary="Quotes of one symbol",
-        description="Tick history is not kept yet: the latest quote, where it lies in the range.",
+        description=KEPT,
         parameters=[HistoryQuery],
         responses=schemas.SymbolQuotesPage,
     )
@@ -150,7 +152,7 @@ class Trades(APIView):
     @extend_schema(
         operation_id="list_trades",
         summary="Trades of several symbols",
-        description="Tick history is not kept yet: the latest trade, where it lies in the range.",
+        description=KEPT,
         parameters=[HistoryOfSymbolsQuery],
         responses=schemas.TradesPage,
     )
@@ -165,7 +167,7 @@ class SymbolTrades(APIView):
     @extend_schema(
         operation_id="list_symbol_trades",
         summary="Trades of one symbol",
-        description="Tick history is not kept yet: the latest trade, where it lies in the range.",
+        description=KEPT,
         parameters=[HistoryQuery],
         responses=schemas.SymbolTradesPage,
     )
@@ -184,7 +186,7 @@ def bars_page(symbols: list[str], query: dict[str, Any]) -> Page:
         -(-to_micros(start) // MICROSECONDS),  # rounded up: the bar must begin within the range
         to_micros(end) // MICROSECONDS,
         limit=query["limit"],
-        after=_position(symbols, query),
+        after=_position(symbols, query, numbers=1),
         descending=query["sort"] == "desc",
         until=to_micros(market_clock().now()) // MICROSECONDS,
     )
@@ -195,39 +197,35 @@ def bars_page(symbols: list[str], query: dict[str, Any]) -> Page:
 
 
 def quotes_page(symbols: list[str], query: dict[str, Any]) -> Page:
-    """The latest quotes within the range."""
-    known = latest.get_many(symbols).values()
-    quotes = [each.quote for each in known if each.quote is not None]
-    chosen, token = _ticks_page(quotes, symbols, query)
-    return Page({quote.symbol: [quote_item(quote, rfc3339)] for quote in chosen}, token)
+    """A page of the quotes that the tick history keeps."""
+    return _ticks_page(store.QUOTES, quote_item, symbols, query)
 
 
 def trades_page(symbols: list[str], query: dict[str, Any]) -> Page:
-    """The latest trades within the range."""
-    known = latest.get_many(symbols).values()
-    trades = [each.trade for each in known if each.trade is not None]
-    chosen, token = _ticks_page(trades, symbols, query)
-    return Page({trade.symbol: [trade_item(trade, rfc3339)] for trade in chosen}, token)
+    """A page of the trades that the tick history keeps."""
+    return _ticks_page(store.TRADES, trade_item, symbols, query)
 
 
 def _ticks_page(
-    ticks: Iterable[Any], symbols: list[str], query: dict[str, Any]
-) -> tuple[list[Any], str | None]:
-    """At most one tick per symbol, so a symbol that a page before had is done."""
-    first_us, last_us = (to_micros(bound) for bound in _range(query))
-    after = _position(symbols, query)
-    waiting = sorted(
-        (
-            tick
-            for tick in ticks
-            if first_us <= tick.at_us <= last_us and (after is None or tick.symbol > after[0])
-        ),
-        key=lambda tick: tick.symbol,
+    kind: store.Kind,
+    item: Callable[[Any, Stamp], Message],
+    symbols: list[str],
+    query: dict[str, Any],
+) -> Page:
+    start, end = _range(query)
+    found = store.page(
+        kind,
+        symbols,
+        to_micros(start),
+        to_micros(end),
+        limit=query["limit"],
+        after=_position(symbols, query, numbers=2),
+        descending=query["sort"] == "desc",
     )
-    page = waiting[: query["limit"]]
-    if len(page) == len(waiting):
-        return page, None
-    return page, write_token((page[-1].symbol, page[-1].at_us))
+    items: dict[str, list[Message]] = {}
+    for tick in found.ticks:
+        items.setdefault(tick.symbol, []).append(item(tick, rfc3339))
+    return Page(items, write_token(found.after))
 
 
 def _range(query: dict[str, Any]) -> tuple[datetime, datetime]:
@@ -242,6 +240,7 @@ def _range(query: dict[str, Any]) -> tuple[datetime, datetime]:
     return max(start, EPOCH), min(end, now)
 
 
-def _position(symbols: list[str], query: dict[str, Any]) -> Position | None:
+def _position(symbols: list[str], query: dict[str, Any], *, numbers: int) -> Any:
+    """Where the page before ended, as its token says with so many numbers; None on the first."""
     token = query.get("page_token")
-    return None if token is None else read_token(token, symbols)
+    return None if token is None else read_token(token, symbols, numbers)

@@ -8,26 +8,27 @@ from collections.abc import Collection
 
 from quotes.api.fields import BadParameter
 
-Position = tuple[str, int]  # symbol, and the instant of the last item in the unit of its table
+# Symbol, and where the last item stands among the symbol's: its instant in the unit of its table,
+# and for ticks the sequence.
+Position = tuple[str, *tuple[int, ...]]
 
 
 def write_token(position: Position | None) -> str | None:
     """The token to go on from; null after the last page, never an empty string."""
     if position is None:
         return None
-    symbol, at = position
-    return base64.urlsafe_b64encode(f"{symbol}|{at}".encode()).decode()
+    return base64.urlsafe_b64encode("|".join(map(str, position)).encode()).decode()
 
 
-def read_token(token: str, symbols: Collection[str]) -> Position:
-    """What a token of a query for these symbols says. Raises BadParameter."""
+def read_token(token: str, symbols: Collection[str], numbers: int) -> Position:
+    """What a token of a query for these symbols says, with so many numbers. Raises BadParameter."""
     try:
-        symbol, _, at = (
-            base64.b64decode(token, altchars=b"-_", validate=True).decode().partition("|")
-        )
-        position = symbol, int(at)
+        symbol, *rest = base64.b64decode(token, altchars=b"-_", validate=True).decode().split("|")
+        place = [int(number) for number in rest]
     except (ValueError, binascii.Error) as error:
         raise BadParameter("invalid page_token") from error
-    if symbol not in symbols or not 0 <= position[1] < 2**63:
+    if symbol not in symbols or len(place) != numbers:
         raise BadParameter("invalid page_token")
-    return position
+    if not all(0 <= number < 2**63 for number in place):
+        raise BadParameter("invalid page_token")
+    return symbol, *place

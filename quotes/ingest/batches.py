@@ -22,6 +22,7 @@ from quotes.ingest.recorder import Heard
 from quotes.models import MarketClock
 from quotes.pacing import Pace
 from quotes.streaming.bus import BARS, TICK_TOPICS, Bus, tick_topic
+from quotes.tick_history.backlog import Backlog
 from quotes.ticks import MICROSECONDS, Bar, Batch, Quote, Trade
 
 BATCH_TICKS = 500  # some 5 ms of work, so that readers start while the next ones are read
@@ -55,10 +56,19 @@ class Ingest:
     """Plays one feed into one market, from where the clock's row stands.
 
     `watermark_us` is the instant up to which all ticks are published, `heard` what the database
-    has not been told yet.
+    has not been told yet. Where there is a `history`, every tick is left there.
     """
 
-    def __init__(self, feed: Feed, row: MarketClock, clock: Clock, bus: Bus, *, epoch: int) -> None:
+    def __init__(
+        self,
+        feed: Feed,
+        row: MarketClock,
+        clock: Clock,
+        bus: Bus,
+        *,
+        epoch: int,
+        history: Backlog | None = None,
+    ) -> None:
         feed.epoch = epoch
         self.heard = Heard()
         self.watermark_us = row.watermark_us
@@ -67,6 +77,7 @@ class Ingest:
         self._clock = clock
         self._bus = bus
         self._epoch = epoch
+        self.history = history
         self._row = row
         self._pace = Pace(time.monotonic(), row.watermark_us, row.speed, row.paused)
         self._number = 0  # of the last batch
@@ -80,6 +91,8 @@ class Ingest:
         """
         if self._row.mode not in WALL_MODES:
             await self._bus.room((*TICK_TOPICS, BARS), ROOM_SECONDS)
+            if self.history is not None:
+                await self.history.room(ROOM_SECONDS)
         wall = time.monotonic()
         target_us = self._target_us(wall)
         ticks = self._read(target_us)
@@ -212,6 +225,8 @@ class Ingest:
         self._publish_bars(watermark_us)
         self.watermark_us = watermark_us
         self._clock.observe(watermark_us)
+        if self.history is not None and ticks:
+            self.history.offer(ticks)
         BATCH_SIZE.observe(len(ticks))
 
     def _publish_bars(self, watermark_us: int) -> None:

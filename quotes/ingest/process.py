@@ -29,6 +29,8 @@ from quotes.ingest.recorder import Recorder, open_bars
 from quotes.market import open_market
 from quotes.models import MarketClock
 from quotes.streaming.bus import CONTROL, Bus, NoRoom, Subscription, WhenFull, bus
+from quotes.tick_history.backlog import Backlog
+from quotes.tick_history.historian import Historian
 from quotes.ticks import MICROSECONDS
 
 LEASE = "feed:0"
@@ -102,10 +104,13 @@ async def _play(lease: Lease, stop: threading.Event) -> None:
         desk = Desk(writer, Recorder(lease))
         try:
             feed, ingest = await desk.write(lambda: _open(lease))
+            historian = _historian(ingest, lease)
             try:
                 await Player(ingest, desk, bus()).play(stop)
             finally:
                 feed.close()
+                if historian is not None:
+                    await asyncio.get_running_loop().run_in_executor(None, historian.leave)
                 await desk.write(lease.release)
         finally:
             await desk.write(lambda: connection.close())  # that of its own thread
@@ -124,13 +129,23 @@ def _open(lease: Lease) -> tuple[Feed, Ingest]:
     row = Recorder(lease).begin(feed.start_us if mode in WALL_MODES else None)
     clock = market_clock()
     clock.follow(row)
-    ingest = Ingest(feed, row, clock, bus(), epoch=lease.epoch)
+    history = Backlog(waits=mode not in WALL_MODES) if settings.TICK_RETENTION_DAYS else None
+    ingest = Ingest(feed, row, clock, bus(), epoch=lease.epoch, history=history)
     if row.watermark_us > row.opened_us:
         _skip(feed, row.watermark_us + 1, lease)
         symbols = [spec.symbol for spec in feed.instruments()]
         stored = open_bars(symbols, row.watermark_us, clock.calendar)
         ingest.bars.resume(stored, row.watermark_us)
     return feed, ingest
+
+
+def _historian(ingest: Ingest, lease: Lease) -> Historian | None:
+    """Who writes the tick history beside the feed, started; None where none is kept."""
+    if ingest.history is None:
+        return None
+    historian = Historian(ingest.history, lease, days=settings.TICK_RETENTION_DAYS)
+    historian.start()
+    return historian
 
 
 def _skip(feed: Feed, to_us: int, lease: Lease) -> None:

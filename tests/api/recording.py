@@ -8,6 +8,7 @@ from quotes import history, latest
 from quotes.bars import DAY, MINUTE, midnight
 from quotes.calendar import NEW_YORK
 from quotes.feeds.base import InstrumentSpec
+from quotes.tick_history import store
 from quotes.ticks import Bar, Quote, Trade, to_micros
 from tests.portfolios.market import set_market_time
 
@@ -20,19 +21,19 @@ SYMBOLS = ("AIG", "IBM")
 def play(symbols: tuple[str, ...] = SYMBOLS) -> None:
     """Minute bars from the open to past now, daily bars of two weeks, a quote and a trade each."""
     set_market_time(NOW)
-    history.enlist(InstrumentSpec(symbol) for symbol in symbols)
+    ids = history.enlist(InstrumentSpec(symbol) for symbol in symbols)
     for place, symbol in enumerate(symbols):
         price = 500_000 + place * 1_000_000
         minutes = [minute_bar(symbol, minute, price) for minute in range(60)]
         days = [daily_bar(symbol, TODAY - timedelta(days=back), price) for back in range(14)]
         history.upsert_bars(minutes + [day for day in days if day is not None])
         at_us = to_micros(NOW) - 1_250
-        latest.put_many(
-            [
-                Quote(symbol, at_us, price, 300, price + 100, 200, 7, 1, at_us, "P", "Q"),
-                Trade(symbol, at_us, price + 50, 100, 3, 1, at_us, "D", ("@",)),
-            ]
-        )
+        ticks = [
+            Quote(symbol, at_us, price, 300, price + 100, 200, 7, 1, at_us, "P", "Q"),
+            Trade(symbol, at_us, price + 50, 100, 3, 1, at_us, "D", ("@",)),
+        ]
+        latest.put_many(ticks)
+        store.insert(ticks, ids)
 
 
 def minute_bar(symbol: str, minute: int, price: int) -> Bar:

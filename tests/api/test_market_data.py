@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from alpaca.common.enums import Sort
+from alpaca.data.enums import DataFeed
+from alpaca.data.historical import StockHistoricalDataClient
 from alpaca.data.models import Bar, BarSet, Quote, QuoteSet, Snapshot, Trade, TradeSet
+from alpaca.data.requests import StockQuotesRequest, StockTradesRequest
 from django.test import Client
 
+from quotes import history
+from quotes import ticks as tape
+from quotes.streaming.codec import rfc3339, trade_item
+from quotes.tick_history import store
+from quotes.ticks import to_micros
 from tests.api import recording
 from tests.people import a_trader
 
@@ -205,6 +215,96 @@ def test_quotes_and_trades_shown_as_latest_are_found_in_history(client: Client) 
     trades = get(client, f"AIG/trades?{DAY}")
     assert TradeSet({"AIG": trades["trades"]})["AIG"][0].price == 50.005
     assert get(client, "AIG/trades?end=2013-10-04&start=2013-10-04")["trades"] == []
+
+
+class Oracle(StockHistoricalDataClient):
+    """alpaca-py's own client, down to the page tokens it follows; only its HTTP is the test's."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__("key", "secret")
+        self._client = client
+        self.pages = 0
+
+    def get(self, path: str, data: Any = None, **_: Any) -> Any:
+        sent = {name: value for name, value in (data or {}).items() if value is not None}
+        answer = self._client.get(f"/v2{path}", sent)
+        assert answer.status_code == 200, answer.content
+        self.pages += 1
+        return answer.json()
+
+
+def some_ticks(count: int) -> list[tape.Quote | tape.Trade]:
+    """As many quotes and trades of each symbol, three at each instant, before what is latest."""
+    ticks: list[tape.Quote | tape.Trade] = []
+    for symbol in recording.SYMBOLS:
+        for n in range(count):
+            at_us = recording.OPENED * 1_000_000 + n // 3
+            ticks.append(tape.Quote(symbol, at_us, 10_000, 1, 10_100 + n, 2, n + 1, 1))
+            ticks.append(tape.Trade(symbol, at_us, 10_000 + n, 1, n + 1, 1))
+    return ticks
+
+
+@pytest.mark.parametrize("sort", ["asc", "desc"])
+@pytest.mark.parametrize("kind", ["quotes", "trades"])
+def test_client_pages_through_the_ticks_of_a_day(client: Client, kind: str, sort: str) -> None:
+    store.insert(some_ticks(50), history.instrument_ids(recording.SYMBOLS))
+    oracle = Oracle(client)
+    made = {"quotes": StockQuotesRequest, "trades": StockTradesRequest}[kind]
+    query = made(
+        symbol_or_symbols=["IBM", "AIG"],
+        start=datetime(2013, 10, 7, 13, 30, tzinfo=UTC),
+        sort=Sort(sort),
+        feed=DataFeed.IEX,
+    )
+    read = {"quotes": oracle.get_stock_quotes, "trades": oracle.get_stock_trades}[kind]
+
+    whole = read(query)
+    parts = read_in_pages(client, f"{kind}?symbols=IBM,AIG&{DAY}&sort={sort}", kind, 7)
+
+    assert [len(whole[symbol]) for symbol in ("AIG", "IBM")] == [51, 51]
+    assert parts == read_in_pages(client, f"{kind}?symbols=IBM,AIG&{DAY}&sort={sort}", kind, 10_000)
+    for symbol, items in parts.items():
+        assert [one.timestamp for one in whole[symbol]] == [
+            datetime.fromisoformat(item["t"]) for item in items
+        ]
+        assert items == sorted(items, key=lambda item: item["t"], reverse=sort == "desc")
+
+
+def read_in_pages(client: Client, path: str, kind: str, limit: int) -> dict[str, list[Any]]:
+    merged: dict[str, list[Any]] = {}
+    token = ""
+    while True:
+        answer = get(client, f"{path}&limit={limit}&page_token={token}")
+        for symbol, items in answer[kind].items():
+            merged.setdefault(symbol, []).extend(items)
+        token = answer["next_page_token"]
+        if token is None:
+            return merged
+        assert sum(map(len, answer[kind].values())) == limit
+
+
+def test_trades_keep_the_ids_they_were_streamed_with(client: Client) -> None:
+    streamed = [tick for tick in some_ticks(5) if isinstance(tick, tape.Trade)]
+    store.insert(streamed, history.instrument_ids(recording.SYMBOLS))
+
+    found = get(client, f"AIG/trades?{DAY}&end=2013-10-07T13:31:00Z")["trades"]
+
+    assert found == [trade_item(tick, rfc3339) for tick in streamed if tick.symbol == "AIG"]
+
+
+def test_ticks_after_market_time_are_not_shown(client: Client) -> None:
+    future = tape.Trade("AIG", to_micros(recording.NOW) + 1, 10_000, 1, 99, 1)
+    store.insert([future], history.instrument_ids(recording.SYMBOLS))
+
+    found = get(client, f"AIG/trades?{DAY}&end=2030-01-01")["trades"]
+
+    assert [item["p"] for item in found] == [50.005]
+
+
+@pytest.mark.parametrize("token", ["AIG|1", "AIG|1|2|3", "AIG|1|x", "AIG|-1|2", "IBM|1|2"])
+def test_page_token_of_something_else_is_400(client: Client, token: str) -> None:
+    encoded = base64.urlsafe_b64encode(token.encode()).decode()
+    refusal(client, f"AIG/trades?{DAY}&page_token={encoded}")
 
 
 @pytest.mark.parametrize(
