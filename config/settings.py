@@ -263,6 +263,7 @@ AFTER_COMMIT = ""
 BACKGROUND_PROCESSES = [
     "quotes.ingest.run_feed",
     "trading.execution.process.run_execution",
+    "events.relay.run_relay",
 ]
 # What `manage.py reconcile` compares: tuples of checks (portfolios/reconcile.py says what one is).
 RECONCILE_CHECKS = ["portfolios.reconcile.CHECKS", "trading.reconcile.CHECKS"]

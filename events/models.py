@@ -9,9 +9,9 @@ class Event(models.Model):
     """One change, written in the transaction that made it.
 
     `account_sequence` is gap-free per account, from the counter on the account's own row, under
-    its lock. `sequence` and `hash` are null until the relay fills them; apart from that one
-    filling-in no row is ever updated or deleted. The payload holds ids, amounts and states, never
-    names, addresses or secrets.
+    its lock. `sequence`, `digest` and `hash` are null until the relay fills them (`events.chain`
+    says what they cover); apart from that one filling-in no row is ever updated or deleted. The
+    payload holds ids, amounts and states, never names, addresses or secrets.
     """
 
     kind = models.CharField(max_length=64)  # namespaced, past tense: "trading.order.filled"
@@ -26,6 +26,7 @@ class Event(models.Model):
     recorded_at = models.DateTimeField()  # wall time
     payload = models.JSONField(default=dict)
     sequence = models.BigIntegerField(null=True, unique=True)
+    digest = models.CharField(max_length=64, null=True)
     hash = models.CharField(max_length=64, null=True)
 
     class Meta:
@@ -41,6 +42,28 @@ class Event(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.subject}"
+
+
+class ChainHead(models.Model):
+    """The last link of the hash chain: one row, whose lock orders whoever adds to the chain."""
+
+    ONLY = 1
+
+    sequence = models.BigIntegerField()
+    hash = models.CharField(max_length=64)
+
+    def __str__(self) -> str:
+        return f"{self.sequence} {self.hash}"
+
+
+class Salt(models.Model):
+    """What the payloads of an account's events are digested with; without it they say nothing."""
+
+    account_id = models.BigIntegerField(primary_key=True)
+    salt = models.CharField(max_length=64)  # hexadecimal
+
+    def __str__(self) -> str:
+        return f"salt of account {self.account_id}"
 
 
 class Lease(models.Model):

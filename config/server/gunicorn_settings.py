@@ -1,0 +1,45 @@
+"""How gunicorn runs a web process: `gunicorn -c python:config.server.gunicorn_settings`."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from config import environment
+
+environment.read_env_file()
+
+CONNECTIONS_MAX = 100  # of one instance, to all database servers together
+
+wsgi_app = "config.wsgi:application"
+bind = f"{environment.text('HOST', '127.0.0.1')}:{environment.whole('PORT', default=8000)}"
+workers = environment.whole("WEB_WORKERS", default=1, least=1)  # one per core
+threads = environment.whole("HTTP_THREADS", default=8, least=1)
+worker_class = "config.server.gunicorn_worker.ThreadWorker"
+worker_connections = 1000
+
+# Time-outs grow inward, so that it is always the outer one that closes an idle connection first:
+# balancer 60 s, nginx to us 30 s, we 75 s. Otherwise a request meets a connection being closed.
+keepalive = 75
+graceful_timeout = 30
+# Of the main thread, which answers nothing itself; a slow view is bounded by its time-outs.
+timeout = 30
+
+worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # the heartbeat's file
+control_socket_disable = True  # would be opened in the home folder of whoever starts us
+forwarded_allow_ips = "127.0.0.1"  # nginx, which sets the headers anew
+loglevel = "warning"
+
+
+def on_starting(server: Any) -> None:
+    """Refuse a size that would take more database connections than an instance may have."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    from django.conf import settings
+
+    servers = len(settings.DATABASES)
+    connections = workers * threads * servers
+    if connections > CONNECTIONS_MAX:
+        raise SystemExit(
+            f"WEB_WORKERS={workers} × HTTP_THREADS={threads} × {servers} database servers is"
+            f" {connections} connections; an instance may have {CONNECTIONS_MAX}."
+        )

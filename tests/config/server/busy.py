@@ -1,0 +1,29 @@
+"""An application for the tests of the gunicorn worker: `/slow?0.5` sleeps, the rest is quick."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+_running = 0
+_most = 0
+_lock = threading.Lock()
+
+
+def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Answers how many requests ran at once at most."""
+    global _running, _most
+    with _lock:
+        _running += 1
+        _most = max(_most, _running)
+    try:
+        if environ["PATH_INFO"] == "/slow":
+            time.sleep(float(environ["QUERY_STRING"]))
+    finally:
+        with _lock:
+            _running -= 1
+    body = str(_most).encode()
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    return [body]
