@@ -1,4 +1,9 @@
-"""How many requests a caller may make in a minute, counted in this process.
+"""How many requests a caller may make in a minute, over all processes together.
+
+A worker draws tokens of the minute in blocks of at most a twentieth of the limit and spends them
+from memory, so that most requests ask nobody. What a worker has drawn and not spent is lost at the
+end of the minute: the sum over all workers may stay a little below the limit, never above it.
+Towards the end of the minute's tokens the blocks get smaller, so that little is stranded.
 
 The setting RATE_LIMIT_PER_MINUTE is a million unless the environment says otherwise: more than one
 process can answer, so programs trade on their own machine without a limit, yet find the headers
@@ -9,53 +14,115 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
+from access import tokens
 from access.errors import RateLimited
 
 WINDOW_SECONDS = 60
 DATA_PATHS = "/v2/stocks/"
 
 
-class Window:
-    """Counts per caller within the current minute; the next minute starts empty."""
+class Spent(NamedTuple):
+    """What became of one request."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
+    allowed: bool
+    left: int  # tokens that this worker knows to be left; other workers hold some more
+    ends_at: int  # when the minute ends, epoch seconds
+
+
+@dataclass(slots=True)
+class _Block:
+    """What this worker holds of one caller's minute."""
+
+    left: int = 0
+    drawn: int = 0  # by all workers, when this one last asked
+
+
+class Limiter:
+    """One worker's blocks of tokens, per caller, in the current minute."""
+
+    def __init__(self, source: tokens.Source | None = None) -> None:
+        self._source = source
+        self._lock = threading.Lock()  # never held while Redis is asked
+        self._drawing = threading.Lock()  # one thread asks, and the others find what it drew
         self._ends_at = 0
-        self._spent: Counter[str] = Counter()
+        self._blocks: dict[str, _Block] = {}
 
-    def spend(self, caller: str, now: float) -> tuple[int, int]:
-        """Count one request; how many this minute has seen, and when it ends (epoch seconds)."""
+    def spend(self, caller: str, limit: int, now: float) -> Spent:
+        """Spend one token of the caller's, or say that there is none."""
         with self._lock:
-            if now >= self._ends_at:
-                self._ends_at = (int(now) // WINDOW_SECONDS + 1) * WINDOW_SECONDS
-                self._spent.clear()
-            self._spent[caller] += 1
-            return self._spent[caller], self._ends_at
+            spent = self._from_memory(caller, limit, now)
+        if spent is not None:
+            return spent
+        with self._drawing:
+            return self._draw_and_spend(caller, limit, now)
+
+    def _draw_and_spend(self, caller: str, limit: int, now: float) -> Spent:
+        with self._lock:
+            spent = self._from_memory(caller, limit, now)  # another thread may have drawn
+            ends_at = self._ends_at
+        if spent is not None:
+            return spent
+        source = self._source or tokens.source(settings.REDIS_STATE_URL)
+        granted, drawn = source.draw(caller, ends_at, limit)
+        with self._lock:
+            if ends_at != self._ends_at:  # the minute turned meanwhile: the token was of the last
+                return Spent(granted > 0, 0, ends_at)
+            block = self._blocks.setdefault(caller, _Block())
+            block.left += granted
+            block.drawn = max(block.drawn, drawn)
+            return self._take(block, limit)
+
+    def _from_memory(self, caller: str, limit: int, now: float) -> Spent | None:
+        """The answer, or None where a block must be drawn first."""
+        if now >= self._ends_at:
+            self._ends_at = (int(now) // WINDOW_SECONDS + 1) * WINDOW_SECONDS
+            self._blocks.clear()
+        block = self._blocks.get(caller)
+        if block is None or (not block.left and block.drawn < limit):
+            return None
+        return self._take(block, limit)
+
+    def _take(self, block: _Block, limit: int) -> Spent:
+        allowed = block.left > 0
+        block.left -= allowed
+        return Spent(allowed, max(limit - block.drawn, 0) + block.left, self._ends_at)
+
+
+limiter = Limiter()
 
 
 class RequestLimit(BaseThrottle):
     """Counts every request that a credential came with, and tells the caller what is left."""
 
-    window = Window()
-
     def allow_request(self, request: Request, view: Any) -> bool:
         credential: Any = request.auth
         if credential is None:
             return True
-        kind = "data" if request.path.startswith(DATA_PATHS) else "trading"
         now = time.time()
-        spent, ends_at = self.window.spend(f"{kind} {credential.actor}", now)
-        limit = settings.RATE_LIMIT_PER_MINUTE
-        view.headers["X-RateLimit-Limit"] = str(limit)
-        view.headers["X-RateLimit-Remaining"] = str(max(limit - spent, 0))
-        view.headers["X-RateLimit-Reset"] = str(ends_at)
-        if spent > limit:
-            raise RateLimited(retry_after_seconds=max(1, round(ends_at - now)))
+        spent = spend(credential.actor, request.path, now)
+        view.headers.update(rate_headers(spent))
+        if not spent.allowed:
+            raise RateLimited(retry_after_seconds=max(1, round(spent.ends_at - now)))
         return True
+
+
+def spend(actor: str, path: str, now: float) -> Spent:
+    """Count a request of the actor for this path."""
+    kind = "data" if path.startswith(DATA_PATHS) else "trading"
+    return limiter.spend(f"{kind} {actor}", settings.RATE_LIMIT_PER_MINUTE, now)
+
+
+def rate_headers(spent: Spent) -> list[tuple[str, str]]:
+    """What every answer to a caller says of its minute."""
+    return [
+        ("X-RateLimit-Limit", str(settings.RATE_LIMIT_PER_MINUTE)),
+        ("X-RateLimit-Remaining", str(spent.left)),
+        ("X-RateLimit-Reset", str(spent.ends_at)),
+    ]

@@ -67,14 +67,19 @@ class Memory(Generic[Key, Value]):
         self._lock = threading.Lock()
 
     def get(self, key: Key) -> Value | None:
-        entry = self._entries.get(key)
-        if entry is not None and entry[0] > time.monotonic():
-            return entry[1]
+        value = self.remembered(key)
+        if value is not None:
+            return value
         value = self._load(key)
         self.forget(key)
         if value is not None:
             self.keep(key, value)
         return value
+
+    def remembered(self, key: Key) -> Value | None:
+        """What is known without loading."""
+        entry = self._entries.get(key)
+        return entry[1] if entry is not None and entry[0] > time.monotonic() else None
 
     def forget(self, key: Key) -> None:
         with self._lock:
@@ -94,6 +99,11 @@ class Memory(Generic[Key, Value]):
 def find_key(key_id: str) -> KnownKey | None:
     """The working key of this id."""
     return _keys.get(key_id)
+
+
+def remembered_key(key_id: str) -> KnownKey | None:
+    """The same, but never asks the database: None for a key that nobody used of late."""
+    return _keys.remembered(key_id)
 
 
 def find_user(user_id: int) -> KnownUser | None:

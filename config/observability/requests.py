@@ -14,6 +14,11 @@ HEADER = "X-Request-ID"
 ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
+def request_name(given: str) -> str:
+    """The name that the caller gave, if it may be one, else a new one."""
+    return given if ACCEPTABLE.fullmatch(given) else uuid.uuid4().hex
+
+
 class RequestName:
     """Takes the caller's X-Request-ID, or makes one, and gives it back with the answer."""
 
@@ -21,8 +26,7 @@ class RequestName:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        given = request.headers.get(HEADER, "")
-        name = given if ACCEPTABLE.fullmatch(given) else uuid.uuid4().hex
+        name = request_name(request.headers.get(HEADER, ""))
         before = log.request_id.set(name)
         try:
             response = self.get_response(request)

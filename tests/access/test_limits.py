@@ -1,25 +1,131 @@
 from __future__ import annotations
 
+import multiprocessing
+import secrets
+import threading
 from typing import Any
 
 import pytest
+from django.conf import settings as django_settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
-from access.limits import RequestLimit, Window
+from access.limits import Limiter
+from access.tokens import Alone, Draw
 from tests.people import a_trader
 
 
-def test_each_minute_starts_empty() -> None:
-    window = Window()
+@pytest.fixture(autouse=True)
+def _own_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("access.limits.limiter", Limiter())
 
-    assert window.spend("a", now=59.0) == (1, 60)
-    assert window.spend("a", now=59.9) == (2, 60)
-    assert window.spend("b", now=59.9) == (1, 60)
-    assert window.spend("a", now=60.0) == (1, 120)
+
+@pytest.fixture
+def redis_url() -> str:
+    if not django_settings.REDIS_URL:
+        pytest.skip("needs a Redis: REDIS_URL")
+    return django_settings.REDIS_URL
+
+
+def spend_all(limiter: Limiter, caller: str, limit: int, now: float = 59.0) -> int:
+    """Requests that were allowed until the first that was not."""
+    allowed = 0
+    while limiter.spend(caller, limit, now).allowed:
+        allowed += 1
+    return allowed
+
+
+def test_each_minute_starts_empty() -> None:
+    limiter = Limiter(Alone())
+
+    assert limiter.spend("a", 2, now=59.0) == (True, 1, 60)
+    assert limiter.spend("a", 2, now=59.9) == (True, 0, 60)
+    assert limiter.spend("a", 2, now=59.9) == (False, 0, 60)
+    assert limiter.spend("b", 2, now=59.9) == (True, 1, 60)
+    assert limiter.spend("a", 2, now=60.0) == (True, 1, 120)
+
+
+def test_tokens_of_a_minute_that_ended_while_they_were_drawn_do_not_last() -> None:
+    class Slow:
+        def draw(self, caller: str, ends_at: int, limit: int) -> Draw:
+            if ends_at == 60:
+                other = threading.Thread(target=limiter.spend, args=("b", 10, 60.0))
+                other.start()  # begins the next minute, then waits for its turn to draw
+                other.join(0.1)
+            return Draw(10, 10)
+
+    limiter = Limiter(Slow())
+
+    assert limiter.spend("a", 10, now=59.9) == (True, 0, 60)
+    assert limiter.spend("a", 10, now=60.0) == (True, 9, 120)
+
+
+@pytest.mark.parametrize("limit", [1, 2, 19, 200, 10_000])
+def test_workers_together_never_pass_the_limit(redis_url: str, limit: int) -> None:
+    from access.redis_tokens import RedisTokens
+
+    caller = secrets.token_hex(4)
+    workers = [Limiter(RedisTokens(redis_url)) for _ in range(3)]
+    first = workers[0].spend(caller, limit, 59.0)
+
+    allowed = 1 + sum(spend_all(worker, caller, limit) for worker in workers)
+
+    assert first.left == limit - 1
+    assert allowed == limit  # each spent its blocks to the end
+
+
+@hypothesis_settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(limit=st.integers(1, 300), turns=st.lists(st.integers(0, 3), min_size=1, max_size=400))
+def test_whoever_asks_when_never_passes_the_limit(
+    redis_url: str, limit: int, turns: list[int]
+) -> None:
+    from access.redis_tokens import RedisTokens
+
+    caller = secrets.token_hex(4)
+    workers = [Limiter(RedisTokens(redis_url)) for _ in range(4)]
+
+    outcomes = [workers[turn].spend(caller, limit, 59.0) for turn in turns]
+
+    allowed = sum(spent.allowed for spent in outcomes)
+    assert allowed <= limit
+    # What the other three hold unspent is a block each at most, and so is the most to be missed.
+    assert allowed >= min(len(turns), limit - 3 * max(1, limit // 20))
+
+
+def _worker(url: str, caller: str, limit: int, answers: Any) -> None:
+    from access.redis_tokens import RedisTokens
+
+    answers.put(spend_all(Limiter(RedisTokens(url)), caller, limit))
+
+
+def test_processes_at_once_never_pass_the_limit(redis_url: str) -> None:
+    spawned = multiprocessing.get_context("fork")
+    answers, caller = spawned.Queue(), secrets.token_hex(4)
+    workers = [
+        spawned.Process(target=_worker, args=(redis_url, caller, 5_000, answers)) for _ in range(4)
+    ]
+    for worker in workers:
+        worker.start()
+    allowed = [answers.get(timeout=20) for _ in workers]
+    for worker in workers:
+        worker.join(20)
+
+    assert sum(allowed) == 5_000
+
+
+def test_without_redis_a_process_counts_alone() -> None:
+    from access.redis_tokens import RedisTokens
+
+    limiter = Limiter(RedisTokens("redis://127.0.0.1:1/0"))  # nobody listens on port 1
+
+    assert spend_all(limiter, "a", 7) == 7
 
 
 @pytest.mark.django_db
-def test_every_answer_says_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(RequestLimit, "window", Window())
+def test_every_answer_says_what_is_left() -> None:
     client = a_trader().client()
 
     client.get("/v2/clock")
@@ -36,7 +142,6 @@ def test_beyond_the_limit_is_429_with_the_time_to_wait(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.RATE_LIMIT_PER_MINUTE = 2
-    monkeypatch.setattr(RequestLimit, "window", Window())
     monkeypatch.setattr("access.limits.time.time", lambda: 1_000_000_000.0)
     trader = a_trader()
     client = trader.client()
@@ -52,9 +157,8 @@ def test_beyond_the_limit_is_429_with_the_time_to_wait(
 
 
 @pytest.mark.django_db
-def test_trading_and_data_are_counted_apart(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trading_and_data_are_counted_apart(settings: Any) -> None:
     settings.RATE_LIMIT_PER_MINUTE = 1
-    monkeypatch.setattr(RequestLimit, "window", Window())
     client = a_trader().client()
 
     assert client.get("/v2/clock").status_code == 200

@@ -1,0 +1,41 @@
+"""Who may take the short way of the hot reads, and what it costs them: all from memory.
+
+Only a key that an ordinary request has brought in is known here, for two seconds at most
+(`access.lookups`): whoever is not known takes the ordinary way, and is known after it. News of a
+revocation shortens that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from access import limits, lookups
+
+
+class Gate:
+    """What `quotes.api.hot` asks about a request."""
+
+    def recognise(self, key_id: str, secret: str) -> str | None:
+        """Who holds this key, as limits name them; None for whom memory does not know."""
+        known = lookups.remembered_key(key_id)
+        return f"key:{key_id}" if known is not None and known.opens_with(secret) else None
+
+    def pass_through(self, actor: str, path: str) -> list[tuple[str, str]] | None:
+        """Count a request: the rate limit headers of its answer, or None when there are too many.
+
+        The ordinary way then says so; a request that is refused may be counted twice.
+        """
+        spent = limits.spend(actor, path, time.time())
+        return limits.rate_headers(spent) if spent.allowed else None
+
+    def hear(self, news: Mapping[str, Any]) -> None:
+        """Forget whom the news shuts out."""
+        if news["kind"] == "key_revoked":
+            lookups.forget_key(news["key_id"])
+        elif news["kind"] == "user_disabled":
+            lookups.forget_user(news["user_id"])
+
+
+gate = Gate()
