@@ -7,7 +7,8 @@ Here
   - a new connection waits in the selector until it has something to say, and holds no thread;
   - once more than 2 × threads requests wait for a thread, or the oldest has waited a second, the
     main thread answers 503 with Retry-After: nothing of such a request was read or stored;
-  - a connection that is closed lingers in the selector, until its client has read the answer.
+  - a connection that is closed lingers in the selector, until its client has read the answer;
+  - a worker that stops gives up its port at once: whoever still connected to it would hang.
 """
 
 from __future__ import annotations
@@ -109,6 +110,19 @@ class ThreadWorker(gthread.ThreadWorker):
         job = self.tpool.submit(self.handle, conn)
         self._waiting.append((time.monotonic(), job))
         job.add_done_callback(lambda job: self.method_queue.defer(self.finish_request, conn, job))
+
+    def is_parent_alive(self) -> bool:
+        """A worker whose master was killed stops, and says so to the connections that it keeps."""
+        if super().is_parent_alive():
+            return True
+        self.alive = False
+        return False
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        super().set_accept_enabled(enabled)
+        if not self.alive:
+            for listener in self.sockets:
+                listener.close()
 
     # --- saturation ------------------------------------------------------------------------------
 

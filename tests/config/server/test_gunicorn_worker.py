@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -179,6 +180,34 @@ def test_a_stop_finishes_what_was_begun() -> None:
     finally:
         web.process.kill()
         web.process.communicate()
+
+
+def test_a_worker_without_its_master_gives_up_the_port_though_clients_go_on_asking() -> None:
+    """Or the next master could not listen, and who connects would wait for nobody."""
+    web = Web()
+    try:
+        web.wait_until_ready()
+        with web.connect() as client:
+            web.process.kill()
+            deadline = time.monotonic() + 5
+            while not is_refused(web):
+                assert time.monotonic() < deadline
+                with contextlib.suppress(OSError):
+                    client.sendall(request("/"))
+                    client.recv(4096)
+                time.sleep(0.1)
+    finally:
+        web.process.communicate()
+
+
+def is_refused(web: Web) -> bool:
+    try:
+        web.connect().close()
+    except ConnectionRefusedError:
+        return True
+    except ConnectionResetError:
+        pass
+    return False
 
 
 def test_more_connections_than_a_database_has_is_a_plain_sentence() -> None:
