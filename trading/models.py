@@ -143,7 +143,11 @@ class Order(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["account", "submitted_at", "id"], name="order_by_submission"),
+            # Every list of orders is a walk along this one, with nothing to look up in the rows.
+            models.Index(
+                fields=["account", "submitted_at", "id", "status", "side", "instrument"],
+                name="order_by_submission",
+            ),
             models.Index(fields=["account", "status"], name="order_by_status"),
             # The engine's own index, the one exception to "account first".
             models.Index(fields=["instrument", "status"], name="order_of_engine"),

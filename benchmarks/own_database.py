@@ -1,0 +1,63 @@
+"""A fresh database for a benchmark that works within this process, gone when it ends."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+
+@contextmanager
+def own_database() -> Iterator[str]:
+    """Django set up on a schema of the benchmark's own; yields the database's name.
+
+    It lies on the server that DATABASE_URL names, whose user may make schemas called `test_…`; on
+    SQLite in a temporary folder without it. Nothing is cached in Redis.
+    """
+    home = tempfile.mkdtemp(prefix="openbell-bench-")
+    os.environ |= {
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "OPENBELL_HOME": home,
+        "OPENBELL_ENV_FILE": os.devnull,
+        "SECRET_KEY": "only-for-this-benchmark",
+        "LOG_LEVEL": "WARNING",
+        "REDIS_URL": "",
+        "REDIS_STATE_URL": "",
+    }
+    try:
+        with _schema():
+            from django.db import connection
+
+            yield connection.display_name
+    finally:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@contextmanager
+def _schema() -> Iterator[None]:
+    import django
+
+    django.setup()
+    from django.conf import settings
+    from django.db import connection
+
+    settings.MARKET_HOME.mkdir(parents=True, exist_ok=True)
+    settings.STATIC_ROOT.mkdir()  # empty, but WhiteNoise looks
+    settings.ALLOWED_HOSTS = ["testserver"]
+    is_mysql = connection.vendor == "mysql"
+    connection.settings_dict["TEST"]["NAME"] = (
+        f"test_bench_{os.getpid()}" if is_mysql else str(settings.MARKET_HOME / "bench.sqlite3")
+    )
+    name = connection.settings_dict["NAME"]
+    connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
+    try:
+        yield
+    finally:
+        connection.creation.destroy_test_db(name, verbosity=0)

@@ -1,0 +1,144 @@
+"""What it costs to read an account with a million fills, and how deep into its past.
+
+    deploy/local/servers.sh .venv/bin/python benchmarks/portfolio.py
+
+Fills two accounts of a fresh database, one with `--fills` fills and one with a thousandth of them,
+and asks both for what a screen shows, through the whole web stack of one process. Prints the median
+of `--rounds` answers in milliseconds of server time, the statements each one made, and the ratio of
+the large account to the small. Beside them, for the ratio, what positions would cost that are not
+kept but added up from the fills.
+
+On the database that DATABASE_URL names, in a schema of the benchmark's own; SQLite without it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.own_database import own_database  # noqa: E402
+
+INSTRUMENTS = 50
+NAIVE = (
+    "SELECT instrument_id, SUM(CASE side WHEN 'buy' THEN quantity ELSE -quantity END), SUM(cash)"
+    " FROM trading_fill WHERE account_id = %s GROUP BY instrument_id"
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--fills", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=30)
+    options = parser.parse_args()
+    with own_database() as database:
+        measure(database, options.fills, options.rounds)
+
+
+def measure(database: str, fills: int, rounds: int) -> None:
+    from django.db import connection
+
+    began = time.monotonic()
+    large, small = busy_trader(fills), busy_trader(max(fills // 1000, 20 * INSTRUMENTS))
+    if connection.vendor == "mysql":
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE TABLE trading_fill, trading_order, portfolios_posting")
+            cursor.fetchall()
+    print(f"{database}, {fills:,} fills written in {time.monotonic() - began:.0f} s")
+    print(f"{'':42}{'ms':>9}{'small':>9}{'ratio':>7}{'queries':>9}")
+    for name, path in reads(large).items():
+        ms, queries = median_of(asking(large.client(), path), rounds)
+        small_ms, _ = median_of(asking(small.client(), reads(small)[name]), rounds)
+        print(f"{name:42}{ms:9.2f}{small_ms:9.2f}{ms / small_ms:7.2f}{queries:9}")
+    naive = [median_of(partial(adding_up, one.account.pk), 3)[0] for one in (large, small)]
+    print(f"{'(positions added up from fills)':42}{naive[0]:9.2f}{naive[1]:9.2f}", end="")
+    print(f"{naive[0] / naive[1]:7.0f}{1:9}")
+
+
+def busy_trader(fills: int) -> Any:
+    from benchmarks.busy_account import trade_a_lot
+    from quotes.models import Instrument
+    from tests.people import a_trader
+    from tests.portfolios.market import set_market_time
+    from tests.trading.floor import NOON
+
+    set_market_time(NOON + timedelta(hours=1))
+    trader = a_trader(cash="1000000")
+    trader.account.refresh_from_db()
+    symbols = [f"S{n}" for n in range(INSTRUMENTS)]
+    instruments = [Instrument.objects.get_or_create(symbol=symbol)[0] for symbol in symbols]
+    trade_a_lot(trader.account, instruments, fills // INSTRUMENTS * INSTRUMENTS, NOON)
+    return trader
+
+
+def reads(trader: Any) -> dict[str, str]:
+    """What is asked for, by name; the deep pages begin in the middle of the account's past."""
+    from trading.models import Fill, Order
+
+    account = trader.account
+    count = Fill.objects.filter(account=account).count()
+    newest = Fill.objects.filter(account=account).order_by("-pk").first()
+    assert newest is not None
+    middle = Fill.objects.get(pk=newest.pk - count // 2)
+    order = Order.objects.get(pk=newest.pk - count // 2)
+    activities, orders = "/v2/account/activities/FILL", "/v2/orders"
+    until = order.submitted_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return {
+        "account": "/v2/account",
+        f"positions ({INSTRUMENTS})": "/v2/positions",
+        "activities, first page (100)": activities,
+        "activities, a page in the middle": f"{activities}?page_token=0::{middle.execution_id}",
+        "the same, oldest first": (
+            f"{activities}?direction=asc&page_token=0::{middle.execution_id}"
+        ),
+        "orders, all, first page (50)": f"{orders}?status=all",
+        "orders, all, a page in the middle": f"{orders}?status=all&until={until}",
+        "orders, closed, first page": f"{orders}?status=closed",
+        "orders, closed, a page in the middle": f"{orders}?status=closed&until={until}",
+        "orders, open (none)": f"{orders}?status=open",
+        "orders of one symbol, first page": f"{orders}?status=all&symbols=S7",
+    }
+
+
+def asking(client: Any, path: str) -> Callable[[], None]:
+    def ask() -> None:
+        answer = client.get(path)
+        assert answer.status_code == 200, answer.content
+
+    return ask
+
+
+def adding_up(account_id: int) -> None:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute(NAIVE, [account_id])
+        cursor.fetchall()
+
+
+def median_of(job: Callable[[], None], rounds: int) -> tuple[float, int]:
+    """Milliseconds, and the statements of the last round; the first two warm up."""
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    taken = []
+    for _ in range(rounds + 2):
+        began = time.perf_counter()
+        job()
+        taken.append(1_000 * (time.perf_counter() - began))
+    with CaptureQueriesContext(connection) as queries:
+        job()
+    return statistics.median(taken[2:]), len(queries)
+
+
+if __name__ == "__main__":
+    main()
