@@ -10,7 +10,7 @@ UV ?= uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header
 
-.PHONY: help setup run test test-long tools lint fix lock clean
+.PHONY: help setup run test test-long bench tools lint fix lock clean
 
 help: ## Explain every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ test: ## Install what tests need, lint, run the suite; T=path runs one part of i
 
 test-long: ## The same with the full counts: crash points, long stalls, thousands of pairs
 	@OPENBELL_TEST_LONG=1 deploy/local/test.sh $(T)
+
+bench: tools ## Measure hot reads beside FastAPI and Fastify, started in the same run
+	@benchmarks/install_peers.sh
+	@$(PYTHON) benchmarks/hot_reads.py
 
 tools:
 	@deploy/local/setup.sh test
