@@ -23,6 +23,7 @@ from rest_framework import authentication, exceptions, permissions
 from rest_framework.request import Request
 
 from access import lookups
+from events import acting
 from events.errors import Forbidden
 
 # Anything else is not ours, and not worth a query.
@@ -78,6 +79,7 @@ class KeyAuthentication(authentication.BaseAuthentication):
         known = _known_key(*presented)
         if known is None:
             raise exceptions.AuthenticationFailed
+        acting.account_id.set(known.account_id)
         return known.user, _key_credential(known)
 
     def authenticate_header(self, request: Request) -> str:
@@ -93,6 +95,7 @@ class SessionAuthentication(authentication.SessionAuthentication):
         if found is None:
             return None
         self.enforce_csrf(request)
+        acting.account_id.set(found[1].account_id)
         return found
 
 

@@ -19,6 +19,7 @@ from django.core.exceptions import ImproperlyConfigured
 CHECKOUT = Path(__file__).resolve().parent.parent
 YES = frozenset({"1", "true", "yes", "on"})
 NO = frozenset({"0", "false", "no", "off"})
+MYSQL_EXAMPLE = "mysql://openbell:secret@db.example.com:3306/openbell"
 
 
 def read_env_file() -> None:
@@ -100,9 +101,16 @@ def names(name: str, default: Sequence[str] = ()) -> list[str]:
 def mysql(name: str) -> dict[str, Any] | None:
     """A MySQL or MariaDB address as Django's NAME, USER, PASSWORD, HOST, PORT; None if not set."""
     url = text(name)
-    if not url:
-        return None
-    example = f"{name}=mysql://openbell:secret@db.example.com:3306/openbell"
+    return _mysql(name, url, f"{name}={MYSQL_EXAMPLE}") if url else None
+
+
+def mysql_list(name: str) -> list[dict[str, Any]]:
+    """Such addresses, separated by commas."""
+    example = f"{name}={MYSQL_EXAMPLE},{MYSQL_EXAMPLE.replace('db.', 'db2.')}"
+    return [_mysql(name, url, example) for url in names(name)]
+
+
+def _mysql(name: str, url: str, example: str) -> dict[str, Any]:
     _check_url(name, url, schemes=("mysql",), example=example)
     try:
         parsed = environ.Env.db_url_config(url)

@@ -159,26 +159,19 @@ WHITENOISE_MAX_AGE = 0  # names without a hash; hashed ones are immutable
 # --- data ---------------------------------------------------------------------------------------
 
 
-def _database() -> dict[str, Any]:
-    mysql = environment.mysql("DATABASE_URL")
-    if mysql is None:
-        return {
-            "ENGINE": "config.databases.sqlite",
-            "NAME": MARKET_HOME / "openbell.sqlite3",
-            # Threads are fixed in number and keep their connection.
-            "CONN_MAX_AGE": None,
-        }
+def _mysql(address: dict[str, Any], *, connect: int, read: int, write: int) -> dict[str, Any]:
+    """One server, and how many seconds it may take."""
     return {
-        **mysql,
-        "ENGINE": "django.db.backends.mysql",
+        **address,
+        "ENGINE": "config.databases.mysql",
         "CONN_MAX_AGE": 600,
         "CONN_HEALTH_CHECKS": True,
         "OPTIONS": {
             "charset": "utf8mb4",
             "isolation_level": "read committed",
-            "connect_timeout": 2,
-            "read_timeout": 10,
-            "write_timeout": 10,
+            "connect_timeout": connect,
+            "read_timeout": read,
+            "write_timeout": write,
             # A lock that does not come in 2 s is answered with 503, not waited for.
             "init_command": "SET innodb_lock_wait_timeout = 2",
         },
@@ -187,7 +180,40 @@ def _database() -> dict[str, Any]:
     }
 
 
-DATABASES = {"default": _database()}
+def _databases() -> dict[str, dict[str, Any]]:
+    """The primary, and its replicas as replica_1 to replica_n."""
+    primary, replicas = environment.mysql("DATABASE_URL"), environment.mysql_list("REPLICA_URLS")
+    if primary is not None:
+        found = {"default": _mysql(primary, connect=2, read=10, write=10)}
+        for number, address in enumerate(replicas, 1):
+            found[f"replica_{number}"] = _mysql(address, connect=1, read=2, write=2)
+        return found
+    if replicas:
+        raise ImproperlyConfigured(
+            "REPLICA_URLS names replicas of nothing: DATABASE_URL has to name their primary. "
+            f"Example: DATABASE_URL={environment.MYSQL_EXAMPLE}"
+        )
+    return {
+        "default": {
+            "ENGINE": "config.databases.sqlite",
+            "NAME": MARKET_HOME / "openbell.sqlite3",
+            # Threads are fixed in number and keep their connection.
+            "CONN_MAX_AGE": None,
+        }
+    }
+
+
+DATABASES = _databases()
+REPLICAS = [alias for alias in DATABASES if alias != "default"]
+# A replica further behind is not read from; the pin of a changed account lasts 2 s longer.
+REPLICA_LAG_MAX_SECONDS = environment.number("REPLICA_LAG_MAX_SECONDS", default=2, example="2")
+if REPLICAS:
+    DATABASE_ROUTERS = ["config.databases.router.Router"]
+    # Before whatever reads: sessions, people, views.
+    MIDDLEWARE.insert(
+        MIDDLEWARE.index("django.contrib.sessions.middleware.SessionMiddleware"),
+        "config.databases.requests.ReplicaReads",
+    )
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"
@@ -258,7 +284,7 @@ AUTH_PASSWORD_VALIDATORS = [
 # --- what Openbell plugs into itself ------------------------------------------------------------
 
 # Hears, after each commit, which accounts changed: a dotted path, empty for nobody.
-AFTER_COMMIT = ""
+AFTER_COMMIT = "config.databases.pinning.accounts_changed" if REPLICAS else ""
 # Loops of the embedded process, each in a thread of its own: `run(stop: threading.Event)`.
 BACKGROUND_PROCESSES = [
     "quotes.ingest.run_feed",

@@ -34,6 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
         (lambda: environment.mysql("X"), "mysql://u:p@h:port/db", "X=mysql://"),
         (lambda: environment.mysql("X"), "mysql://u:p@h", "X=mysql://"),
         (lambda: environment.mysql("X"), "mysql://[::1/db", "X=mysql://"),
+        (lambda: environment.mysql_list("X"), "mysql://u:p@h/db,db.example.com", "X=mysql://"),
         (lambda: environment.redis("X"), "localhost:6379", "X=redis://"),
         (lambda: environment.redis("X"), "redis://", "X=redis://"),
     ],
@@ -108,7 +109,7 @@ def test_with_servers_named_nothing_is_in_one_process():
         DATABASE_URL="mysql://u:p@db:3306/openbell", REDIS_URL="redis://cache:6379/0"
     ).stdout
 
-    assert "django.db.backends.mysql" in printed
+    assert "config.databases.mysql" in printed
     assert "read committed" in printed
     assert "LocMemCache" not in printed
     assert "'socket_timeout': None" in printed
@@ -140,3 +141,22 @@ def test_an_env_file_is_read_and_the_environment_wins(tmp_path):
 
     assert "simulated-4" in printed
     assert "from.file.example" in printed
+
+
+def test_replicas_of_nothing_are_refused():
+    done = subprocess.run(
+        [sys.executable, "-c", "import config.settings"],
+        cwd=ROOT,
+        env={
+            **{key: value for key, value in os.environ.items() if key != "DATABASE_URL"},
+            "OPENBELL_ENV_FILE": os.devnull,
+            "REPLICA_URLS": "mysql://u:p@h:3306/db",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert done.returncode != 0
+    assert "REPLICA_URLS names replicas of nothing" in done.stderr
+    assert "Example: DATABASE_URL=mysql://" in done.stderr

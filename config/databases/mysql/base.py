@@ -1,0 +1,66 @@
+"""MySQL and MariaDB, with statements counted per server and lost replicas reported."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.db.backends.mysql import base
+from MySQLdb import Error
+from prometheus_client import Counter
+
+from config.databases.reading import note_lost
+
+QUERIES = Counter("openbell_database_queries_total", "Statements, by server.", ["alias"])
+
+# Unreachable, gone away, lost during a query, shutting down, killed; 0 is mysqlclient's word for
+# a connection that is closed.
+LOST = frozenset({0, 2002, 2003, 2005, 2006, 2013, 2055, 1053, 1927})
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """Django's MySQL connection; see the module."""
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        try:
+            return super().get_new_connection(conn_params)
+        except Error:
+            self.note_lost()  # whatever the reason, nobody can read there
+            raise
+
+    def create_cursor(self, name: str | None = None) -> Any:
+        return Cursor(self.connection.cursor(), self)
+
+    def note_lost(self) -> None:
+        """Where this is a replica: its request is void, and others go elsewhere."""
+        if self.alias in settings.REPLICAS:
+            note_lost(self.alias)
+
+
+class Cursor(base.CursorWrapper):
+    """Django's cursor, which counts what it is asked and sees connections go."""
+
+    def __init__(self, cursor: Any, wrapper: DatabaseWrapper) -> None:
+        super().__init__(cursor)
+        self._wrapper = wrapper
+        self._queries = QUERIES.labels(wrapper.alias)
+
+    def execute(self, query: str, args: Any = None) -> Any:
+        self._queries.inc()
+        try:
+            return super().execute(query, args)
+        except Error as error:
+            self._note(error)
+            raise
+
+    def executemany(self, query: str, args: Any) -> Any:
+        self._queries.inc()
+        try:
+            return super().executemany(query, args)
+        except Error as error:
+            self._note(error)
+            raise
+
+    def _note(self, error: Error) -> None:
+        if error.args and error.args[0] in LOST:
+            self._wrapper.note_lost()

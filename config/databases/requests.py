@@ -1,0 +1,49 @@
+"""Lets requests that only read do so from a replica, and repeats one that lost its replica."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from prometheus_client import Counter
+
+from config.databases.reading import current, reading
+from events import acting
+
+READS = frozenset({"GET", "HEAD"})
+REPEATED = Counter("openbell_reads_repeated_total", "Requests that lost their replica half-way.")
+
+
+class ReplicaReads:
+    """Middleware. A GET or HEAD that loses its replica runs once more, on the primary."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        nobody = acting.account_id.set(None)
+        try:
+            if request.method not in READS:
+                return self.get_response(request)
+            return self._read(request)
+        finally:
+            acting.account_id.reset(nobody)
+
+    def process_view(
+        self, request: HttpRequest, view: Any, arguments: Any, named_arguments: Any
+    ) -> None:
+        """Operators decide by what the admin shows: it is the primary's word."""
+        made = current()
+        if made is not None and request.resolver_match is not None:
+            made.on_primary |= "admin" in request.resolver_match.app_names
+
+    def _read(self, request: HttpRequest) -> HttpResponse:
+        with reading() as made:
+            response = self.get_response(request)
+        if not made.lost_replica:
+            return response
+        REPEATED.inc()
+        response.close()
+        with reading(on_primary=True):
+            return self.get_response(request)

@@ -1,0 +1,63 @@
+"""A real primary with two replicas, and the hands that hurt them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPT = ROOT / "deploy" / "local" / "replicas.sh"
+PRIMARY, FIRST, SECOND = 0, 1, 2
+
+
+@dataclass
+class Cluster:
+    """The servers that deploy/local/replicas.sh starts in a folder."""
+
+    folder: Path
+    hurt: bool = False  # somebody has laid hands on it since it was well
+
+    def start(self) -> dict[str, str]:
+        """Bring up whatever is down; DATABASE_URL and REPLICA_URLS."""
+        done = subprocess.run(
+            [SCRIPT, "start", self.folder], capture_output=True, text=True, timeout=90
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return dict(line.split("=", 1) for line in done.stdout.splitlines() if "_URL" in line)
+
+    def stop(self) -> None:
+        subprocess.run([SCRIPT, "stop", self.folder], timeout=60, check=False)
+
+    def sql(self, node: int, statement: str) -> str:
+        """Run a statement as root on one server."""
+        self.hurt = True
+        command = ["mariadb", "--no-defaults", "--user=root", "--batch", "--skip-column-names"]
+        done = subprocess.run(
+            [*command, f"--socket={self.folder}/{node}.sock", "--execute", statement],
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=True,
+        )
+        return done.stdout.strip()
+
+    def signal(self, node: int, number: signal.Signals) -> None:
+        self.hurt = True
+        os.kill(int((self.folder / f"{node}.pid").read_text()), number)
+
+    def heal(self) -> None:
+        """Undo whatever a test has done."""
+        if not self.hurt:
+            return
+        for node in (PRIMARY, FIRST, SECOND):
+            try:
+                self.signal(node, signal.SIGCONT)
+            except (OSError, ValueError):
+                continue  # it is dead, and started again below
+        self.start()
+        for node in (FIRST, SECOND):
+            self.sql(node, "SET GLOBAL read_only = 1; START SLAVE")
+        self.hurt = False

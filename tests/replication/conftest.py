@@ -1,0 +1,168 @@
+"""Django inside this process, on a real primary with two replicas and a Redis of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.cache import caches
+from django.core.management import call_command
+from django.db import connections, router
+
+from config import environment
+from tests.replication.cluster import Cluster
+
+os.environ["PATH"] += os.pathsep + "/usr/sbin"  # where Debian keeps mariadbd
+
+
+@pytest.fixture(scope="package")
+def cluster() -> Iterator[Cluster]:
+    pytest.importorskip("MySQLdb", reason="NO REPLICATION TESTS: mysqlclient is not installed")
+    for server in ("mariadbd", "redis-server"):
+        if shutil.which(server) is None:
+            pytest.skip(f"NO REPLICATION TESTS: {server} is not installed")
+    # Short: the path of a socket may have 107 characters.
+    made = Cluster(Path(tempfile.mkdtemp(prefix="ob.", dir="/tmp")))
+    try:
+        yield made
+    finally:
+        made.stop()
+        shutil.rmtree(made.folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="package")
+def migrated(cluster: Cluster, django_db_blocker: Any) -> Iterator[Cluster]:
+    """The cluster behind Django's aliases, for as long as the tests of this folder run."""
+    from config.databases import health
+
+    addresses = cluster.start()
+    with _databases(addresses), django_db_blocker.unblock():
+        call_command("migrate", verbosity=0)
+        try:
+            yield cluster
+        finally:
+            health.forget_watch()
+
+
+@pytest.fixture(scope="package")
+def redis_url() -> Iterator[str]:
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        port = held.getsockname()[1]
+    server = subprocess.Popen(
+        ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""],
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        _wait_for_port(port)
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _wait_for_port(port: int) -> None:
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+
+
+class _databases:
+    """Let Django's connections lead to these servers, and back again."""
+
+    def __init__(self, addresses: dict[str, str]) -> None:
+        from config.settings import _mysql
+
+        read = environment._mysql
+        urls = [addresses["DATABASE_URL"], *addresses["REPLICA_URLS"].split(",")]
+        names = ["default", "replica_1", "replica_2"]
+        self.databases = {
+            name: _mysql(read(name, url, ""), connect=1, read=2, write=2)
+            for name, url in zip(names, urls, strict=True)
+        }
+
+    def __enter__(self) -> dict[str, Any]:
+        from config.databases.router import Router
+
+        connections.close_all()
+        self._before = connections.settings
+        self._routers = router.routers
+        for alias in list(self._before):
+            if hasattr(connections._connections, alias):
+                del connections[alias]
+        connections.settings = connections.configure_settings(self.databases)
+        router.routers = [Router()]
+        return self.databases
+
+    def __exit__(self, *error: object) -> None:
+        connections.close_all()
+        for alias in connections.settings:
+            if hasattr(connections._connections, alias):
+                del connections[alias]
+        connections.settings = self._before
+        router.routers = self._routers
+
+
+@pytest.fixture
+def replicated(migrated: Cluster, redis_url: str, settings: Any) -> Iterator[Cluster]:
+    """The healthy cluster, and settings that know of it; whatever a test does to it is undone."""
+    from config.databases import pinning
+    from events import log
+
+    settings.REPLICAS = ["replica_1", "replica_2"]
+    settings.REDIS_STATE_URL = redis_url
+    settings.CACHES = {**settings.CACHES, "state": _state(redis_url)}
+    settings.AFTER_COMMIT = "config.databases.pinning.accounts_changed"
+    settings.MIDDLEWARE = ["config.databases.requests.ReplicaReads", *settings.MIDDLEWARE]
+    log._after_commit.cache_clear()
+    pinning._away_until = 0.0
+    caches["state"].clear()
+    try:
+        yield migrated
+    finally:
+        migrated.heal()
+        log._after_commit.cache_clear()
+
+
+def _state(url: str) -> dict[str, Any]:
+    return {
+        "BACKEND": "django_redis.cache.RedisCache",
+        "LOCATION": url,
+        "OPTIONS": {
+            "SOCKET_CONNECT_TIMEOUT": 0.2,
+            "SOCKET_TIMEOUT": 0.2,
+            "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
+        },
+    }
+
+
+@pytest.fixture
+def settled(replicated: Cluster) -> Cluster:
+    """The same with both replicas fit, and with marks old enough to be trusted."""
+    from config.databases import health, pinning
+
+    wait_until(lambda: len(health.usable_replicas()) == 2)
+    caches["state"].set(pinning.KEPT, 1, None)
+    return replicated
+
+
+def wait_until(holds: Any, seconds: float = 10.0) -> None:
+    """Wait for something to become true; fail when it does not."""
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "it did not come true in time"
+        time.sleep(0.02)
