@@ -10,10 +10,10 @@ UV ?= uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header
 
-.PHONY: help setup run test test-long bench tools lint fix lock clean
+.PHONY: help setup run cluster cluster-status cluster-down smoke test test-long bench tools lint fix lock clean
 
 help: ## Explain every target
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make run takes HOST, PORT, OPENBELL_HOME, SEED, STEPPED=1, and for a recorded day"
 	@echo "  FEED=lean DATA=../shared/lean DATE=2013-10-07 SPEED=60; .env.example lists the rest."
@@ -23,6 +23,19 @@ setup: ## Install what running needs, into .venv
 
 run: setup ## Install, start the platform in one process, print how to use it
 	@$(PYTHON) -m config.launcher
+
+cluster: ## Start the whole topology on this machine: MariaDB, replicas, Redis, nginx, all processes
+	@deploy/local/setup.sh cluster
+	@$(PYTHON) -m deploy.local.cluster up
+
+cluster-status: ## Show the cluster's processes and who owns what
+	@$(PYTHON) -m deploy.local.cluster status
+
+cluster-down: ## Stop the cluster; what it stored stays
+	@$(PYTHON) -m deploy.local.cluster down
+
+smoke: tools ## Trade through a running platform and check what it says: make smoke URL=…
+	@$(PYTHON) -m deploy.local.smoke $(URL)
 
 test: ## Install what tests need, lint, run the suite; T=path runs one part of it
 	@deploy/local/test.sh $(T)

@@ -136,10 +136,14 @@ def acquire(name: str, owner: str | None = None) -> Lease | None:
 
 def wait_for(name: str, stop: threading.Event, owner: str | None = None) -> Lease | None:
     """Stand by until the lease can be had; None once `stop` is set."""
+    has_said_so = False
     while not stop.is_set():
         lease = acquire(name, owner)
         if lease is not None:
             return lease
+        if not has_said_so:
+            log.info("standing by for %s", name)
+            has_said_so = True
         stop.wait(RENEW_SECONDS)
     return None
 

@@ -10,7 +10,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 
-from quotes.backfill import fill_past
+from quotes.backfill import fill_past, generate_history
 from quotes.calendar import NEW_YORK
 from quotes.ingest import configured_feed
 from quotes.market import jump, open_market
@@ -26,8 +26,8 @@ def migrate() -> None:
         call_command("migrate", verbosity=0, interactive=False)
 
 
-def open_with_past() -> None:
-    """Open the market that the settings name; at its first start, with a past."""
+def open_with_past(*, later: bool = False) -> None:
+    """Open the market that the settings name; at its first start, with a past, or that `later`."""
     feed, mode = configured_feed()
     try:
         instruments = feed.instruments()
@@ -42,9 +42,16 @@ def open_with_past() -> None:
         )
     finally:
         feed.close()
-    fill_past(start, _show_progress)
+    if not later:
+        fill_past(start, _show_progress)
     if mode == MarketClock.Mode.REPLAY:
         _play_to_the_start(row)
+
+
+def fill_past_beside_others() -> None:
+    """Give a simulated market its past while it runs already."""
+    opened_us = MarketClock.objects.values_list("opened_us", flat=True).get(pk=1)
+    generate_history(settings.FEED_SEED, to_instant(opened_us), _show_progress, alone=False)
 
 
 def _play_to_the_start(row: MarketClock) -> None:

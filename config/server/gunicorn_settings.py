@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from typing import Any
 
 from config import environment
@@ -32,8 +33,13 @@ loglevel = "warning"
 
 
 def on_starting(server: Any) -> None:
-    """Refuse a size that would take more database connections than an instance may have."""
+    """Refuse what would take too many database connections; load the apps before listening.
+
+    Gunicorn listens first and loads in its workers, and whoever connects meanwhile hangs for
+    seconds. What is imported here is there when a worker is forked; it opens and starts nothing.
+    """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    import django
     from django.conf import settings
 
     servers = len(settings.DATABASES)
@@ -43,3 +49,5 @@ def on_starting(server: Any) -> None:
             f"WEB_WORKERS={workers} × HTTP_THREADS={threads} × {servers} database servers is"
             f" {connections} connections; an instance may have {CONNECTIONS_MAX}."
         )
+    django.setup()
+    import_module(settings.ROOT_URLCONF)

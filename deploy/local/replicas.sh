@@ -37,12 +37,15 @@ print(*(one.getsockname()[1] for one in held))')}" >"$BASE/ports"
 }
 
 # Without the machine's own configuration, which would change sockets, addresses and plugins. The
-# mark is written last, so that a broken-off installation is done again.
+# mark is written last, so that a broken-off installation is done again. Each node has a folder of its
+# own for temporary tables: a starting server clears the one that it is given.
 install_node() {
   local data="$BASE/$1"
   [ ! -e "$data/.complete" ] || return 0
   rm -rf "$data"
+  mkdir -p "$BASE/$1.tmp"
   "$(tool mariadb-install-db mysql_install_db)" --no-defaults $AS_ROOT --datadir="$data" \
+    --tmpdir="$BASE/$1.tmp" \
     --auth-root-authentication-method=normal --skip-test-db --innodb-use-native-aio=0 \
     >"$BASE/$1.install.log" 2>&1 || { tail -n 20 "$BASE/$1.install.log" >&2; return 1; }
   touch "$data/.complete"
@@ -56,6 +59,7 @@ start_node() {
   # --relay-log: its default name follows the host's, which may change. Without native aio: the
   # machine has a limit of requests, and three servers beside others meet it.
   setsid "$(tool mariadbd mysqld)" --no-defaults $AS_ROOT --datadir="$BASE/$node" \
+    --tmpdir="$BASE/$node.tmp" \
     --socket="$BASE/$node.sock" --pid-file="$BASE/$node.pid" --port="$(port "$node")" \
     --bind-address=127.0.0.1 --skip-name-resolve --server-id=$((node + 1)) --gtid-strict-mode=1 \
     --relay-log="$BASE/$node/relay" --character-set-server=utf8mb4 \

@@ -49,9 +49,13 @@ start_mariadb() {
   port=$(free_port)
   client="$(mariadb_tool mariadb mysql) --no-defaults --user=root --socket=$BASE/db.sock"
   # --no-defaults: the machine's own configuration would change sockets, addresses and plugins.
+  # A starting server clears the folder of its temporary tables, so it has one of its own.
+  mkdir "$BASE/tmp"
   "$(mariadb_tool mariadb-install-db mysql_install_db)" --no-defaults $user --datadir="$data" \
+    --tmpdir="$BASE/tmp" \
     --auth-root-authentication-method=normal --skip-test-db >"$BASE/install.log" 2>&1
   "$(mariadb_tool mariadbd mysqld)" --no-defaults $user --datadir="$data" \
+    --tmpdir="$BASE/tmp" \
     --socket="$BASE/db.sock" --pid-file="$BASE/db.pid" --port="$port" --bind-address=127.0.0.1 \
     --skip-name-resolve --default-time-zone=+00:00 --transaction-isolation=READ-COMMITTED \
     --character-set-server=utf8mb4 --collation-server=utf8mb4_bin \

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Brings what Openbell needs into .venv and deploy/browser: setup.sh embedded|test
+# Brings what Openbell needs into .venv and deploy/browser: setup.sh embedded|test|cluster
 #
 # Everything is pinned with hashes. What is already there is left alone, so that a second run costs
 # nothing. Where something is missing and cannot be brought, one sentence names the command that can.
@@ -109,8 +109,30 @@ fetch_browser_libraries() {
     )
 }
 
+# --- servers of the cluster ----------------------------------------------------------------------
+
+missing_servers() {
+  PATH="$PATH:/usr/sbin:/usr/local/sbin"
+  has mariadbd || printf 'mariadb-server '
+  has redis-server || printf 'redis-server '
+  has nginx || printf 'nginx-light '
+  "$VENV/bin/python" -c 'import MySQLdb' 2>/dev/null ||
+    printf 'default-libmysqlclient-dev pkg-config gcc python3-dev '
+}
+
+servers_or_fail() {
+  local missing
+  missing=$(missing_servers)
+  [ -n "$missing" ] || return 0
+  can_use_apt || fail "The cluster needs more packages: run 'sudo apt-get install $missing'."
+  apt_install $missing || fail "apt could not install: $missing"
+}
+
 venv_or_fail
 install_or_fail requirements-embedded.txt
-[ "$SET" = embedded ] || install_or_fail requirements-test.txt
+case $SET in
+  test) install_or_fail requirements-test.txt ;;
+  cluster) servers_or_fail && install_or_fail requirements.txt ;;
+esac
 fetch_browser_libraries ||
   say "The browser libraries could not be fetched (npm needs its registry): a table stands in the chart's place."

@@ -1,0 +1,184 @@
+"""The whole topology, started once: it trades, loses a process of each kind, and trades again."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.running import free_port
+
+SERVERS = ("mariadbd", "redis-server", "nginx")
+UP_SECONDS_MAX = 120
+TAKEOVER_SECONDS_MAX = 6.0  # 2 s of it are the lease; the rest is asking, on a busy machine
+
+
+class Cluster:
+    """A cluster with a home and a port of its own, driven as `make` drives it."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def run(self, command: str, *arguments: str, fine: bool = True) -> str:
+        inherited = {
+            name: value
+            for name, value in os.environ.items()
+            if name not in ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "DJANGO_SETTINGS_MODULE")
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", f"deploy.local.{command}", *arguments],
+            cwd=ROOT,
+            env={**inherited, "OPENBELL_HOME": str(self.home), "PORT": str(self.port)},
+            capture_output=True,
+            text=True,
+            timeout=UP_SECONDS_MAX,
+        )
+        assert not fine or done.returncode == 0, done.stdout + done.stderr
+        return done.stdout + done.stderr
+
+    def smoke(self) -> None:
+        assert "All is well" in self.run("smoke", self.url)
+
+    def pid(self, name: str) -> int:
+        return int((self.home / "cluster" / "run" / f"{name}.pid").read_text())
+
+    def is_up(self, name: str) -> bool:
+        return re.search(rf"{name} +up", self.run("cluster", "status")) is not None
+
+    @property
+    def log(self) -> str:
+        return (self.home / "cluster" / "cluster.log").read_text(errors="replace")
+
+    def owner(self, lease: str) -> int | None:
+        found = re.search(rf"{lease} +is owned by process (\d+)", self.run("cluster", "status"))
+        return int(found[1]) if found else None
+
+    def processes(self) -> list[str]:
+        """Command lines of whatever runs with this home."""
+        mark = f"OPENBELL_HOME={self.home / 'cluster'}".encode()
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                if mark in (folder / "environ").read_bytes().split(b"\0"):
+                    found.append((folder / "cmdline").read_text().replace("\0", " "))
+            except OSError:
+                continue
+        return found
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    path = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/usr/local/sbin"])
+    missing = [server for server in SERVERS if not shutil.which(server, path=path)]
+    if missing:
+        pytest.skip(f"NO CLUSTER: {', '.join(missing)} not installed")
+    pytest.importorskip("MySQLdb", reason="NO CLUSTER: the production set is not installed")
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        cluster.run("cluster", "up")
+        yield cluster
+    finally:
+        cluster.run("cluster", "down")
+    assert cluster.processes() == []
+
+
+def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain for {what}"
+        time.sleep(0.1)
+
+
+def test_it_trades_and_a_second_start_changes_nothing(cluster: Cluster) -> None:
+    before = cluster.pid("web1"), cluster.pid("edge")
+    cluster.smoke()
+
+    assert "already runs" in cluster.run("cluster", "up")
+    assert (cluster.pid("web1"), cluster.pid("edge")) == before
+
+
+def test_a_killed_web_process_is_noticed_by_no_reader(cluster: Cluster) -> None:
+    os.kill(cluster.pid("web1"), signal.SIGKILL)
+    for _ in range(20):
+        with urllib.request.urlopen(f"{cluster.url}/healthz", timeout=5) as answer:
+            assert answer.status == 200
+    cluster.smoke()
+
+
+def test_streams_go_on_without_a_killed_process(cluster: Cluster) -> None:
+    os.kill(cluster.pid("stream1"), signal.SIGKILL)
+    cluster.smoke()
+
+
+def test_the_standby_takes_over_from_killed_execution(cluster: Cluster) -> None:
+    wait_for(lambda: "standing by for execution:0" in cluster.log, 60, "the standby to start")
+    standby = {cluster.pid(name) for name in ("execution1", "execution2")}
+    owner = cluster.owner("execution:0")
+    assert owner in standby
+    os.kill(owner, signal.SIGKILL)
+
+    def taken_over() -> bool:
+        return cluster.owner("execution:0") in standby - {owner}
+
+    wait_for(taken_over, TAKEOVER_SECONDS_MAX, "the standby")
+    cluster.smoke()
+
+
+def test_the_relay_chains_what_was_traded(cluster: Cluster) -> None:
+    """Across the kills above, the chain has no gap and every event is in it."""
+    checked = subprocess.run(
+        [sys.executable, "manage.py", "shell", "-c", CHAIN_IS_WHOLE],
+        cwd=ROOT,
+        env={**os.environ, **environment_of(cluster), "DJANGO_SETTINGS_MODULE": "config.settings"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert checked.stdout.strip().endswith("None True"), checked.stdout + checked.stderr
+
+
+CHAIN_IS_WHOLE = """
+import time
+from events.chain import verify
+from events.models import Event
+time.sleep(1)
+print(verify(), Event.objects.filter(sequence__gt=10).exists())
+"""
+
+
+def environment_of(cluster: Cluster) -> dict[str, str]:
+    lines = (cluster.home / "cluster" / "cluster.env").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines)
+
+
+def test_the_edge_says_503_where_no_web_process_answers(cluster: Cluster) -> None:
+    """And it sends a write once: 503, never 504, for clients repeat an order on 504."""
+    wait_for(lambda: cluster.is_up("web1") and cluster.is_up("web2"), 30, "web processes")
+    for name in ("web1", "web2"):
+        os.kill(cluster.pid(name), signal.SIGSTOP)  # or it would start another worker
+        for worker in workers_of(cluster.pid(name)):
+            os.kill(worker, signal.SIGKILL)
+        os.kill(cluster.pid(name), signal.SIGKILL)
+    order = urllib.request.Request(f"{cluster.url}/v2/orders", method="POST", data=b"{}")
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(order, timeout=5)
+    assert refused.value.code == 503
+    assert refused.value.headers["Retry-After"] == "1"
+    assert b"50310000" in refused.value.read()
+
+
+def workers_of(master: int) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{master}/task/{master}/children").read_text().split()]
