@@ -60,15 +60,17 @@ class Historian:
 
     def _run(self) -> None:
         try:
+            _spare_the_disk()
             while True:
                 ticks = self._backlog.take(SLICE_TICKS, KEEP_SECONDS)
                 if ticks and not self._written(ticks):
                     DROPPED.labels("failed").inc(len(ticks))
                 elif not ticks and self._backlog.is_closed:
                     return
-        except LeaseLost:  # the feed itself will hear of it, and says so
-            self._backlog.close()
+        except LeaseLost:
+            log.info("the tick history is another's")  # the feed itself will hear of it
         finally:
+            self._backlog.close()  # however it ended, nobody waits for it any longer
             connection.close()
 
     def _written(self, ticks: list[Tick]) -> bool:
@@ -96,3 +98,14 @@ class Historian:
         if time.monotonic() - self._forgot_at >= FORGET_SECONDS:
             self._retention.forget(ticks[-1].at_us, lambda: self._backlog.waiting >= SLICE_TICKS)
             self._forgot_at = time.monotonic()
+
+
+def _spare_the_disk() -> None:
+    """Let SQLite commit on this connection without waiting for the disk.
+
+    What a crash of the machine may take is the last of the history; the database stays whole, and
+    what others commit is on disk as ever.
+    """
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute("PRAGMA synchronous = NORMAL")
