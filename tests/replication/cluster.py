@@ -59,5 +59,10 @@ class Cluster:
                 continue  # it is dead, and started again below
         self.start()
         for node in (FIRST, SECOND):
-            self.sql(node, "SET GLOBAL read_only = 1; START SLAVE")
+            self.sql(node, "SET GLOBAL read_only = 1")
+            self.delay(node, 0)
         self.hurt = False
+
+    def delay(self, node: int, seconds: int) -> None:
+        """Have a replica apply everything so much later."""
+        self.sql(node, f"STOP SLAVE; CHANGE MASTER TO MASTER_DELAY = {seconds}; START SLAVE")

@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from django.contrib.auth import get_user_model
 from django.core.cache import caches
 from django.db import transaction
@@ -14,7 +15,7 @@ from django.test import Client
 
 from access.keys import create_key
 from access.models import ApiKey
-from config.databases import pinning
+from config.databases import health, pinning
 from config.databases.reading import reading
 from events import acting, log
 from events.models import Event, Lease
@@ -22,8 +23,7 @@ from portfolios.accounts import deposit, open_account
 from portfolios.models import Account, Position
 from quotes.models import Instrument, MarketClock
 from tests.replication.cluster import FIRST, SECOND
-
-DEPOSITS = 150
+from tests.replication.conftest import wait_until
 
 
 def opened_account() -> Account:
@@ -35,6 +35,12 @@ def key_of(account: Account) -> dict[str, str]:
     """The headers that let a program in."""
     key, secret = create_key(account_id=account.pk, user=account.user, name="test", actor="test")
     return {"APCA-API-KEY-ID": key.key_id, "APCA-API-SECRET-KEY": secret}
+
+
+def await_arrival(account: Account) -> None:
+    """Return once both replicas know the account."""
+    for alias in ("replica_1", "replica_2"):
+        wait_until(lambda at=alias: Account.objects.using(at).filter(pk=account.pk).exists())
 
 
 def forget_marks(account: Account) -> None:
@@ -120,22 +126,30 @@ def test_without_redis_account_reads_stay_and_changes_go_on(settled, settings):
     deposit(account_id=account.pk, amount=Decimal(1), actor="test")
 
 
-def test_a_write_is_seen_by_the_next_read_while_replicas_stand(settled):
+@pytest.mark.parametrize("pairs", [150, pytest.param(10_000, marks=pytest.mark.long)])
+def test_a_write_is_seen_by_the_next_read_while_replicas_lag(settled, settings, pairs):
+    settings.REPLICA_LAG_MAX_SECONDS = 5  # so that the late ones are read from
     account = opened_account()
     client = Client(headers=key_of(account))
     for node in (FIRST, SECOND):
-        settled.sql(node, "STOP SLAVE SQL_THREAD")
+        settled.delay(node, 2)
 
-    for number in range(1, DEPOSITS + 1):
+    for number in range(1, pairs + 1):
         deposit(account_id=account.pk, amount=Decimal(1), actor="test")
-        answer = client.get("/v2/account").json()
-        assert Decimal(answer["cash"]) == 1_000 + number
+        assert Decimal(client.get("/v2/account").json()["cash"]) == 1_000 + number
+
+    await_arrival(account)
+    assert len(health.usable_replicas()) == 2
+    deposit(account_id=account.pk, amount=Decimal(1), actor="test")
+    forget_marks(account)
+    assert Decimal(client.get("/v2/account").json()["cash"]) <= 1_000 + pairs  # but for the mark
 
 
 def test_an_account_read_leaves_the_primary(settled, monkeypatch):
     account = opened_account()
     client = Client(headers=key_of(account))
     client.get("/v2/account")  # notes the use of the key, which is a write
+    await_arrival(account)
     forget_marks(account)
     seen: list[str] = []
     monkeypatch.setattr("config.databases.mysql.base.Cursor.execute", _spied(seen), raising=True)
