@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from events.models import Event, Lease
+from events.models import ChainHead, Event, Lease
 
 
 def operator(request: HttpRequest) -> str:
@@ -71,6 +71,11 @@ class EventAdmin(ReadOnlyAdmin):
     @admin.display(description="payload")
     def readable_payload(self, event: Event) -> str:
         return format_html("<pre>{}</pre>", json.dumps(event.payload, indent=2))
+
+
+@admin.register(ChainHead)
+class ChainHeadAdmin(ReadOnlyAdmin):
+    list_display = ["sequence", "hash"]
 
 
 @admin.register(Lease)

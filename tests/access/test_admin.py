@@ -12,9 +12,9 @@ from django.urls import reverse
 
 from access.authentication import authenticate_key
 from access.models import ApiKey
-from events.models import Event, Lease
+from events.models import Event, Lease, Salt
 from portfolios.models import WatchlistEntry
-from quotes.models import Bar, Instrument, MarketClock
+from quotes.models import Bar, Instrument, MarketClock, QuoteTick, TradeTick
 from tests.api import recording
 from tests.people import Trader, a_trader, an_operator
 
@@ -22,8 +22,9 @@ pytestmark = pytest.mark.django_db
 
 User = get_user_model()
 # Bars, whose composite key the admin cannot take, are shown on their instrument's page, and the
-# entries of a watchlist on its page.
-WITHOUT_A_PAGE = {Bar, WatchlistEntry}
+# entries of a watchlist on its page. Single ticks are nothing to look through, and a salt is what
+# keeps the digest of an erased payload from being guessed.
+WITHOUT_A_PAGE = {Bar, QuoteTick, TradeTick, WatchlistEntry, Salt}
 
 
 @pytest.fixture

@@ -70,7 +70,8 @@ def wait_until_ready(platform: RunningPlatform, process: subprocess.Popen[bytes]
 
 
 def test_no_command_of_the_readme_is_left_untried() -> None:
-    tried = {"make run", "make test"}
+    # `make test` runs this very test; tests/deploy drives what the three about the cluster call.
+    tried = {"make run", "make test", "make cluster", "make smoke", "make cluster-down"}
     assert {" ".join(command.split()[:2]) for command in COMMANDS} <= tried
 
 
