@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 EXPONENT_MAX = 100
 MESSAGE_LENGTH_MAX = 300
 # Everything a program may ask; a person's pages are elsewhere and answer in HTML.
-API_ROOTS = frozenset({"v1", "v1beta1", "v1beta3", "v2", "v3", "api"})
+API_ROOTS = frozenset({"v1", "v1beta1", "v1beta3", "v2", "v3", "api", "public"})
 
 
 class JSONRenderer(renderers.BaseRenderer):

@@ -17,6 +17,7 @@ SUBJECTS = (
     (re.compile(r"^/v2/stocks"), "Market data"),
     (re.compile(r"^/v2/assets"), "Assets"),
     (re.compile(r"^/v2/(clock|calendar)"), "Clock and calendar"),
+    (re.compile(r"^/public/"), "Public"),
     (re.compile(r"^/v2/events"), "Events"),
     (re.compile(r"^/api/keys"), "API keys"),
     (re.compile(r"^/api/market"), "Market control"),

@@ -116,7 +116,7 @@ REST_FRAMEWORK = {
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
 }
 
-# Requests per minute, caller and process. The default is more than a process answers: whoever
+# Requests per minute and caller, over all processes. The default is more than one answers: whoever
 # trades on their own machine meets no limit. Alpaca's is 200.
 RATE_LIMIT_PER_MINUTE = environment.whole("RATE_LIMIT_PER_MINUTE", default=1_000_000, least=1)
 
@@ -252,6 +252,13 @@ CACHES = {
     "default": _cache("cache", REDIS_URL, swallow_errors=True),
     # Locks and limits: whoever asks must learn that Redis is away, and decide.
     "state": _cache("state", REDIS_STATE_URL, swallow_errors=False),
+    # What is loaded from the database, stampede-safe; how long, config/caching/policy.py says.
+    "quotes": _cache("quotes", REDIS_URL, swallow_errors=True)
+    | {
+        "BACKEND": "config.caching.redis_backend.SharedCache"
+        if REDIS_URL
+        else "config.caching.backend.LocalCache"
+    },
 }
 
 if REDIS_STATE_URL:

@@ -13,7 +13,7 @@ from portfolios.buying_power import MULTIPLIER
 from portfolios.models import Account, Watchlist
 from portfolios.valuation import AccountSummary, PositionView
 from quotes.amounts import plain, rounded
-from quotes.api.assets import asset_json
+from quotes.listings import asset_json
 
 ASSET_CLASS = "us_equity"
 # Of an average price that is no round number, so that quantity × price comes back to the cost.

@@ -9,6 +9,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ActionForm
+from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
@@ -16,7 +17,7 @@ from django.utils.html import format_html
 
 from events.admin import ReadOnlyAdmin, operator
 from events.errors import OpenbellError
-from quotes import halts, market
+from quotes import halts, listings, market
 from quotes.models import Bar, Instrument, LatestQuote, MarketClock, Timeframe
 from quotes.pacing import SPEED_MAX, SPEED_MIN
 from quotes.ticks import to_instant
@@ -58,6 +59,10 @@ class InstrumentAdmin(admin.ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False  # books and history refer to it; make it inactive instead
+
+    def save_model(self, request: HttpRequest, obj: Instrument, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        transaction.on_commit(listings.forget)
 
     @admin.display(description="last", ordering="latestquote__trade_price")
     def last(self, instrument: Instrument) -> str:

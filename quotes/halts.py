@@ -10,6 +10,7 @@ from typing import Any
 from django.db import transaction
 
 from events import log
+from quotes import listings
 from quotes.clock import market_clock
 from quotes.models import Instrument
 from quotes.streaming.bus import CONTROL, bus
@@ -62,3 +63,4 @@ def _record(kind: str, instrument: Instrument, actor: str, **payload: Any) -> No
 def _announce(kind: str, instrument: Instrument, **more: Any) -> None:
     message = {"kind": kind, "instrument_id": instrument.pk, "symbol": instrument.symbol, **more}
     transaction.on_commit(lambda: bus().publish(CONTROL, message))
+    transaction.on_commit(listings.forget)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from django.db import connections, router, transaction
 
+from quotes import listings
 from quotes.amounts import PRICE_PLACES, from_units
 from quotes.bars import DAY, MINUTE, merged, midnight
 from quotes.clock import market_clock
@@ -70,6 +71,7 @@ def enlist(specs: Iterable[InstrumentSpec]) -> dict[str, int]:
         ],
         ignore_conflicts=True,
     )  # fmt: skip
+    transaction.on_commit(listings.forget)
     return instrument_ids(spec.symbol for spec in specs)
 
 

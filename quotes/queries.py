@@ -5,23 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from uuid import UUID
 
-from django.db.models import QuerySet
-
 from events.errors import NotFound
 from quotes.models import Instrument
-
-# Alpaca's answer is not paged either and has about as many.
-INSTRUMENTS_MAX = 20_000
-
-
-def instruments(*, status: str | None = None, exchange: str | None = None) -> QuerySet[Instrument]:
-    """All instruments, or those of a status or a listing exchange, by symbol."""
-    found = Instrument.objects.all()
-    if status is not None:
-        found = found.filter(status=status)
-    if exchange is not None:
-        found = found.filter(exchange=exchange)
-    return found[:INSTRUMENTS_MAX]
 
 
 def instruments_by_symbol(symbols: Iterable[str]) -> dict[str, Instrument]:

@@ -29,6 +29,7 @@ def lean_data() -> Path:
 def _fresh_process() -> Iterator[None]:
     """No test sees the people, the market time, the quotes or the subscriptions of the last one."""
     from django.conf import settings
+    from django.core.cache import caches
 
     from access.lookups import forget_everyone
     from quotes.clock import forget_clock
@@ -40,6 +41,7 @@ def _fresh_process() -> Iterator[None]:
     forget_latest()
     forget_clock()
     forget_everyone()
+    caches["quotes"].clear()
     if settings.REDIS_URL:
         _redis(settings.REDIS_URL).flushdb()
 

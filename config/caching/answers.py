@@ -1,4 +1,4 @@
-"""What browsers and proxies may keep of our answers: nothing, unless the answer says otherwise.
+"""What browsers and proxies may keep of our answers, as the policy table says.
 
 Static files have their own rule; they are answered before this is asked.
 """
@@ -9,14 +9,17 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
+from config.caching.policy import cache_control
+
 
 class PrivateAnswers:
-    """Marks every answer without a Cache-Control of its own as private and not to be stored."""
+    """Gives every answer without a Cache-Control of its own the one of its route."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
-        response.headers.setdefault("Cache-Control", "private, no-store")
+        told = cache_control(request.path, response.status_code)
+        response.headers.setdefault("Cache-Control", told)
         return response

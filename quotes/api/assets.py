@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.permissions import IsAuthenticated
@@ -12,11 +10,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from events.errors import Invalid
-from quotes import queries
+from quotes import listings
 from quotes.api.fields import QuerySerializer
+from quotes.listings import ASSET_CLASS
 from quotes.models import Instrument
-
-ASSET_CLASS = "us_equity"
 
 
 class AssetQuery(QuerySerializer):
@@ -59,8 +56,7 @@ class AssetList(APIView):
         query = AssetQuery.read(request)
         if query["asset_class"] != ASSET_CLASS:
             return Response([])
-        found = queries.instruments(status=query.get("status"), exchange=query.get("exchange"))
-        return Response([asset_json(instrument) for instrument in found])
+        return Response(listings.assets(status=query.get("status"), exchange=query.get("exchange")))
 
 
 class AssetDetail(APIView):
@@ -68,22 +64,4 @@ class AssetDetail(APIView):
 
     @extend_schema(operation_id="get_asset", summary="One asset", responses=Asset)
     def get(self, request: Request, symbol_or_id: str) -> Response:
-        return Response(asset_json(queries.get_instrument(symbol_or_id)))
-
-
-def asset_json(instrument: Instrument) -> dict[str, Any]:
-    """The wire contract's asset object. A halted instrument is not tradable just now."""
-    return {
-        "id": str(instrument.public_id),
-        "class": ASSET_CLASS,
-        "exchange": instrument.exchange,
-        "symbol": instrument.symbol,
-        "name": instrument.name or instrument.symbol,
-        "status": instrument.status,
-        "tradable": instrument.tradable and not instrument.halted,
-        "marginable": instrument.marginable,
-        "shortable": instrument.shortable,
-        "easy_to_borrow": instrument.easy_to_borrow,
-        "fractionable": instrument.fractionable,
-        "attributes": [],
-    }
+        return Response(listings.get_asset(symbol_or_id))

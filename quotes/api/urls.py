@@ -1,6 +1,6 @@
 from django.urls import path
 
-from quotes.api import assets, control, history, latest, sessions
+from quotes.api import assets, control, history, latest, public, sessions
 
 urlpatterns = [
     path("v2/assets", assets.AssetList.as_view()),
@@ -21,6 +21,8 @@ urlpatterns = [
     path("v2/stocks/<str:symbol>/quotes/latest", latest.LatestQuote.as_view()),
     path("v2/stocks/<str:symbol>/trades/latest", latest.LatestTrade.as_view()),
     path("v2/stocks/<str:symbol>/snapshot", latest.Snapshot.as_view()),
+    path("public/market", public.PublicMarket.as_view()),
+    path("public/quotes", public.PublicQuotes.as_view()),
     path("api/market", control.Market.as_view()),
     path("api/market/advance", control.Advance.as_view()),
     path("api/market/jump", control.Jump.as_view()),

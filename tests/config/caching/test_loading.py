@@ -1,0 +1,394 @@
+"""The stampede-safe cache: one suite of promises, kept by both stores."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from django.core.cache import caches
+
+from config.caching import entries
+from config.caching.entries import Entries, LocalEntries
+from config.caching.loading import HITS, MISSES, STALE, WAITS, LoadingCache
+from config.caching.policy import NAMESPACES, Namespace
+from events.errors import Unavailable
+
+NAME = "test"
+POLICY = Namespace(fresh_seconds=0.15, stale_seconds=5, lock_seconds=0.5, wait_seconds=2, jitter=0)
+
+
+class Loader:
+    """Answers each key with its number of calls, and remembers what was asked."""
+
+    def __init__(self, seconds: float = 0.0) -> None:
+        self.asked: list[list[str]] = []
+        self._seconds = seconds
+
+    def __call__(self, keys: list[str]) -> dict[str, Any]:
+        self.asked.append(keys)
+        if self._seconds:
+            time.sleep(self._seconds)
+        return {key: f"{key}{len(self.asked)}" for key in keys if not key.startswith("none")}
+
+
+def at_once(count: int, call: Callable[[], Any]) -> list[Any]:
+    """The answers of that many threads that start together."""
+    gate = threading.Barrier(count)
+
+    def run() -> Any:
+        gate.wait(30)
+        return call()
+
+    with ThreadPoolExecutor(count) as pool:
+        return [job.result(30) for job in [pool.submit(run) for _ in range(count)]]
+
+
+def policy(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
+    fields = {name: getattr(POLICY, name) for name in Namespace.__dataclass_fields__}
+    monkeypatch.setitem(NAMESPACES, NAME, Namespace(**fields | changes))
+
+
+class CacheContract:
+    """What the cache promises over every store."""
+
+    @pytest.fixture(autouse=True)
+    def _policy(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        policy(monkeypatch)
+
+    @pytest.fixture
+    def cache(self, store: Entries) -> LoadingCache:
+        return LoadingCache(store)
+
+    @pytest.fixture
+    def elsewhere(self, store: Entries) -> LoadingCache:
+        """The cache of another process with the same store."""
+        return LoadingCache(store)
+
+    def test_loads_all_that_misses_with_one_call(self, cache: LoadingCache) -> None:
+        load = Loader()
+        cache.get_or_load_many(NAME, ["a"], load)
+
+        found = cache.get_or_load_many(NAME, ["a", "b", "c", "b"], load)
+
+        assert found == {"a": "a1", "b": "b2", "c": "c2"}
+        assert load.asked == [["a"], ["b", "c"]]
+
+    def test_remembers_that_there_is_nothing(self, cache: LoadingCache) -> None:
+        load = Loader()
+        assert cache.get_or_load_many(NAME, ["none", "a"], load) == {"a": "a1"}
+        assert cache.get_or_load_many(NAME, ["none"], load) == {}
+        assert len(load.asked) == 1
+
+    def test_thousand_requests_of_an_expired_key_load_once(
+        self, cache: LoadingCache, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        cache.get_or_load_many(NAME, ["hot"], Loader())
+        time.sleep(POLICY.fresh_seconds)
+        policy(monkeypatch, fresh_seconds=30, lock_seconds=10)
+        load = Loader(seconds=0.1)
+
+        answers = at_once(1000, lambda: cache.get_or_load_many(NAME, ["hot"], load)["hot"])
+
+        assert load.asked == [["hot"]]
+        assert set(answers) == {"hot1"}
+
+    def test_many_requests_of_a_missing_key_load_once(
+        self, cache: LoadingCache, elsewhere: LoadingCache
+    ) -> None:
+        load = Loader(seconds=0.1)
+        both = [cache, elsewhere] * 50
+
+        answers = at_once(100, lambda: both.pop().get_or_load_many(NAME, ["hot"], load))
+
+        assert load.asked == [["hot"]]
+        assert answers == [{"hot": "hot1"}] * 100
+
+    def test_stale_is_answered_while_one_loads(
+        self, cache: LoadingCache, elsewhere: LoadingCache
+    ) -> None:
+        cache.get_or_load_many(NAME, ["a"], lambda keys: {"a": "old"})
+        time.sleep(POLICY.fresh_seconds)
+        slow = Loader(seconds=0.3)
+        with ThreadPoolExecutor(1) as pool:
+            loading = pool.submit(cache.get_or_load_many, NAME, ["a"], slow)
+            while not slow.asked:
+                time.sleep(0.005)
+            began = time.monotonic()
+            assert elsewhere.get_or_load_many(NAME, ["a"], Loader()) == {"a": "old"}
+            assert time.monotonic() - began < 0.2
+            assert loading.result(5) == {"a": "a1"}
+
+    def test_dead_holder_keeps_others_waiting_no_longer_than_its_lock(
+        self, store: Entries, cache: LoadingCache
+    ) -> None:
+        store.take(NAME, POLICY, ["a"], "of somebody who was killed")
+        load, began = Loader(), time.monotonic()
+
+        answers = at_once(20, lambda: cache.get_or_load_many(NAME, ["a"], load))
+
+        assert answers == [{"a": "a1"}] * 20
+        assert len(load.asked) == 1
+        waited = time.monotonic() - began
+        assert 0.3 < waited < POLICY.lock_seconds + 0.5
+
+    def test_own_keys_are_loaded_before_others_are_waited_for(
+        self, store: Entries, cache: LoadingCache
+    ) -> None:
+        store.take(NAME, POLICY, ["theirs"], "dead")
+        load = Loader()
+        assert cache.get_or_load_many(NAME, ["theirs", "ours"], load).keys() == {"theirs", "ours"}
+        assert load.asked == [["ours"], ["theirs"]]
+
+    def test_lock_that_is_ours_no_more_writes_nothing(self, store: Entries) -> None:
+        late = store.take(NAME, POLICY, ["a"], "late")
+        time.sleep(POLICY.lock_seconds + 0.05)
+        assert store.take(NAME, POLICY, ["a"], "next").locked == ["a"]
+
+        store.give(NAME, POLICY, late.generation, "late", {"a": b"old"})
+
+        assert store.take(NAME, POLICY, ["a"], "third").locked == []  # still the next one's
+        store.give(NAME, POLICY, late.generation, "next", {"a": b"new"})
+        assert store.take(NAME, POLICY, ["a"], "third").fresh == {"a": b"new"}
+
+    @pytest.mark.parametrize("keys", [None, ["a"]])
+    def test_forgotten_values_are_loaded_anew(
+        self, cache: LoadingCache, elsewhere: LoadingCache, keys: list[str] | None
+    ) -> None:
+        load = Loader()
+        cache.get_or_load_many(NAME, ["a", "b"], load)
+
+        elsewhere.forget(NAME, keys)
+
+        assert cache.get_or_load_many(NAME, ["a"], load) == {"a": "a2"}
+        kept = cache.get_or_load_many(NAME, ["b"], load)
+        assert kept == ({"b": "b3"} if keys is None else {"b": "b1"})
+
+    @pytest.mark.parametrize("keys", [None, ["a"]])
+    def test_load_that_began_before_a_change_is_not_kept(
+        self, cache: LoadingCache, elsewhere: LoadingCache, keys: list[str] | None
+    ) -> None:
+        def load(asked: list[str]) -> dict[str, str]:
+            elsewhere.forget(NAME, keys)  # changed right after it was read
+            return {"a": "before"}
+
+        assert cache.get_or_load_many(NAME, ["a"], load) == {"a": "before"}
+        assert cache.get_or_load_many(NAME, ["a"], Loader()) == {"a": "a1"}
+
+    def test_failed_load_frees_its_lock(self, cache: LoadingCache) -> None:
+        with pytest.raises(ZeroDivisionError):
+            cache.get_or_load_many(NAME, ["a"], lambda keys: 1 / 0)  # type: ignore[arg-type,return-value]
+        assert cache.get_or_load_many(NAME, ["a"], Loader()) == {"a": "a1"}
+
+    def test_stale_stands_in_for_a_failed_load(self, cache: LoadingCache) -> None:
+        cache.get_or_load_many(NAME, ["a"], Loader())
+        time.sleep(POLICY.fresh_seconds)
+        found = cache.get_or_load_many(NAME, ["a"], lambda keys: 1 / 0)  # type: ignore[arg-type,return-value]
+        assert found == {"a": "a1"}
+
+    def test_failure_reaches_those_who_waited_for_it(self, cache: LoadingCache) -> None:
+        calls = []
+
+        def load(keys: list[str]) -> dict[str, Any]:
+            calls.append(keys)
+            time.sleep(0.2)
+            raise Unavailable
+
+        def outcome() -> type[Exception] | None:
+            try:
+                cache.get_or_load_many(NAME, ["a"], load)
+            except Unavailable as error:
+                return type(error)
+            return None
+
+        assert at_once(20, outcome) == [Unavailable] * 20
+        assert len(calls) < 5
+
+    def test_load_that_never_ends_is_not_waited_for(
+        self, cache: LoadingCache, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        policy(monkeypatch, lock_seconds=5, wait_seconds=0.2)
+        end = threading.Event()
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(cache.get_or_load_many, NAME, ["a"], lambda keys: end.wait(10) and {})
+            time.sleep(0.1)
+            began = time.monotonic()
+            with pytest.raises(Unavailable):
+                cache.get_or_load_many(NAME, ["a"], Loader())
+            assert time.monotonic() - began < 1
+            end.set()
+
+    def test_counts_hits_misses_stale_answers_and_waits(
+        self, cache: LoadingCache, store: Entries
+    ) -> None:
+        before = [count.labels(NAME)._value.get() for count in (HITS, MISSES, STALE, WAITS)]
+        cache.get_or_load_many(NAME, ["a", "b"], Loader())
+        cache.get_or_load_many(NAME, ["a", "b", "c"], Loader())
+        time.sleep(POLICY.fresh_seconds)
+        store.take(NAME, POLICY, ["a", "d"], "dead")
+        cache.get_or_load_many(NAME, ["a", "d"], Loader())
+        after = [count.labels(NAME)._value.get() for count in (HITS, MISSES, STALE, WAITS)]
+        assert [new - old for new, old in zip(after, before, strict=True)] == [2, 4, 1, 1]
+
+
+class TestLocal(CacheContract):
+    @pytest.fixture
+    def store(self) -> Entries:
+        return LocalEntries()
+
+    def test_memory_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(entries, "BYTES_MAX", 100)
+        store = LocalEntries()
+        for number in range(20):
+            key = str(number)
+            store.take(NAME, POLICY, [key], "t")
+            store.give(NAME, POLICY, "", "t", {key: b"x" * 30})
+        held = [str(n) for n in range(20) if store.take(NAME, POLICY, [str(n)], "t").fresh]
+        assert held == ["17", "18", "19"]
+
+
+@pytest.mark.skipif(not os.environ.get("REDIS_URL"), reason="NO REDIS: set REDIS_URL")
+class TestRedis(CacheContract):
+    @pytest.fixture
+    def store(self) -> Entries:
+        from redis import BlockingConnectionPool, Redis
+
+        from config.caching.redis_entries import RedisEntries
+
+        # A thousand threads share these, and wait for their turn.
+        pool = BlockingConnectionPool.from_url(settings.REDIS_URL, max_connections=40, timeout=20)
+        return RedisEntries(Redis(connection_pool=pool))
+
+    def test_two_hundred_misses_are_two_round_trips(
+        self, cache: LoadingCache, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from redis.connection import Connection
+
+        keys, load = [f"S{n}" for n in range(200)], Loader()
+        cache.get_or_load_many(NAME, ["warm"], load)
+        sent, send = [], Connection.send_packed_command
+
+        def count(connection: Connection, command: Any, *args: Any, **more: Any) -> None:
+            sent.append(command)
+            send(connection, command, *args, **more)
+
+        monkeypatch.setattr(Connection, "send_packed_command", count)
+        cache.get_or_load_many(NAME, keys, load)
+
+        assert len(sent) == 2
+        assert load.asked[1:] == [keys]
+
+    def test_new_version_reads_nothing_of_the_old(
+        self, cache: LoadingCache, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        load = Loader()
+        cache.get_or_load_many(NAME, ["a"], load)
+        policy(monkeypatch, version=2)
+        assert cache.get_or_load_many(NAME, ["a"], load) == {"a": "a2"}
+
+
+def test_what_was_written_together_is_due_apart() -> None:
+    spread = Namespace(fresh_seconds=100, stale_seconds=0, jitter=0.1)
+    seconds = [entries.fresh_for(spread) for _ in range(1000)]
+    assert min(seconds) >= 90
+    assert max(seconds) <= 100
+    assert max(seconds) - min(seconds) > 5
+
+
+@pytest.fixture
+def redis_server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Any]]:
+    """A Redis of this test alone, to stop and to kill, and a client with production's time-outs."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("NO REDIS: redis-server is not installed")
+    from redis import Redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    socket = tmp_path / "s"
+    server = subprocess.Popen(
+        [program, "--port", "0", "--unixsocket", str(socket), "--save", ""],
+        stdout=subprocess.DEVNULL,
+        cwd=tmp_path,
+    )
+    client = Redis(unix_socket_path=str(socket), socket_timeout=0.2, retry=Retry(NoBackoff(), 0))
+    for _ in range(100):
+        with contextlib.suppress(Exception):
+            if client.ping():
+                break
+        time.sleep(0.05)
+    yield server, client
+    server.kill()
+    server.wait(10)
+
+
+@pytest.mark.parametrize("how", [signal.SIGSTOP, signal.SIGKILL])
+def test_redis_lost_on_the_way_costs_few_loads_and_little_time(
+    redis_server: Any, monkeypatch: pytest.MonkeyPatch, how: signal.Signals
+) -> None:
+    from redis.exceptions import RedisError
+
+    from config.caching.redis_entries import RedisEntries
+
+    policy(monkeypatch, fresh_seconds=30)
+    server, client = redis_server
+    cache = LoadingCache(RedisEntries(client), (RedisError,))
+    load = Loader()
+    assert cache.get_or_load_many(NAME, ["hot"], load) == {"hot": "hot1"}
+
+    server.send_signal(how)
+    began = time.monotonic()
+    answers = at_once(100, lambda: cache.get_or_load_many(NAME, ["hot", "cold"], load))
+
+    assert time.monotonic() - began < 1.5
+    assert answers == [{"hot": "hot2", "cold": "cold2"}] * 100
+    assert load.asked[1:] == [["hot", "cold"]]
+
+
+class Broken(Exception):
+    pass
+
+
+class BreakingStore(LocalEntries):
+    """Redis that stops answering, before a given call."""
+
+    def __init__(self, breaks_at: str) -> None:
+        super().__init__()
+        self._breaks_at = breaks_at
+
+    def take(self, *args: Any) -> Any:
+        if self._breaks_at == "take":
+            raise Broken
+        return super().take(*args)
+
+    def give(self, *args: Any) -> None:
+        if self._breaks_at == "give":
+            raise Broken
+        super().give(*args)
+
+
+@pytest.mark.parametrize("breaks_at", ["take", "give"])
+def test_without_redis_loads_stay_bounded(monkeypatch: pytest.MonkeyPatch, breaks_at: str) -> None:
+    policy(monkeypatch, fresh_seconds=5)
+    cache, load = LoadingCache(BreakingStore(breaks_at), (Broken,)), Loader(seconds=0.05)
+
+    answers = at_once(100, lambda: cache.get_or_load_many(NAME, ["hot"], load)["hot"])
+
+    assert len(answers) == 100
+    # Once, and once more for those who came while it broke.
+    assert len(load.asked) <= 2
+
+
+def test_settings_name_a_cache_that_the_process_shares() -> None:
+    found = at_once(4, lambda: caches["quotes"].loading)  # type: ignore[attr-defined]
+    assert len({id(each) for each in found}) == 1

@@ -1,0 +1,84 @@
+"""Every route has a cache policy, and real answers say what it says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+from whitenoise import WhiteNoise
+
+from config.caching.policy import IMMUTABLE, NAMESPACES, PRIVATE, cache_control, route_policy
+from tests.api import recording
+from tests.people import a_trader
+
+PUBLIC = {
+    "/public/market": "public, max-age=60, s-maxage=60",
+    "/public/quotes": "public, max-age=5, s-maxage=5",
+}
+EXAMPLES = {"int": "1", "str": "AAPL", "path": "x", "slug": "x", "uuid": "0" * 32}
+
+
+def routes(patterns: list[Any] | None = None, prefix: str = "/") -> Iterator[str]:
+    """A path that leads to each view of the URLconf."""
+    for entry in get_resolver().url_patterns if patterns is None else patterns:
+        path = prefix + _example(str(entry.pattern))
+        if isinstance(entry, URLResolver):
+            yield from routes(entry.url_patterns, path)
+        elif isinstance(entry, URLPattern):
+            yield path
+
+
+def _example(pattern: str) -> str:
+    pattern = re.sub(r"<(?:(\w+):)?\w+>", lambda match: EXAMPLES.get(match[1], "x"), pattern)
+    if pattern.startswith("^(?:"):  # the API's roots, for what is not found below them
+        return "v2/x"
+    return re.sub(r"\(\?P<\w+>[^)]*\)", "x", pattern).strip("^$")
+
+
+def test_every_route_has_a_policy() -> None:
+    assert [path for path in routes() if route_policy(path) is None] == []
+
+
+def test_only_the_public_routes_are_shared() -> None:
+    shared = {path: route_policy(path) for path in routes()}
+    found = {path: policy.cache_control for path, policy in shared.items() if policy.is_shared}
+    assert found == PUBLIC
+
+
+def test_path_that_nobody_named_is_private() -> None:
+    assert route_policy("/nobody/named/this") is None
+    assert cache_control("/nobody/named/this", 200) == PRIVATE
+
+
+def test_static_files_are_kept_as_long_as_whitenoise_says() -> None:
+    assert f"max-age={WhiteNoise.FOREVER}, public, immutable" == IMMUTABLE
+    assert cache_control("/static/trading/js/chart.0123456789ab.js", 200) == IMMUTABLE
+
+
+@pytest.mark.parametrize("name", NAMESPACES)
+def test_query_results_live_for_half_a_minute_to_a_minute(name: str) -> None:
+    policy = NAMESPACES[name]
+    assert 30 <= policy.fresh_seconds <= 60
+    assert policy.lock_seconds < policy.wait_seconds
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("signed_in", [True, False])
+def test_answers_say_what_the_policy_says(signed_in: bool) -> None:
+    recording.play()
+    client = a_trader().browser() if signed_in else Client()
+    client.raise_request_exception = False
+    for path in dict.fromkeys(routes()):
+        query = "?symbols=AIG" if path == "/public/quotes" else ""
+        answer = client.get(path + query)
+        told = answer.headers["Cache-Control"]
+        if path in PUBLIC:
+            assert (path, answer.status_code, told) == (path, 200, PUBLIC[path])
+        else:
+            # Django's admin and log-in pages say it in more words of their own.
+            assert {"private", "no-store"} <= set(told.split(", ")), path
+            assert "s-maxage" not in told, path
