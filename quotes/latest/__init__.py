@@ -52,11 +52,13 @@ def get_many(symbols: Iterable[str]) -> dict[str, Latest]:
     """
     wanted = list(dict.fromkeys(symbols))
     found = store().get_many(wanted)
-    misses = [symbol for symbol in wanted if symbol not in found]
+    misses = [symbol for symbol in wanted if found.get(symbol, NOTHING).quote is None]
     if misses:
         loaded = rows.load(misses)
         store().put_many(tick for latest in loaded.values() for tick in latest if tick is not None)
-        found |= loaded
+        for symbol, stored in loaded.items():
+            held = found.get(symbol, NOTHING)
+            found[symbol] = Latest(stored.quote, held.trade or stored.trade)
     return {symbol: found.get(symbol, NOTHING) for symbol in wanted}
 
 

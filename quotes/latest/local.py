@@ -28,7 +28,7 @@ class Store(Protocol):
         """Keep the newest per symbol and kind; never replace a newer one."""
 
     def get_many(self, symbols: list[str]) -> dict[str, Latest]:
-        """What it holds; a symbol of which it holds no quote is left out."""
+        """What it holds; a symbol of which it holds nothing is left out."""
 
     def clear(self) -> None:
         """Forget everything."""
@@ -56,8 +56,8 @@ class LocalStore:
                     self._held[symbol] = Latest(held.quote, trade)
 
     def get_many(self, symbols: list[str]) -> dict[str, Latest]:
-        held = ((symbol, self._held.get(symbol, NOTHING)) for symbol in symbols)
-        return {symbol: latest for symbol, latest in held if latest.quote is not None}
+        held = self._held
+        return {symbol: held[symbol] for symbol in symbols if symbol in held}
 
     def clear(self) -> None:
         with self._lock:

@@ -93,7 +93,7 @@ class RedisStore:
             return {}
         found = {}
         for symbol, (quote, trade) in zip(symbols, answers, strict=True):
-            if quote is not None:
+            if quote is not None or trade is not None:
                 found[symbol] = Latest(_unpack(Quote, quote), _unpack(Trade, trade))
         return found
 

@@ -41,9 +41,9 @@ class StoreContract:
         assert type(held["AAPL"].quote) is Quote
         assert type(held["AAPL"].trade) is Trade
 
-    def test_leaves_out_what_it_has_no_quote_of(self, store: Store) -> None:
+    def test_leaves_out_what_it_has_nothing_of(self, store: Store) -> None:
         store.put_many([trade("MSFT")])
-        assert store.get_many(["AAPL", "MSFT"]) == {}
+        assert store.get_many(["AAPL", "MSFT"]) == {"MSFT": Latest(None, trade("MSFT"))}
         assert store.get_many([]) == {}
 
     @pytest.mark.parametrize("order", list(permutations([(1, 9), (2, 1), (2, 2)])))
@@ -160,6 +160,15 @@ def test_misses_cost_one_query_and_are_kept(instruments: list[Instrument]) -> No
     assert found == again
     assert found["AAPL"] == Latest(quote(), trade())
     assert found["MSFT"].quote == quote("MSFT", sequence=9)
+
+
+def test_a_trade_is_known_before_there_is_a_quote(instruments: list[Instrument]) -> None:
+    latest.put_many([trade("NEW"), trade("AAPL", sequence=9)])
+    with transaction.atomic():
+        rows.save({"AAPL": Latest(quote(sequence=3), trade(sequence=3))})
+
+    assert latest.get("NEW") == Latest(None, trade("NEW"))
+    assert latest.get("AAPL") == Latest(quote(sequence=3), trade(sequence=9))
 
 
 def test_unknown_symbol_has_nothing(instruments: list[Instrument]) -> None:
