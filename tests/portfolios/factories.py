@@ -18,8 +18,7 @@ from portfolios.models import Account
 from portfolios.positions import Applied, Execution, apply_execution, new_position
 from portfolios.reconcile import CHECKS, reconcile
 from quotes.amounts import EXACT, rounded
-from quotes.calendar import NEW_YORK
-from quotes.clock import market_clock
+from quotes.calendar import EXCHANGE, NEW_YORK
 from quotes.models import Instrument
 
 _numbers = count(1)
@@ -65,8 +64,8 @@ def execution(
 
 
 def trade_date(at: datetime) -> date:
-    """The trade date that the market's own calendar gives an instant."""
-    return market_clock().calendar.trading_date(at)
+    """The trade date of an instant at the exchanges, where these tests trade."""
+    return EXCHANGE.trading_date(at)
 
 
 def new_york(text: str) -> datetime:
