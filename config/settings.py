@@ -293,6 +293,8 @@ AUTH_PASSWORD_VALIDATORS = [
 
 # Hears, after each commit, which accounts changed: a dotted path, empty for nobody.
 AFTER_COMMIT = "config.databases.pinning.accounts_changed" if REPLICAS else ""
+# What a process of its own asks before it starts; raises ImproperlyConfigured.
+START_CHECK = "config.databases.start.check_servers"
 # Loops of the embedded process, each in a thread of its own: `run(stop: threading.Event)`.
 BACKGROUND_PROCESSES = [
     "quotes.ingest.run_feed",
