@@ -11,7 +11,7 @@ from uuid import uuid4
 from django.contrib.auth import get_user_model
 from django.db import transaction
 
-from portfolios import ledger, positions
+from portfolios import ledger, lot_rows, positions
 from portfolios.accounts import open_account
 from portfolios.locks import lock_account
 from portfolios.models import Account
@@ -81,7 +81,7 @@ def trade(account: Account, side: str, quantity: str, price: str, **fields: Any)
     one = execution(side, quantity, price, instrument_id=instrument.pk, **fields)
     key = (locked.pk, instrument.pk)
     position = positions.load_positions([key]).get(key) or new_position(*key, one.at)
-    applied = apply_execution(locked, position, positions.load_lots([key])[key], one)
+    applied = apply_execution(locked, position, lot_rows.load({key: one.quantity})[key], one)
     positions.write([position], [applied])
     ledger.save([locked])
     return applied
