@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, connection
 from django.db.models import DateTimeField, F, Func, IntegerField, Q, Value
 
 from events import models
@@ -176,9 +176,12 @@ def _take_over(name: str, owner: str | None, seen: _Seen) -> Lease | None:
     return _raise_epoch(name, owner or process_name(), seen.epoch)
 
 
-@transaction.atomic
 def _raise_epoch(name: str, owner: str, seen_epoch: int) -> Lease | None:
-    """Take over from the epoch that was seen; None where someone was faster, the owner included."""
+    """Take over from the epoch that was seen; None where someone was faster, the owner included.
+
+    One statement that commits itself: whoever stopped between a statement and its commit would
+    hold a lock over a connection that no row names.
+    """
     expired = Q(expires_at__isnull=True) | Q(expires_at__lte=DatabaseTime())
     taken = models.Lease.objects.filter(expired, name=name, epoch=seen_epoch).update(
         epoch=F("epoch") + 1,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from tests.deploy.test_cluster import SERVERS
+from tests.faults.crash_points import Armed, Fork, Forked
 
 
 @pytest.fixture(scope="module")
@@ -27,3 +28,17 @@ def floor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
     finally:
         made.close()
     assert made.cluster.processes() == []
+
+
+@pytest.fixture
+def fork() -> Iterator[Fork]:
+    """Make copies of this process; none of them outlives the test."""
+    made: list[Forked] = []
+
+    def make(work: Callable[[], None], arm: Armed | None = None) -> Forked:
+        made.append(Forked(work, arm))
+        return made[-1]
+
+    yield make
+    for process in made:
+        process.end()
