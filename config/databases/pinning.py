@@ -24,7 +24,7 @@ from prometheus_client import Counter
 
 BEYOND_LAG_SECONDS = 2.0  # a replica is looked at each second, and the look itself takes time
 AWAY_SECONDS = 1.0  # after Redis failed, for so long nobody waits for it again
-REPAIR_SECONDS = 0.2
+REPAIR_SECONDS = 0.05  # beyond what Redis is given to answer
 
 KEPT = "pins:kept"
 YOUNG = "pins:young"
@@ -39,15 +39,15 @@ def accounts_changed(accounts: Iterable[int]) -> None:
     if not _shared() or not settings.REPLICAS:
         return
     marks = {_mark(account_id): 1 for account_id in accounts}
-    try:
-        if _is_away():
-            raise ConnectionError("Redis has just failed")
-        caches["state"].set_many(marks, pin_seconds())
-    except Exception as error:  # the change is committed: its news must leave whatever this is
-        LOST.inc(len(marks))
-        log.warning("could not mark %d changed accounts: %s", len(marks), error)
-        _note_away()
-        _repair_later()
+    if not _is_away():
+        try:
+            caches["state"].set_many(marks, pin_seconds())
+            return
+        except Exception as error:  # the change is committed: its news must leave whatever this is
+            log.warning("could not mark %d changed accounts: %s", len(marks), error)
+            _note_away()
+    LOST.inc(len(marks))
+    _repair_later()
 
 
 def is_pinned(account_id: int) -> bool:
@@ -108,10 +108,12 @@ def _repair_later() -> None:
 
 
 def _repair() -> None:
+    global _away_until
     try:
         while True:
             try:
                 _begin_anew()
+                _away_until = 0.0
                 return
             except Exception:  # still away
                 time.sleep(REPAIR_SECONDS)

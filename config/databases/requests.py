@@ -1,4 +1,8 @@
-"""Lets requests that only read do so from a replica, and repeats one that lost its replica."""
+"""Where requests read: those that only read from a replica, and once more if they lose it.
+
+Any other request of an account may change what is shown of it, also beside its books (a watchlist),
+so the account is marked before the answer leaves.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 from prometheus_client import Counter
 
+from config.databases.pinning import accounts_changed
 from config.databases.reading import current, reading
 from events import acting
 
@@ -24,9 +29,7 @@ class ReplicaReads:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         nobody = acting.account_id.set(None)
         try:
-            if request.method not in READS:
-                return self.get_response(request)
-            return self._read(request)
+            return self._read(request) if request.method in READS else self._write(request)
         finally:
             acting.account_id.reset(nobody)
 
@@ -47,3 +50,10 @@ class ReplicaReads:
         response.close()
         with reading(on_primary=True):
             return self.get_response(request)
+
+    def _write(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        account_id = acting.account_id.get()
+        if account_id is not None:
+            accounts_changed([account_id])
+        return response

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from django.core.cache import caches
@@ -52,8 +52,15 @@ def migrated(cluster: Cluster, django_db_blocker: Any) -> Iterator[Cluster]:
             health.forget_watch()
 
 
+class RedisServer(NamedTuple):
+    """A real Redis, and its process."""
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+
 @pytest.fixture(scope="package")
-def redis_url() -> Iterator[str]:
+def redis_server() -> Iterator[RedisServer]:
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         port = held.getsockname()[1]
@@ -63,10 +70,15 @@ def redis_url() -> Iterator[str]:
     )
     try:
         _wait_for_port(port)
-        yield f"redis://127.0.0.1:{port}/0"
+        yield RedisServer(f"redis://127.0.0.1:{port}/0", server)
     finally:
         server.kill()
         server.wait()
+
+
+@pytest.fixture(scope="package")
+def redis_url(redis_server: RedisServer) -> str:
+    return redis_server.url
 
 
 def _wait_for_port(port: int) -> None:
