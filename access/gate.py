@@ -22,13 +22,17 @@ class Gate:
         known = lookups.remembered_key(key_id)
         return f"key:{key_id}" if known is not None and known.opens_with(secret) else None
 
-    def pass_through(self, actor: str, path: str) -> list[tuple[str, str]] | None:
+    def pass_through(
+        self, actor: str, path: str, *, may_wait: bool
+    ) -> list[tuple[str, str]] | None:
         """Count a request: the rate limit headers of its answer, or None when there are too many.
 
-        The ordinary way then says so; a request that is refused may be counted twice.
+        The ordinary way then says so; a request that is refused may be counted twice. Who may not
+        wait hears None, too, where tokens must be drawn first.
         """
-        spent = limits.spend(actor, path, time.time())
-        return limits.rate_headers(spent) if spent.allowed else None
+        spend = limits.spend if may_wait else limits.spend_from_memory
+        spent = spend(actor, path, time.time())
+        return limits.rate_headers(spent) if spent is not None and spent.allowed else None
 
     def hear(self, news: Mapping[str, Any]) -> None:
         """Forget whom the news shuts out."""

@@ -56,12 +56,16 @@ class Limiter:
 
     def spend(self, caller: str, limit: int, now: float) -> Spent:
         """Spend one token of the caller's, or say that there is none."""
-        with self._lock:
-            spent = self._from_memory(caller, limit, now)
+        spent = self.spend_from_memory(caller, limit, now)
         if spent is not None:
             return spent
         with self._drawing:
             return self._draw_and_spend(caller, limit, now)
+
+    def spend_from_memory(self, caller: str, limit: int, now: float) -> Spent | None:
+        """The same without waiting for anything: None where a block must be drawn first."""
+        with self._lock:
+            return self._from_memory(caller, limit, now)
 
     def _draw_and_spend(self, caller: str, limit: int, now: float) -> Spent:
         with self._lock:
@@ -115,8 +119,12 @@ class RequestLimit(BaseThrottle):
 
 def spend(actor: str, path: str, now: float) -> Spent:
     """Count a request of the actor for this path."""
-    kind = "data" if path.startswith(DATA_PATHS) else "trading"
-    return limiter.spend(f"{kind} {actor}", settings.RATE_LIMIT_PER_MINUTE, now)
+    return limiter.spend(_caller(actor, path), settings.RATE_LIMIT_PER_MINUTE, now)
+
+
+def spend_from_memory(actor: str, path: str, now: float) -> Spent | None:
+    """The same without waiting for anything; None where that needs tokens to be drawn first."""
+    return limiter.spend_from_memory(_caller(actor, path), settings.RATE_LIMIT_PER_MINUTE, now)
 
 
 def rate_headers(spent: Spent) -> list[tuple[str, str]]:
@@ -126,3 +134,7 @@ def rate_headers(spent: Spent) -> list[tuple[str, str]]:
         ("X-RateLimit-Remaining", str(spent.left)),
         ("X-RateLimit-Reset", str(spent.ends_at)),
     ]
+
+
+def _caller(actor: str, path: str) -> str:
+    return ("data " if path.startswith(DATA_PATHS) else "trading ") + actor

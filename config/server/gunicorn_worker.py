@@ -5,8 +5,10 @@ and lingers over a closed one for up to two seconds on its main thread, which st
 Here
 
   - a new connection waits in the selector until it has something to say, and holds no thread;
+  - what the application answers from memory (`at_once`), the main thread answers, and the
+    connection stays in the selector; an answer that its client is slow to read waits there too;
   - once more than 2 × threads requests wait for a thread, or the oldest has waited a second, the
-    main thread answers 503 with Retry-After: nothing of such a request was read or stored;
+    main thread answers 503 with Retry-After: nothing of such a request was begun or stored;
   - a connection that is closed lingers in the selector, until its client has read the answer;
   - a worker that stops gives up its port at once: whoever still connected to it would hang.
 """
@@ -18,15 +20,18 @@ import errno
 import selectors
 import socket
 import time
-from collections import deque
+from collections import OrderedDict, deque
+from collections.abc import Iterator
 from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
-from gunicorn import util
+from gunicorn import http, util
 from gunicorn.workers import gthread
 
+from config.server.at_once import AtOnce
 from config.server.http import BUSY
+from config.server.plain import READ_MAX
 
 WAITING_PER_THREAD = 2
 WAIT_SECONDS_MAX = 1.0
@@ -63,6 +68,7 @@ class Connection(gthread.TConn):
 
     def __init__(self, worker: ThreadWorker, client: socket.socket, address: Any, own: Any) -> None:
         super().__init__(worker.cfg, client, address, own)
+        self.parser: Any
         self._worker = worker
 
     def close(self, graceful: bool = False) -> None:
@@ -71,12 +77,52 @@ class Connection(gthread.TConn):
         else:
             util.close(self.sock)
 
+    def unread(self, said: bytes) -> None:
+        """Give back what was read: the connection's parser begins with it."""
+        self.data_ready = True  # nobody is to wait for the socket
+        if self.parser is None:
+            self.parser = http.get_parser(self.cfg, self.sock, self.client)
+        self.parser.unreader.unread(said)
+
+    def was_read_ahead(self) -> bool:
+        return self.parser is not None and bool(self.parser.unreader.buf.getvalue())
+
+
+class Line:
+    """Connections in the order of their deadlines. Whoever leaves the middle costs nothing.
+
+    It stands where gunicorn has a deque, which it would search with every answer at once.
+    """
+
+    def __init__(self) -> None:
+        self._connections: OrderedDict[Connection, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._connections)
+
+    def __iter__(self) -> Iterator[Connection]:
+        return iter(self._connections)
+
+    def __getitem__(self, first: int) -> Connection:
+        return next(iter(self._connections))
+
+    def append(self, connection: Connection) -> None:
+        self._connections[connection] = None
+
+    def remove(self, connection: Connection) -> None:
+        del self._connections[connection]
+
+    def popleft(self) -> Connection:
+        return self._connections.popitem(last=False)[0]
+
 
 class ThreadWorker(gthread.ThreadWorker):
     """Fixed threads behind a bounded queue. All but `handle` runs on the main thread."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._at_once: AtOnce | None = None
+        self.keepalived_conns, self.pending_conns = Line(), Line()
         self._waiting: deque[tuple[float, Future[Any]]] = deque()  # since when; oldest first
         self._lingering: deque[tuple[float, Connection]] = deque()  # until when; soonest first
 
@@ -99,7 +145,7 @@ class ThreadWorker(gthread.ThreadWorker):
 
     def enqueue_req(self, conn: Connection) -> None:
         """Let a connection that has something to say wait for a thread, or refuse it."""
-        if _has_gone(conn.sock):
+        if not conn.was_read_ahead() and _has_gone(conn.sock):
             self.nr_conns -= 1
             conn.close()
             return
@@ -123,6 +169,85 @@ class ThreadWorker(gthread.ThreadWorker):
         if not self.alive:
             for listener in self.sockets:
                 listener.close()
+
+    # --- answers at once -------------------------------------------------------------------------
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        from_memory = getattr(self.wsgi, "from_memory", None)
+        if from_memory and self._speaks_plainly():
+            self._at_once = AtOnce(from_memory)
+
+    def _speaks_plainly(self) -> bool:
+        """Whether the bytes of a socket are HTTP/1 from the first, and nobody wants to log them."""
+        return (
+            not self.cfg.is_ssl
+            and self.cfg.protocol == "http"
+            and self.cfg.proxy_protocol == "off"
+            and self.cfg.http_protocols == ["h1"]
+            and self.cfg.keepalive > 0
+            and not self.log.access_log_enabled
+        )
+
+    def on_client_socket_readable(self, conn: Connection, client: socket.socket) -> None:
+        if not self._answered(conn, self.keepalived_conns):
+            super().on_client_socket_readable(conn, client)
+
+    def on_pending_socket_readable(self, conn: Connection, client: socket.socket) -> None:
+        full = len(self.keepalived_conns) >= self.max_keepalived
+        if full or not self._answered(conn, self.pending_conns):
+            super().on_pending_socket_readable(conn, client)
+
+    def _answered(self, conn: Connection, line: Line) -> bool:
+        """Whether what was said is answered; if not, it is as if nobody had read it."""
+        if self._at_once is None or not self.alive or self.nr + 1 >= self.max_requests:
+            return False
+        try:
+            said = conn.sock.recv(READ_MAX)
+        except OSError as error:
+            return error.errno in TRY_AGAIN
+        if not said:
+            return False
+        answer = self._at_once.answer(said)
+        if answer is None:
+            conn.unread(said)
+            return False
+        self.nr += 1
+        line.remove(conn)
+        self.keepalived_conns.append(conn)
+        if line is self.pending_conns:
+            self._listen_again(conn)
+        self._send(conn, answer)
+        return True
+
+    def _send(self, conn: Connection, answer: bytes) -> None:
+        conn.set_timeout()
+        try:
+            sent = conn.sock.send(answer)
+        except OSError as error:
+            if error.errno not in TRY_AGAIN:
+                self._hang_up(conn)
+                return
+            sent = 0
+        if sent < len(answer):
+            go_on = partial(self._send_rest, conn, answer[sent:])
+            self.poller.modify(conn.sock, selectors.EVENT_WRITE, go_on)
+
+    def _send_rest(self, conn: Connection, rest: bytes, client: socket.socket) -> None:
+        self.keepalived_conns.remove(conn)
+        self.keepalived_conns.append(conn)
+        self._listen_again(conn)
+        self._send(conn, rest)
+
+    def _listen_again(self, conn: Connection) -> None:
+        ready = partial(self.on_client_socket_readable, conn)
+        self.poller.modify(conn.sock, selectors.EVENT_READ, ready)
+
+    def _hang_up(self, conn: Connection) -> None:
+        self.keepalived_conns.remove(conn)
+        self.poller.unregister(conn.sock)
+        self.nr_conns -= 1
+        conn.close()
 
     # --- saturation ------------------------------------------------------------------------------
 

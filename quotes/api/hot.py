@@ -17,6 +17,10 @@ What makes it right:
 - It answers 200, or it leaves the request to the ordinary way (`ordinary`): a parameter or a
   symbol that it does not understand, a symbol without a quote, a key that memory does not know
   (`Gate`), a caller beyond the limit. So it never refuses, and never asks the database.
+
+There are two doors to it. A server that asks `from_memory` is answered on the thread that reads its
+sockets, for nothing there waits: no lock that is held across a wait, no store, no tokens to draw.
+What would have to wait comes in at the other door, as a WSGI request on a thread of the pool.
 """
 
 from __future__ import annotations
@@ -26,7 +30,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol
@@ -47,10 +51,12 @@ FRESH_SECONDS = 2.0
 FEED_PARAMETERS = frozenset({"", *(f"feed={feed}" for feed in FEEDS)})
 # Messages that may wait for the thread that hears them; beyond it the oldest are lost: a gap.
 NEWS_MAX = 1_000
+QUERY_KEPT_MAX = 512  # characters; what longer ones mean is not remembered
 HEAR_SECONDS = 1.0
 
 Environ = dict[str, Any]
 Headers = list[tuple[str, str]]
+Answer = tuple[Headers, bytes]
 Wsgi = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
 
 log = logging.getLogger(__name__)
@@ -62,8 +68,11 @@ class Gate(Protocol):
     def recognise(self, key_id: str, secret: str) -> str | None:
         """Who holds the key; None when memory does not know, or knows better."""
 
-    def pass_through(self, actor: str, path: str) -> Headers | None:
-        """Count the request: the headers that say what is left, or None beyond the limit."""
+    def pass_through(self, actor: str, path: str, *, may_wait: bool) -> Headers | None:
+        """Count the request: the headers that say what is left.
+
+        None beyond the limit, or where one would have to wait to know and may not.
+        """
 
     def hear(self, news: Mapping[str, Any]) -> None:
         """A message of the bus's control topic: somebody may have to be forgotten."""
@@ -93,13 +102,17 @@ class Fragments:
         self._lock = threading.Lock()
         self._heard = (0, 0)  # epoch and number of the last batch
 
-    def join(self, symbols: list[str]) -> bytes | None:
+    def join(self, symbols: Sequence[str]) -> bytes | None:
         """The body for the symbols in this order; None where one of them has no quote here."""
+        return self.join_fresh(symbols) or self._read_and_join(symbols, time.monotonic())
+
+    def join_fresh(self, symbols: Sequence[str]) -> bytes | None:
+        """The same without reading the store: None where a fragment is not fresh."""
         now, held, found = time.monotonic(), self._held, []
         for symbol in symbols:
             fragment = held.get(symbol)
             if fragment is None or fragment.fresh_until <= now:
-                return self._read_and_join(symbols, now)
+                return None
             found.append(fragment.text or fragment.bytes())
         return joined(found)
 
@@ -119,7 +132,7 @@ class Fragments:
         with self._lock:
             self._held = {}
 
-    def _read_and_join(self, symbols: list[str], now: float) -> bytes | None:
+    def _read_and_join(self, symbols: Sequence[str], now: float) -> bytes | None:
         held = self._held
         found = {each: held[each] for each in symbols if is_fresh(held.get(each), now)}
         stale = [each for each in symbols if each not in found]
@@ -151,12 +164,13 @@ class Fragments:
 
 
 class ShortWay:
-    """A WSGI application before Django's."""
+    """A WSGI application before Django's, and what it answers from memory alone."""
 
     def __init__(self, ordinary: Wsgi, *, gate: Gate, name_request: Callable[[str], str]) -> None:
         self._ordinary = ordinary
         self._gate = gate
         self._name_request = name_request
+        self.from_memory = {PATH: self._answer_from_memory}
         self._fragments = Fragments()
         self._made_in = 0  # the process: what was made before a fork is not used after it
         self._making = threading.Lock()
@@ -164,7 +178,7 @@ class ShortWay:
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
         if environ["PATH_INFO"] == PATH and environ["REQUEST_METHOD"] == "GET":
-            answer = self._answer(environ)
+            answer = self._answer(environ.get("QUERY_STRING", ""), environ, may_wait=True)
             if answer is not None:
                 headers, body = answer
                 start_response("200 OK", headers)
@@ -176,24 +190,30 @@ class ShortWay:
         if self._listener is not None:
             self._listener.stop.set()
 
-    def _answer(self, environ: Environ) -> tuple[Headers, bytes] | None:
-        symbols = read_symbols(environ.get("QUERY_STRING", ""))
-        if not symbols or not is_our_host(environ.get("HTTP_HOST", "")):
+    def _answer_from_memory(self, query: str, said: Mapping[str, str]) -> Answer | None:
+        """A process's first request comes by the other door."""
+        return self._answer(query, said, may_wait=False) if self._is_started() else None
+
+    def _answer(self, query: str, said: Mapping[str, Any], *, may_wait: bool) -> Answer | None:
+        """The answer to a query and headers, named as in a WSGI environment."""
+        symbols = read_symbols(query)
+        if not symbols or not is_our_host(said.get("HTTP_HOST", "")):
             return None
         actor = self._gate.recognise(
-            environ.get("HTTP_APCA_API_KEY_ID", ""), environ.get("HTTP_APCA_API_SECRET_KEY", "")
+            said.get("HTTP_APCA_API_KEY_ID", ""), said.get("HTTP_APCA_API_SECRET_KEY", "")
         )
         if actor is None:
             return None
-        if self._made_in != os.getpid():
+        if not self._is_started():
             self._start()
-        body = self._fragments.join(symbols)
+        join = self._fragments.join if may_wait else self._fragments.join_fresh
+        body = join(symbols)
         if body is None:
             return None
-        rate = self._gate.pass_through(actor, PATH)
+        rate = self._gate.pass_through(actor, PATH, may_wait=may_wait)
         if rate is None:
             return None
-        name = self._name_request(environ.get("HTTP_X_REQUEST_ID", ""))
+        name = self._name_request(said.get("HTTP_X_REQUEST_ID", ""))
         headers = [
             ("Content-Type", "application/json"),
             ("Content-Length", str(len(body))),
@@ -204,10 +224,13 @@ class ShortWay:
         ]
         return headers, body
 
+    def _is_started(self) -> bool:
+        return self._made_in == os.getpid()
+
     def _start(self) -> None:
         """In a process's first request: make the fragments, and the thread that keeps them."""
         with self._making:
-            if self._made_in == os.getpid():
+            if self._is_started():
                 return
             remembers = latest.store().is_remote and not settings.FEED_STEPPED
             self._fragments = Fragments(FRESH_SECONDS if remembers else 0.0)
@@ -260,17 +283,24 @@ def joined(fragments: list[bytes]) -> bytes:
     return b'{"quotes":{' + b",".join(fragments) + b"}}"
 
 
-def read_symbols(query: str) -> list[str] | None:
+def read_symbols(query: str) -> tuple[str, ...] | None:
     """The symbols of a plain query, sorted, each once; None for any that is not plain.
 
     Plain is `symbols=AAPL,MSFT`, with a feed after it or without. What is left of percent signs
     and the like is no symbol, as whoever looks it up will see.
     """
+    return _known_symbols(query) if len(query) <= QUERY_KEPT_MAX else _symbols(query)
+
+
+def _symbols(query: str) -> tuple[str, ...] | None:
     named, _, feed = query.partition("&")
     if not named.startswith("symbols=") or feed not in FEED_PARAMETERS or not named.isascii():
         return None
-    symbols = sorted(set(named[8:].upper().replace("%2C", ",").split(",")))
-    return symbols if len(symbols) <= SYMBOLS_MAX else None
+    symbols = set(named[8:].upper().replace("%2C", ",").split(","))
+    return tuple(sorted(symbols)) if len(symbols) <= SYMBOLS_MAX else None
+
+
+_known_symbols = lru_cache(maxsize=1024)(_symbols)  # whoever polls asks the same again
 
 
 @lru_cache(maxsize=256)

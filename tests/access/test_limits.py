@@ -46,6 +46,27 @@ def test_each_minute_starts_empty() -> None:
     assert limiter.spend("a", 2, now=60.0) == (True, 1, 120)
 
 
+def test_from_memory_only_what_was_drawn_is_spent() -> None:
+    drawn: list[int] = []
+
+    class Blocks:
+        def draw(self, caller: str, ends_at: int, limit: int) -> Draw:
+            drawn.append(2)
+            return Draw(2, sum(drawn))
+
+    limiter = Limiter(Blocks())
+
+    assert limiter.spend_from_memory("a", 4, now=59.0) is None
+    assert limiter.spend("a", 4, now=59.0) == (True, 3, 60)
+    assert limiter.spend_from_memory("a", 4, now=59.0) == (True, 2, 60)
+    assert limiter.spend_from_memory("a", 4, now=59.0) is None
+    assert limiter.spend("a", 4, now=59.0) == (True, 1, 60)
+    assert limiter.spend_from_memory("a", 4, now=59.0) == (True, 0, 60)
+    assert limiter.spend_from_memory("a", 4, now=59.0) == (False, 0, 60)  # the last word
+    assert limiter.spend_from_memory("a", 4, now=60.0) is None
+    assert drawn == [2, 2]
+
+
 def test_tokens_of_a_minute_that_ended_while_they_were_drawn_do_not_last() -> None:
     class Slow:
         def draw(self, caller: str, ends_at: int, limit: int) -> Draw:

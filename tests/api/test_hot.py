@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import io
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-import orjson
 import pytest
-from django.conf import settings
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections, connection
 from django.test.utils import CaptureQueriesContext
@@ -21,14 +17,12 @@ from hypothesis import strategies as st
 from access.gate import gate
 from access.keys import revoke_key
 from access.limits import Limiter
+from access.tokens import Alone
 from config.observability.requests import request_name
 from config.server.http import Answer, call
 from config.wsgi import django_application
 from quotes import latest
-from quotes.api import hot
-from quotes.api.hot import FRESH_SECONDS, PATH, Fragments, Listener, ShortWay
-from quotes.streaming.bus import CONTROL, TICK_TOPICS, bus
-from quotes.ticks import Batch, Quote
+from quotes.api.hot import PATH, ShortWay
 from tests.api import recording
 from tests.people import Trader, a_trader
 
@@ -42,12 +36,6 @@ FOR_PAGES = {
     b"cross-origin-opener-policy",
 }
 EACH_TIME_ANOTHER = {b"x-request-id", b"x-ratelimit-remaining"}
-
-
-def quote(symbol: str = "AAPL", *, epoch: int = 1, sequence: int = 1, bid: int = 100) -> Quote:
-    return Quote(
-        symbol, 1_381_152_600_000_000, bid * 10_000, 3, bid * 10_000 + 1, 4, sequence, epoch
-    )
 
 
 def ask(application: Any, request: dict[str, Any]) -> Answer:
@@ -85,6 +73,13 @@ class Way:
 
     def get(self, query: str, headers: dict[str, str], **more: str) -> Answer:
         return ask(self.application, environ(query, headers, **more))
+
+    def get_from_memory(self, query: str, headers: dict[str, str]) -> Answer | None:
+        """What a server hears that asks without a thread; None when it has to take one."""
+        found = self.application.from_memory[PATH](query, environ(query, headers))
+        return found and Answer(
+            200, [(name.lower().encode(), value.encode()) for name, value in found[0]], found[1]
+        )
 
 
 def environ(query: str, headers: dict[str, str], **more: str) -> dict[str, Any]:
@@ -168,6 +163,19 @@ def test_both_ways_answer_the_same(trader: Trader, query: str) -> None:
     assert way.ordinary == (0 if query in QUERIES else 1)
 
 
+@pytest.mark.parametrize("query", [*QUERIES, *LEFT_TO_DJANGO])
+def test_memory_answers_what_the_other_door_has_just_answered(trader: Trader, query: str) -> None:
+    way = Way()
+    threaded = way.get(query, trader.headers)
+
+    short = way.get_from_memory(query, trader.headers)
+
+    assert (short is not None) == (query in QUERIES and latest.store().is_remote)
+    if short is not None:
+        assert (short.status, short.body) == (threaded.status, threaded.body)
+        assert remembered(short.headers) == remembered(threaded.headers)
+
+
 PIECES = [
     "AIG",
     "ibm",
@@ -194,11 +202,14 @@ PIECES = [
 def test_both_ways_answer_the_same_to_any_query(trader: Trader, pieces: list[str]) -> None:
     query = "symbols=" + "".join(pieces)
 
-    short = Way().get(query, trader.headers)
+    way = Way()
+    short = way.get(query, trader.headers)
     ordinary = ask(django_application, environ(query, trader.headers))
+    memory = way.get_from_memory(query, trader.headers)
 
     assert short.status < 500
     assert (short.status, short.body) == (ordinary.status, ordinary.body)
+    assert memory is None or (memory.status, memory.body) == (200, ordinary.body)
 
 
 @pytest.mark.parametrize(
@@ -298,130 +309,70 @@ def test_in_one_process_or_step_by_step_an_answer_shows_the_store_as_it_is(
     assert way.ordinary == 0
 
 
-# --- the fragments ------------------------------------------------------------------------------
-
-
-class Clock:
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now = 1000.0
-        monkeypatch.setattr(hot.time, "monotonic", lambda: self.now)
+# --- without a thread ---------------------------------------------------------------------------
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    return Clock(monkeypatch)
+def warm(trader: Trader) -> Way:
+    """A way that has answered before, on a store that is shared."""
+    if not latest.store().is_remote:
+        pytest.skip("needs a Redis: REDIS_URL")
+    way = Way()
+    assert way.get("symbols=AIG", trader.headers).status == 200
+    assert way.get_from_memory("symbols=AIG", trader.headers) is not None
+    return way
 
 
-def bids(body: bytes | None) -> dict[str, float]:
-    assert body is not None
-    return {symbol: item["bp"] for symbol, item in orjson.loads(body)["quotes"].items()}
+def test_memory_waits_for_nothing(
+    warm: Way, trader: Trader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither for quotes, nor for tokens, nor for the thread that hears the bus."""
+
+    def asked(*_: Any) -> Any:
+        pytest.fail("somebody was asked")
+
+    monkeypatch.setattr("access.tokens.Alone.draw", asked)
+    monkeypatch.setattr("access.redis_tokens.RedisTokens.draw", asked)
+    monkeypatch.setattr("quotes.latest.store", asked)
+    monkeypatch.setattr("access.lookups._load_key", asked)
+    ask_memory = warm.get_from_memory
+
+    assert ask_memory("symbols=AIG", trader.headers) is not None
+    assert ask_memory("symbols=AIG,IBM", trader.headers) is None  # IBM was never read
+    assert Way().get_from_memory("symbols=AIG", trader.headers) is None  # a first request
+    monkeypatch.setattr("access.limits.limiter", Limiter())
+    assert ask_memory("symbols=AIG", trader.headers) is None  # no tokens at hand
+    gate.hear({"kind": "key_revoked", "key_id": trader.key_id})
+    assert ask_memory("symbols=AIG", trader.headers) is None
 
 
-def test_the_bus_keeps_fragments_fresh(clock: Clock) -> None:
-    fragments = Fragments()
-    latest.put_many([quote(bid=1)])
+def test_memory_answers_nobody_beyond_the_limit(warm: Way, trader: Trader, settings: Any) -> None:
+    limiter = Limiter(Alone())
+    settings.RATE_LIMIT_PER_MINUTE = 2
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("access.limits.limiter", limiter)
+        answers = [warm.get("symbols=AIG", trader.headers)]
+        answers += [warm.get_from_memory("symbols=AIG", trader.headers) for _ in range(2)]
+        refused = warm.get("symbols=AIG", trader.headers)
 
-    fragments.hear(Batch((quote(bid=2), quote("MSFT", bid=3)), 0, epoch=1, number=1))
-
-    assert bids(fragments.join(["AAPL", "MSFT"])) == {"AAPL": 2, "MSFT": 3}
-
-
-def test_without_news_the_store_is_read_after_two_seconds(clock: Clock) -> None:
-    fragments = Fragments()
-    latest.put_many([quote(bid=1)])
-    assert bids(fragments.join(["AAPL"])) == {"AAPL": 1}
-
-    latest.put_many([quote(sequence=2, bid=2)])
-    clock.now += FRESH_SECONDS - 0.01
-    assert bids(fragments.join(["AAPL"])) == {"AAPL": 1}
-    clock.now += 0.01
-    assert bids(fragments.join(["AAPL"])) == {"AAPL": 2}
-
-
-def test_a_store_behind_the_bus_changes_nothing(clock: Clock) -> None:
-    fragments = Fragments()
-    fragments.hear(Batch((quote(sequence=5, bid=5),), 0, epoch=1, number=1))
-    latest.put_many([quote(sequence=4, bid=4)])
-    clock.now += FRESH_SECONDS
-
-    assert bids(fragments.join(["AAPL"])) == {"AAPL": 5}
-
-
-def test_what_the_store_has_lost_is_not_answered_from_memory(clock: Clock) -> None:
-    fragments = Fragments()
-    fragments.hear(Batch((quote(),), 0, epoch=1, number=1))
-    clock.now += FRESH_SECONDS
-
-    assert fragments.join(["AAPL"]) is None
+    assert [answer and answer.status for answer in answers] == [200, 200, None]
+    assert refused.status == 429
 
 
 @pytest.mark.parametrize(
-    ("epoch", "number", "bid"),
-    [(1, 2, 1), (1, 3, 2), (2, 2, 2), (0, 9, 1)],
-    ids=["next", "gap", "takeover", "of an old feed"],
+    "wrong",
+    [
+        {"APCA-API-SECRET-KEY": "wrong"},
+        {"APCA-API-KEY-ID": "NOSUCH"},
+        {"Host": "elsewhere.example"},
+        {"Host": ""},
+    ],
 )
-def test_after_a_gap_everything_is_read_anew(
-    clock: Clock, epoch: int, number: int, bid: int
-) -> None:
-    fragments = Fragments()
-    fragments.hear(Batch((quote(bid=1),), 0, epoch=1, number=1))
-    latest.put_many([quote(sequence=2, bid=2)])
-
-    fragments.hear(Batch((), 0, epoch=epoch, number=number))
-
-    assert bids(fragments.join(["AAPL"])) == {"AAPL": bid}
+def test_memory_lets_nobody_else_in(warm: Way, trader: Trader, wrong: dict[str, str]) -> None:
+    assert warm.get_from_memory("symbols=AIG", {**trader.headers, **wrong}) is None
 
 
-# --- over Redis ---------------------------------------------------------------------------------
+def test_a_gap_on_the_bus_empties_memory(warm: Way, trader: Trader) -> None:
+    warm.application._fragments.forget()
 
-
-@pytest.fixture
-def listener() -> Iterator[Listener]:
-    if not settings.REDIS_URL:
-        pytest.skip("needs a Redis: REDIS_URL")
-    listener = Listener(Fragments(fresh_seconds=60), gate)
-    thread = threading.Thread(target=listener.run)
-    thread.start()
-    yield listener
-    listener.stop.set()
-    thread.join(5)
-    assert not thread.is_alive()
-
-
-def eventually(happens: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 3
-    while not happens():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-
-
-@pytest.mark.redis_bus
-def test_another_process_is_heard_over_redis(listener: Listener) -> None:
-    fragments = listener._fragments
-    number = 0
-
-    def heard() -> bool:
-        nonlocal number
-        number += 1
-        batch = Batch((quote(sequence=number, bid=number),), 0, epoch=1, number=number)
-        bus().publish(TICK_TOPICS[0], batch)
-        time.sleep(0.05)
-        body = fragments.join(["AAPL"])
-        return body is not None and bids(body) == {"AAPL": number}
-
-    eventually(heard)
-
-
-@pytest.mark.redis_bus
-@pytest.mark.django_db
-def test_a_revocation_is_heard_over_redis(listener: Listener) -> None:
-    trader = a_trader()
-    trader.client().get("/v2/clock")
-    assert gate.recognise(trader.key_id, trader.secret)
-
-    def forgotten() -> bool:
-        bus().publish(CONTROL, {"kind": "key_revoked", "key_id": trader.key_id})
-        time.sleep(0.05)
-        return gate.recognise(trader.key_id, trader.secret) is None
-
-    eventually(forgotten)
+    assert warm.get_from_memory("symbols=AIG", trader.headers) is None

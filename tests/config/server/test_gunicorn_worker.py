@@ -6,92 +6,31 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-
-from tests.running import free_port
 
 pytest.importorskip("gunicorn", reason="NO GUNICORN: the production set is not installed")
 
 from config.server.gunicorn_worker import WAITING_PER_THREAD
-
-ROOT = Path(__file__).resolve().parents[3]
-THREADS = 4
-READY_SECONDS_MAX = 20
-
-
-class Web:
-    """A gunicorn with one worker of ours, on a port of its own."""
-
-    def __init__(self) -> None:
-        self.port = free_port()
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "gunicorn"),
-                *("-c", "python:config.server.gunicorn_settings"),
-                "tests.config.server.busy:application",
-            ],
-            cwd=ROOT,
-            env={**os.environ, "PORT": str(self.port), "HTTP_THREADS": str(THREADS)},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def wait_until_ready(self) -> None:
-        deadline = time.monotonic() + READY_SECONDS_MAX
-        while self.process.poll() is None and time.monotonic() < deadline:
-            try:
-                if self.ask("/").status == 200:
-                    return
-            except OSError:
-                time.sleep(0.05)
-        raise RuntimeError("gunicorn did not start")
-
-    def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
-
-    def ask(self, path: str, *headers: str) -> Answer:
-        with self.connect() as client:
-            client.sendall(request(path, "Connection: close", *headers))
-            return answer_of(client)
-
-
-class Answer:
-    """The head of an answer, and how long it took."""
-
-    def __init__(self, raw: bytes, seconds: float = 0.0) -> None:
-        self.status = int(raw.split(b" ", 2)[1])
-        self.head, _, self.body = raw.partition(b"\r\n\r\n")
-        self.seconds = seconds
-
-
-def request(path: str, *headers: str) -> bytes:
-    lines = [f"GET {path} HTTP/1.1", "Host: localhost", *headers, "", ""]
-    return "\r\n".join(lines).encode()
-
-
-def answer_of(client: socket.socket) -> Answer:
-    raw = b""
-    while part := client.recv(65_536):
-        raw += part
-    return Answer(raw)
+from tests.config.server.web import (
+    GUNICORN,
+    ROOT,
+    THREADS,
+    Answer,
+    Web,
+    answer_of,
+    request,
+    running,
+)
 
 
 @pytest.fixture(scope="module")
 def web() -> Iterator[Web]:
-    web = Web()
-    try:
-        web.wait_until_ready()
+    with running() as web:
         yield web
-    finally:
-        web.process.kill()
-        web.process.communicate()
 
 
 async def ask_many(port: int, paths: list[str]) -> list[Answer]:
@@ -168,36 +107,26 @@ def test_a_refused_client_reads_its_answer_whatever_it_was_sending(web: Web) -> 
 
 
 def test_a_stop_finishes_what_was_begun() -> None:
-    web = Web()
-    try:
-        web.wait_until_ready()
+    with running() as web:
         with web.connect() as client:
             client.sendall(request("/slow?0.5", "Connection: close"))
             time.sleep(0.2)
             web.process.send_signal(signal.SIGTERM)
             assert answer_of(client).status == 200
         assert web.process.wait(10) == 0
-    finally:
-        web.process.kill()
-        web.process.communicate()
 
 
 def test_a_worker_without_its_master_gives_up_the_port_though_clients_go_on_asking() -> None:
     """Or the next master could not listen, and who connects would wait for nobody."""
-    web = Web()
-    try:
-        web.wait_until_ready()
-        with web.connect() as client:
-            web.process.kill()
-            deadline = time.monotonic() + 5
-            while not is_refused(web):
-                assert time.monotonic() < deadline
-                with contextlib.suppress(OSError):
-                    client.sendall(request("/"))
-                    client.recv(4096)
-                time.sleep(0.1)
-    finally:
-        web.process.communicate()
+    with running() as web, web.connect() as client:
+        web.process.kill()
+        deadline = time.monotonic() + 5
+        while not is_refused(web):
+            assert time.monotonic() < deadline
+            with contextlib.suppress(OSError):
+                client.sendall(request("/"))
+                client.recv(4096)
+            time.sleep(0.1)
 
 
 def is_refused(web: Web) -> bool:
@@ -212,7 +141,7 @@ def is_refused(web: Web) -> bool:
 
 def test_more_connections_than_a_database_has_is_a_plain_sentence() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "gunicorn", "-c", "python:config.server.gunicorn_settings"],
+        GUNICORN,
         cwd=ROOT,
         env={**os.environ, "PORT": "1", "HTTP_THREADS": "60", "WEB_WORKERS": "2"},
         capture_output=True,
