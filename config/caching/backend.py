@@ -1,4 +1,4 @@
-"""The cache backends that settings name: Django's own, and `get_or_load_many` and `forget`.
+"""The cache backends that settings name: Django's own, and what `Loading` adds to them.
 
 Django makes a backend per thread; what loads and waits belongs to the process.
 """
@@ -12,8 +12,8 @@ from typing import Any
 
 from django.core.cache.backends.locmem import LocMemCache
 
-from config.caching.entries import LocalEntries
-from config.caching.loading import Load, LoadingCache
+from config.caching.entries import LocalEntries, OwnEntries, OwnStore
+from config.caching.loading import HITS, Load, LoadingCache
 
 _caches: dict[str, LoadingCache] = {}
 _making = threading.Lock()
@@ -39,6 +39,14 @@ class Loading:
     def forget(self, name: str, keys: Iterable[str] | None = None) -> None:
         """`LoadingCache.forget`."""
         self.loading.forget(name, keys)
+
+    def over(self, store: OwnStore, away_errors: tuple[type[Exception], ...]) -> LoadingCache:
+        """A cache that loads into a store of the app's own. The caller keeps it, per process."""
+        return LoadingCache(OwnEntries(store), away_errors)
+
+    def count_hits(self, name: str, count: int) -> None:
+        """Count what an app found in its own memory, before it asked here."""
+        HITS.labels(name).inc(count)
 
 
 class LocalCache(Loading, LocMemCache):

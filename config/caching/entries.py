@@ -43,11 +43,56 @@ class Entries(Protocol):
         generation: str,
         token: str,
         packed: Mapping[str, bytes | None],
-    ) -> None:
-        """Write values where the lock is still ours, and free the locks; None only frees."""
+    ) -> Mapping[str, bytes]:
+        """Write values where the lock is still ours, and free the locks; None only frees.
+
+        Answers what stands instead, of values that a store has better than the caller.
+        """
 
     def forget(self, name: str, keys: Iterable[str] | None) -> None:
         """Drop values and locks of the keys, or of the whole namespace."""
+
+
+class OwnStore(Protocol):
+    """A store that an app keeps itself, where others write too: `Loading.over` loads into it.
+
+    Values are msgpack, of a list that holds the value, or of an empty one where there is none.
+    """
+
+    def take(self, keys: list[str], token: str, lock_ms: int) -> tuple[dict[str, bytes], list[str]]:
+        """What it holds, and which keys it locked; another has the lock of the rest."""
+
+    def give(
+        self, packed: Mapping[str, bytes | None], token: str, absent_ms: int
+    ) -> Mapping[str, bytes]:
+        """Write where nothing newer stands, and free the locks; what stands then.
+
+        That there is no value is remembered for `absent_ms`. None only frees.
+        """
+
+
+class OwnEntries:
+    """An app's store behind the contract of `Entries`: nothing in it ends with time."""
+
+    def __init__(self, store: OwnStore) -> None:
+        self._store = store
+
+    def take(self, name: str, policy: Namespace, keys: list[str], token: str) -> Taken:
+        found, locked = self._store.take(keys, token, int(policy.lock_seconds * 1000))
+        return Taken("", fresh=found, locked=locked)
+
+    def give(
+        self,
+        name: str,
+        policy: Namespace,
+        generation: str,
+        token: str,
+        packed: Mapping[str, bytes | None],
+    ) -> Mapping[str, bytes]:
+        return self._store.give(packed, token, int(fresh_for(policy) * 1000))
+
+    def forget(self, name: str, keys: Iterable[str] | None) -> None:
+        """Whoever has news puts it into the store."""
 
 
 def fresh_for(policy: Namespace) -> float:
@@ -95,7 +140,7 @@ class LocalEntries:
         generation: str,
         token: str,
         packed: Mapping[str, bytes | None],
-    ) -> None:
+    ) -> Mapping[str, bytes]:
         now = time.monotonic()
         with self._lock:
             for key, value in packed.items():
@@ -109,6 +154,7 @@ class LocalEntries:
                     self._bytes += len(value)
             while self._bytes > BYTES_MAX:
                 self._drop(next(iter(self._entries)))
+        return {}
 
     def forget(self, name: str, keys: Iterable[str] | None) -> None:
         with self._lock:

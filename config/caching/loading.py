@@ -122,11 +122,13 @@ class LoadingCache:
                 self._note_away(error)
         return self._stand_in, self._stand_in.take(name, policy, keys, token)
 
-    def give(self, entries: Entries, *what: Any) -> None:
+    def give(self, entries: Entries, *what: Any) -> Mapping[str, bytes]:
+        """What stands in the store instead of what was given."""
         try:
-            entries.give(*what)
+            return entries.give(*what)
         except self._away_errors as error:
             self._note_away(error)  # whoever waits for the lock gets it when it expires
+            return {}
 
     def board(self, name: str, keys: Iterable[str]) -> tuple[dict[str, Flight], dict[str, Flight]]:
         """Flights that begin here, and those of others that already carry a key."""
@@ -202,7 +204,7 @@ class _Trip:
                 raise
             log.warning("cache: loading %s failed, stale values answer", self._name, exc_info=True)
         finally:
-            self._cache.give(
+            packed |= self._cache.give(
                 entries, self._name, self._policy, taken.generation, self._token, packed
             )
         answers = {key: value or taken.stale[key] for key, value in packed.items()}

@@ -3,8 +3,7 @@
     browser, CDN     `ROUTES`: the Cache-Control of an answer, by the path that it answers
     Redis, queries   `NAMESPACES`: values of `caches["quotes"]`, by the name that apps call them
 
-A route that the table does not name has no policy, and a test refuses it. Latest quotes have their
-own store and no entry here: they are replaced by the feed, not by time (quotes/latest).
+A route that the table does not name has no policy, and a test refuses it.
 """
 
 from __future__ import annotations
@@ -64,9 +63,16 @@ ROUTES = tuple(
 )
 
 NAMESPACES = {
+    # Who may do what. Never a stale one, for it may say that somebody is let in who no longer is;
+    # whoever changes a user drops the record.
+    "users": Namespace(fresh_seconds=60, stale_seconds=0),
     # Halts and operators change them; whoever does says so (`forget`), time is the net. Stale ones
     # still answer where the database does not.
     "assets": Namespace(fresh_seconds=60, stale_seconds=600),
+    # Quotes stand in a store of their own until the feed replaces them (quotes/latest). Time ends
+    # only the belief that a symbol has none, and what stands in while Redis is away. A holder that
+    # dies keeps an order waiting for its quote, so the lock is short; a load takes milliseconds.
+    "latest": Namespace(fresh_seconds=5, stale_seconds=0, lock_seconds=1.0),
     # Pages of finished bars: a query result, and only an import changes it.
     "bars": Namespace(fresh_seconds=45, stale_seconds=15),
 }

@@ -98,12 +98,13 @@ class RedisEntries:
         generation: str,
         token: str,
         packed: Mapping[str, bytes | None],
-    ) -> None:
+    ) -> Mapping[str, bytes]:
         values: list[Any] = []
         for key, value in packed.items():
             keep_ms = int((fresh_for(policy) + policy.stale_seconds) * 1000)
             values += (key, 0 if value is None else keep_ms, value or b"")
         self._give(keys=[_root(name, policy)], args=[generation, token, *values])
+        return {}
 
     def forget(self, name: str, keys: Iterable[str] | None) -> None:
         wanted = [] if keys is None else list(keys)

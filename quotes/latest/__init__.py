@@ -2,8 +2,12 @@
 
 Ingest puts them, everybody gets them. The fast store is this process's memory (`local`) or Redis
 (`redis`, the only file that knows its keys); what it does not know is loaded from the table that
-ingest keeps (`rows`), with one query however many symbols miss. A tick never replaces a newer one:
-(epoch, sequence) decides.
+ingest keeps (`rows`). A tick never replaces a newer one: (epoch, sequence) decides.
+
+Of all who miss a symbol one loads it, over all processes: on Redis the first round trip answers and
+locks what misses for its caller, the second writes back and frees. One query loads all that a
+request misses, and all that other threads miss meanwhile (`gathering`). That the table has nothing
+is remembered too, for a few seconds or until a tick is put.
 
 A quote carries its age; whether it may be used is the caller's to judge (`Clock.feed_is_silent`,
 a halt, a crossed book).
@@ -14,10 +18,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterable
+from typing import Any
 
 from django.conf import settings
+from django.core.cache import caches
 
 from quotes.latest import rows
+from quotes.latest.gathering import Gathering
 from quotes.latest.local import NOTHING, Latest, LocalStore, Store, newest
 from quotes.ticks import Quote, Trade
 
@@ -33,7 +40,12 @@ __all__ = [
     "store",
 ]
 
+NAME = "latest"  # in the table of cache policies
+CONDITIONS = Trade._fields.index("conditions")
+
 _store: Store | None = None
+_shared: Any = None  # the cache over the store, where that is Redis
+_gathering = Gathering(rows.load)
 _making = threading.Lock()
 
 
@@ -48,17 +60,14 @@ def put_many(ticks: Iterable[Quote | Trade]) -> None:
 def get_many(symbols: Iterable[str]) -> dict[str, Latest]:
     """What is known of each of the symbols; `NOTHING` where nothing is.
 
-    One round trip, and one query for those that miss: never on an event loop's thread.
+    Never on an event loop's thread: one round trip, and for those that miss one query and one round
+    trip more. Raises Unavailable where another's load does not end.
     """
     wanted = list(dict.fromkeys(symbols))
-    found = store().get_many(wanted)
-    misses = [symbol for symbol in wanted if found.get(symbol, NOTHING).quote is None]
-    if misses:
-        loaded = rows.load(misses)
-        store().put_many(tick for latest in loaded.values() for tick in latest if tick is not None)
-        for symbol, stored in loaded.items():
-            held = found.get(symbol, NOTHING)
-            found[symbol] = Latest(stored.quote, held.trade or stored.trade)
+    fast = store()
+    found = (
+        _through_memory(fast, wanted) if isinstance(fast, LocalStore) else _through_redis(wanted)
+    )
     return {symbol: found.get(symbol, NOTHING) for symbol in wanted}
 
 
@@ -78,11 +87,45 @@ def store() -> Store:
 
 
 def _make() -> Store:
+    global _shared
     if not settings.REDIS_URL:
         return LocalStore()
-    from quotes.latest.redis import RedisStore  # the embedded set runs without it
+    from redis.exceptions import RedisError  # the embedded set runs without it
 
-    return RedisStore(settings.REDIS_URL)
+    from quotes.latest.redis import RedisStore
+
+    made = RedisStore(settings.REDIS_URL)
+    _shared = caches["quotes"].over(made, (RedisError,))  # type: ignore[attr-defined]
+    return made
+
+
+def _through_redis(wanted: list[str]) -> dict[str, Latest]:
+    known = _shared.get_or_load_many(NAME, wanted, _load)
+    return {symbol: _latest(*known[symbol]) for symbol in known}
+
+
+def _through_memory(memory: LocalStore, wanted: list[str]) -> dict[str, Latest]:
+    found = memory.get_whole(wanted)
+    cache: Any = caches["quotes"]
+    cache.count_hits(NAME, len(found))
+    if missing := [symbol for symbol in wanted if symbol not in found]:
+        known = cache.get_or_load_many(NAME, missing, _load)
+        loaded = {symbol: _latest(*known[symbol]) for symbol in known}
+        found |= memory.put_loaded(missing, loaded)
+    return found
+
+
+def _load(symbols: list[str]) -> dict[str, Latest]:
+    return _gathering(symbols)
+
+
+def _latest(quote: list[Any] | None, trade: list[Any] | None) -> Latest:
+    """Of what the cache unpacked, where every tuple has become a list."""
+    if trade is not None:
+        trade[CONDITIONS] = tuple(trade[CONDITIONS])
+    return Latest(
+        None if quote is None else Quote._make(quote), None if trade is None else Trade._make(trade)
+    )
 
 
 def forget_latest() -> None:
@@ -92,12 +135,13 @@ def forget_latest() -> None:
         gone, _store = _store, None
     if gone is not None:
         gone.clear()
+    caches["quotes"].forget(NAME)  # type: ignore[attr-defined]
     rows.forget_instruments()
 
 
 def _start_afresh_in_child() -> None:
-    global _store, _making
-    _store, _making = None, threading.Lock()
+    global _store, _making, _gathering
+    _store, _making, _gathering = None, threading.Lock(), Gathering(rows.load)
 
 
 os.register_at_fork(after_in_child=_start_afresh_in_child)  # connections are not shared

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from quotes.ticks import Quote, Trade
@@ -41,6 +41,7 @@ class LocalStore:
 
     def __init__(self) -> None:
         self._held: dict[str, Latest] = {}
+        self._whole: set[str] = set()  # of these the table has no more to tell
         self._lock = threading.Lock()
 
     def put_many(self, ticks: Iterable[Quote | Trade]) -> None:
@@ -59,9 +60,27 @@ class LocalStore:
         held = self._held
         return {symbol: held[symbol] for symbol in symbols if symbol in held}
 
+    def get_whole(self, symbols: list[str]) -> dict[str, Latest]:
+        """As `get_many`, but only symbols of which the table has no more to tell."""
+        whole = self._whole
+        return {
+            symbol: known
+            for symbol, known in self.get_many(symbols).items()
+            if symbol in whole or None not in known
+        }
+
+    def put_loaded(self, symbols: list[str], loaded: Mapping[str, Latest]) -> dict[str, Latest]:
+        """Keep what the table told of these symbols, where it is news; what is held then."""
+        self.put_many(tick for latest in loaded.values() for tick in latest if tick is not None)
+        found = self.get_many(symbols)
+        with self._lock:
+            self._whole |= found.keys()
+        return found
+
     def clear(self) -> None:
         with self._lock:
             self._held.clear()
+            self._whole.clear()
 
 
 def newest(ticks: Iterable[Quote | Trade]) -> tuple[dict[str, Quote], dict[str, Trade]]:

@@ -59,10 +59,14 @@ def test_static_files_are_kept_as_long_as_whitenoise_says() -> None:
     assert cache_control("/static/trading/js/chart.0123456789ab.js", 200) == IMMUTABLE
 
 
-@pytest.mark.parametrize("name", NAMESPACES)
+@pytest.mark.parametrize("name", NAMESPACES.keys() - {"latest"})  # which time does not end
 def test_query_results_live_for_half_a_minute_to_a_minute(name: str) -> None:
+    assert 30 <= NAMESPACES[name].fresh_seconds <= 60
+
+
+@pytest.mark.parametrize("name", NAMESPACES)
+def test_who_waits_outlives_a_dead_holder(name: str) -> None:
     policy = NAMESPACES[name]
-    assert 30 <= policy.fresh_seconds <= 60
     assert policy.lock_seconds < policy.wait_seconds
 
 
