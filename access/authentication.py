@@ -57,7 +57,7 @@ def authenticate_session(session: Any) -> tuple[Any, Credential] | None:
     except ValueError:
         return None
     known = lookups.find_user(user_id)
-    if known is None or not _is_current(session, known.user):
+    if known is None or not _is_current(session, known):
         return None
     chosen = session.get("account_id")
     first = known.account_ids[0] if known.account_ids else None
@@ -204,9 +204,9 @@ def _key_credential(known: lookups.KnownKey) -> Credential:
     return Credential(known.user.pk, known.account_id, known.key_id, f"key:{known.key_id}")
 
 
-def _is_current(session: Any, user: Any) -> bool:
+def _is_current(session: Any, known: lookups.KnownUser) -> bool:
     """Logged in through a backend we still have, and before any change of the password since."""
     if session.get(BACKEND_SESSION_KEY) not in settings.AUTHENTICATION_BACKENDS:
         return False
-    hashes = (user.get_session_auth_hash(), *user.get_session_auth_fallback_hash())
-    return any(hmac.compare_digest(session.get(HASH_SESSION_KEY, ""), each) for each in hashes)
+    presented = session.get(HASH_SESSION_KEY, "")
+    return any(hmac.compare_digest(presented, each) for each in known.session_hashes)

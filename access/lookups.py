@@ -3,6 +3,9 @@
 Every request and every socket asks this, so a warm answer costs no query. What changes in another
 process is seen when the memory runs out; what changes in this one is forgotten at once. Unknown
 keys are not remembered, so that guessing them fills no memory.
+
+Whose screen asks every ten seconds is known to no memory by then. So users have one record in the
+cache that all processes share, too; whoever changes a user or opens an account drops it.
 """
 
 from __future__ import annotations
@@ -15,10 +18,13 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from django.contrib.auth import get_user_model
-from django.db import DatabaseError
+from django.core.cache import caches
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, transaction
+from django.db.models.signals import post_save
 
 from access.models import ApiKey, hash_secret
 from portfolios.models import Account
@@ -28,6 +34,9 @@ REMEMBERED_MAX = 10_000
 ACCOUNTS_PER_USER_MAX = 100
 # `last_used_at` is told to the hour: a write for every request would cost more than it says.
 USE_NOTED_EVERY = timedelta(hours=1)
+CACHE, RECORDS = "quotes", "users"
+# What a request asks of its user; no password, not even its hash.
+USER_COLUMNS = frozenset({"id", "username", "is_active", "is_staff", "is_superuser"})
 
 logger = logging.getLogger(__name__)
 
@@ -52,10 +61,14 @@ class KnownKey:
 
 @dataclass(frozen=True, slots=True)
 class KnownUser:
-    """A user who is not disabled, and the accounts that are theirs, oldest first."""
+    """A user who is not disabled, and the accounts that are theirs, oldest first.
+
+    Of the user's columns only those that decide what they may do are loaded.
+    """
 
     user: Any
     account_ids: tuple[int, ...]
+    session_hashes: tuple[str, ...]  # a login session of theirs carries one of them
 
 
 class Memory(Generic[Key, Value]):
@@ -110,7 +123,7 @@ def find_user(user_id: int) -> KnownUser | None:
     """The user of this id, unless disabled."""
     known = _users.get(user_id)
     if known is not None and not known.account_ids:
-        _users.forget(user_id)  # about to open one; then the next request must see it
+        user_changed(user_id)  # about to open one; then the next request must see it
     return known
 
 
@@ -119,12 +132,19 @@ def forget_key(key_id: str) -> None:
 
 
 def forget_user(user_id: int) -> None:
-    """Forget the user, and all keys, because any of them may be theirs."""
+    """Forget the user, and all keys, because any of them may be theirs; in this process."""
     _users.forget(user_id)
     _keys.clear()
 
 
+def user_changed(user_id: int) -> None:
+    """Forget the user in this process, and their record in all. Call it after the commit."""
+    caches[CACHE].forget(RECORDS, [str(user_id)])  # type: ignore[attr-defined]
+    forget_user(user_id)
+
+
 def forget_everyone() -> None:
+    caches[CACHE].forget(RECORDS)  # type: ignore[attr-defined]
     _users.clear()
     _keys.clear()
 
@@ -153,11 +173,53 @@ def _load_key(key_id: str) -> KnownKey | None:
 
 
 def _load_user(user_id: int) -> KnownUser | None:
-    user = get_user_model().objects.filter(pk=user_id, is_active=True).first()
+    key = str(user_id)
+    found = caches[CACHE].get_or_load_many(RECORDS, [key], _read_users)  # type: ignore[attr-defined]
+    if key not in found:
+        return None
+    record = found[key]
+    columns = record["user"]
+    user = get_user_model().from_db(DEFAULT_DB_ALIAS, list(columns), list(columns.values()))
+    return KnownUser(user, tuple(record["accounts"]), tuple(record["session_hashes"]))
+
+
+def _read_users(keys: list[str]) -> dict[str, Any]:
+    return {key: record for key in keys if (record := _read_user(int(key))) is not None}
+
+
+def _read_user(user_id: int) -> dict[str, Any] | None:
+    user: Any = get_user_model().objects.filter(pk=user_id, is_active=True).first()
     if user is None:
         return None
     accounts = Account.objects.filter(user=user).order_by("id").values_list("pk", flat=True)
-    return KnownUser(user, tuple(accounts[:ACCOUNTS_PER_USER_MAX]))
+    return {
+        "user": {
+            field.attname: getattr(user, field.attname)
+            for field in user._meta.concrete_fields  # in this order they are put back
+            if field.attname in USER_COLUMNS
+        },
+        "accounts": list(accounts[:ACCOUNTS_PER_USER_MAX]),
+        "session_hashes": [
+            user.get_session_auth_hash(),
+            *user.get_session_auth_fallback_hash(),
+        ],
+    }
+
+
+def watch_changes() -> None:
+    """Drop a user's record when the user is saved, or an account of theirs is opened."""
+    post_save.connect(_user_saved, get_user_model(), dispatch_uid="lookups")
+    post_save.connect(_account_saved, Account, dispatch_uid="lookups")
+
+
+def _user_saved(instance: Any, update_fields: Any, **_: Any) -> None:
+    if update_fields is None or set(update_fields) != {"last_login"}:
+        transaction.on_commit(partial(user_changed, instance.pk))
+
+
+def _account_saved(instance: Account, created: bool, **_: Any) -> None:
+    if created:
+        transaction.on_commit(partial(user_changed, instance.user_id))
 
 
 _keys: Memory[str, KnownKey] = Memory(_load_key)

@@ -59,5 +59,5 @@ def _locked(user_id: int) -> Any:
 
 
 def _announce(kind: str, user_id: int) -> None:
-    lookups.forget_user(user_id)
+    lookups.user_changed(user_id)
     bus().publish(CONTROL, {"kind": kind, "user_id": user_id})

@@ -1,8 +1,16 @@
 from __future__ import annotations
 
-import pytest
+from decimal import Decimal
+from typing import Any
 
+import pytest
+from django.core.cache import caches
+
+from access import lookups
 from access.lookups import REMEMBERED_MAX, Memory
+from access.users import disable_user, enable_user
+from portfolios.accounts import open_account
+from tests.people import Trader, a_trader
 
 
 def test_a_value_is_loaded_once_while_it_is_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,3 +42,74 @@ def test_memory_is_bounded() -> None:
         memory.get(key)
 
     assert len(memory._entries) == REMEMBERED_MAX
+
+
+@pytest.fixture
+def trader() -> Trader:
+    """Somebody whose record is in the cache; this process's memory is as empty as any other's."""
+    trader = a_trader()
+    assert lookups.find_user(trader.user.pk) is not None
+    forget_memory(trader)
+    return trader
+
+
+def forget_memory(trader: Trader) -> None:
+    lookups.forget_user(trader.user.pk)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_screen_that_asks_now_and_then_costs_no_query(
+    trader: Trader, django_assert_num_queries: Any
+) -> None:
+    with django_assert_num_queries(0):
+        known = lookups.find_user(trader.user.pk)
+
+    assert known is not None
+    assert known.account_ids == (trader.account.pk,)
+    assert (known.user, known.user.is_active) == (trader.user, True)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_record_holds_no_password(trader: Trader) -> None:
+    key = str(trader.user.pk)
+    record = caches["quotes"].get_or_load_many(lookups.RECORDS, [key], dict.fromkeys)[key]
+
+    assert trader.user.password not in str(record)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_record_goes_when_its_user_changes(trader: Trader) -> None:
+    browser = trader.browser()
+    assert browser.get("/v2/account").status_code == 200
+    forget_memory(trader)
+
+    trader.user.set_password("another sesame")
+    trader.user.save()
+    assert browser.get("/v2/account").status_code == 401
+
+    disable_user(user_id=trader.user.pk, actor="test")
+    forget_memory(trader)
+    assert lookups.find_user(trader.user.pk) is None
+
+    enable_user(user_id=trader.user.pk, actor="test")
+    forget_memory(trader)
+    assert lookups.find_user(trader.user.pk) is not None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_record_goes_when_an_account_is_opened(trader: Trader) -> None:
+    second = open_account(user=trader.user, cash=Decimal(1), actor="test")
+    forget_memory(trader)
+
+    known = lookups.find_user(trader.user.pk)
+    assert known is not None
+    assert known.account_ids == (trader.account.pk, second.pk)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_login_does_not_drop_the_record(trader: Trader, django_assert_num_queries: Any) -> None:
+    trader.browser()
+    forget_memory(trader)
+
+    with django_assert_num_queries(0):
+        assert lookups.find_user(trader.user.pk) is not None
