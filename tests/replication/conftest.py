@@ -149,6 +149,7 @@ def replicated(migrated: Cluster, redis_url: str, settings: Any) -> Iterator[Clu
         # A test without Redis leaves a thread behind that waits for it.
         settings.CACHES = {**settings.CACHES, "state": _state(redis_url)}
         wait_until(lambda: not pinning._repairing.locked())
+        connections.close_all()  # some may lead to a server that was killed
         migrated.heal()
         log._after_commit.cache_clear()
 

@@ -60,7 +60,7 @@ def test_without_replicas_the_primary_serves(settled):
 
     with reading():
         assert Instrument.objects.all().db == "default"
-        assert list(Instrument.objects.all()[:1]) == []
+        assert not Instrument.objects.filter(symbol="NONE").exists()
 
 
 def test_reading_goes_on_while_the_primary_is_silent(settled):
@@ -70,7 +70,7 @@ def test_reading_goes_on_while_the_primary_is_silent(settled):
     while time.monotonic() < until:
         assert usable() == BOTH
         with reading():
-            assert list(Instrument.objects.all()[:1]) == []
+            assert not Instrument.objects.filter(symbol="NONE").exists()
         time.sleep(0.1)
 
 
