@@ -12,7 +12,13 @@ from datetime import date, datetime
 from typing import TypeVar
 
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections, connection
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    OperationalError,
+    close_old_connections,
+    connection,
+)
 from prometheus_client import Counter
 
 from events import leases
@@ -168,7 +174,16 @@ class Desk:
         """What the job returns; TimeoutError where the database hangs beyond its own time-outs."""
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(WRITE_TIMEOUT_SECONDS):
-            return await loop.run_in_executor(self._writer, job)
+            return await loop.run_in_executor(self._writer, _run, job)
+
+
+def _run(job: Callable[[], Result]) -> Result:
+    """Do it; a connection that may be broken is dropped, and the next job makes a new one."""
+    try:
+        return job()
+    except (OperationalError, InterfaceError):
+        connection.close()
+        raise
 
 
 class Player:
@@ -243,7 +258,7 @@ class Player:
         self._time_kept_at = time.monotonic()
         try:
             row = await self._desk.write(lambda: recorder.keep_time(watermark_us, ahead_us))
-        except DatabaseError as error:
+        except (DatabaseError, InterfaceError) as error:
             self._note_repeat(error)
         else:
             ingest.obey(row)
@@ -253,11 +268,11 @@ class Player:
         self._heard_kept_at = time.monotonic()
         try:
             await self._desk.write(lambda: recorder.keep(heard))
-        except DatabaseError as error:
+        except (DatabaseError, InterfaceError) as error:
             self._ingest.heard.put_back(heard)
             self._note_repeat(error)
 
-    def _note_repeat(self, error: DatabaseError) -> None:
+    def _note_repeat(self, error: DatabaseError | InterfaceError) -> None:
         WRITE_ERRORS.inc()
         log.warning("the feed writes again later: %s", error)
 
