@@ -211,10 +211,11 @@ REPLICA_LAG_MAX_SECONDS = environment.number("REPLICA_LAG_MAX_SECONDS", default=
 if REPLICAS:
     DATABASE_ROUTERS = ["config.databases.router.Router"]
     # Before whatever reads: sessions, people, views.
-    MIDDLEWARE.insert(
-        MIDDLEWARE.index("django.contrib.sessions.middleware.SessionMiddleware"),
+    _first_to_read = MIDDLEWARE.index("django.contrib.sessions.middleware.SessionMiddleware")
+    MIDDLEWARE[_first_to_read:_first_to_read] = [
+        "config.databases.outage.WithoutPrimary",
         "config.databases.requests.ReplicaReads",
-    )
+    ]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"

@@ -83,8 +83,8 @@ def _by_key(keys: list[str]) -> dict[str, Asset]:
 
 
 def _rows() -> Any:
-    # Read where it was just changed: a replica may be behind, and the answer is kept for long.
-    return Instrument.objects.using(router.db_for_write(Instrument))
+    # Where it was just changed, where possible: a replica may be behind, and the answer is kept.
+    return Instrument.objects.using(router.db_for_read(Instrument, newest=True))
 
 
 def _key(symbol_or_id: str) -> str:

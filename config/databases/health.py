@@ -24,7 +24,7 @@ from django.db import DatabaseError, connections
 from prometheus_client import Gauge
 
 from config.databases import heartbeat
-from config.databases.reading import replica_lost
+from config.databases.reading import primary_unreachable, replica_lost
 
 LOOK_SECONDS = 1.0
 OVERDUE_SECONDS = 1.5  # with the lag it stays below what an account is pinned for
@@ -165,7 +165,19 @@ def eject(alias: str, **_: Any) -> None:
         _watch.note(alias, "a request lost it")
 
 
+def primary_is_away() -> bool:
+    """Whether the primary has not answered this process of late, as far as it watches."""
+    return _watch is not None and _watch.heart.is_away()
+
+
+def note_unreachable(**_: Any) -> None:
+    """Have nobody wait for the primary until the heartbeat reaches it again."""
+    if _watch is not None:
+        _watch.heart.note_unreachable()
+
+
 replica_lost.connect(eject, dispatch_uid="eject")
+primary_unreachable.connect(note_unreachable, dispatch_uid="note_unreachable")
 
 
 def forget_watch() -> None:

@@ -21,6 +21,7 @@ NAME = "heartbeat"
 BEAT_SECONDS = 0.25
 STAND_BY_SECONDS = 0.5
 SILENT_AFTER_SECONDS = 1.0  # a primary that was heard within this time is not silent
+AWAY_AFTER_SECONDS = 2.0  # one that hangs for so long is away; one that refuses us is at once
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +37,20 @@ class Heart:
     def __init__(self) -> None:
         self._lease: Lease | None = None
         self._heard_at = time.monotonic()
+        self._unreachable = False
 
     def silent_seconds(self) -> float:
         """For how long the primary has not answered this process; 0 while it does."""
         silent = time.monotonic() - self._heard_at
         return silent if silent > SILENT_AFTER_SECONDS else 0.0
+
+    def is_away(self) -> bool:
+        """Whether there is no use in asking the primary now."""
+        return self._unreachable or time.monotonic() - self._heard_at > AWAY_AFTER_SECONDS
+
+    def note_unreachable(self) -> None:
+        """Take it that the primary is away until the next beat that reaches it."""
+        self._unreachable = True
 
     def beat_until(self, stop: threading.Event) -> None:
         """Keep the heartbeat or stand by, until told to stop."""
@@ -48,6 +58,7 @@ class Heart:
             try:
                 self._turn()
                 self._heard_at = time.monotonic()
+                self._unreachable = False
             except (DatabaseError, InterfaceError) as error:
                 log.warning("heartbeat: the primary is away: %s", error)
                 self._lease = None

@@ -26,6 +26,7 @@ class Reading:
 
 
 replica_lost = Signal()  # alias: a statement found the replica gone
+primary_unreachable = Signal()  # a connection to it could not be made
 
 _current: ContextVar[Reading | None] = ContextVar("reading", default=None)
 

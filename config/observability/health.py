@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from config.databases.health import primary_is_away, usable_replicas
 from quotes.clock import market_clock
 
 
@@ -21,10 +22,12 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
-    """Without its database a process can neither read an account nor take an order."""
+    """Without any database a process can neither read an account nor take an order."""
     database = _database_answers()
     state = {"database": _word(database), "feed": _word(database and _feed_is_heard())}
-    return JsonResponse(state, status=200 if database else 503)
+    if not database and usable_replicas():
+        state["database"] = "read only"
+    return JsonResponse(state, status=503 if state["database"] == "away" else 200)
 
 
 @require_safe
@@ -33,6 +36,8 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 def _database_answers() -> bool:
+    if primary_is_away():
+        return False
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
+from django.db import DEFAULT_DB_ALIAS
 from django.db.backends.mysql import base
 from MySQLdb import Error
 from prometheus_client import Counter
 
-from config.databases.reading import note_lost
+from config.databases.reading import note_lost, primary_unreachable
 
 QUERIES = Counter("openbell_database_queries_total", "Statements, by server.", ["alias"])
 
@@ -24,8 +25,10 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
         try:
             return super().get_new_connection(conn_params)
-        except Error:
+        except Error as error:
             self.note_lost()  # whatever the reason, nobody can read there
+            if self.alias == DEFAULT_DB_ALIAS and error.args[0] in LOST:
+                primary_unreachable.send(DatabaseWrapper)
             raise
 
     def create_cursor(self, name: str | None = None) -> Any:
