@@ -188,22 +188,28 @@ def _read_users(keys: list[str]) -> dict[str, Any]:
 
 
 def _read_user(user_id: int) -> dict[str, Any] | None:
-    user: Any = get_user_model().objects.filter(pk=user_id, is_active=True).first()
+    """What is kept of a user; one query for one who has accounts."""
+    accounts = list(
+        Account.objects.filter(user_id=user_id, user__is_active=True)
+        .select_related("user")
+        .order_by("pk")[:ACCOUNTS_PER_USER_MAX]
+    )
+    user: Any = accounts[0].user if accounts else _user_without_accounts(user_id)
     if user is None:
         return None
-    accounts = Account.objects.filter(user=user).order_by("id").values_list("pk", flat=True)
     return {
         "user": {
             field.attname: getattr(user, field.attname)
             for field in user._meta.concrete_fields  # in this order they are put back
             if field.attname in USER_COLUMNS
         },
-        "accounts": list(accounts[:ACCOUNTS_PER_USER_MAX]),
-        "session_hashes": [
-            user.get_session_auth_hash(),
-            *user.get_session_auth_fallback_hash(),
-        ],
+        "accounts": [account.pk for account in accounts],
+        "session_hashes": [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()],
     }
+
+
+def _user_without_accounts(user_id: int) -> Any:
+    return get_user_model().objects.filter(pk=user_id, is_active=True).first()
 
 
 def watch_changes() -> None:

@@ -25,6 +25,7 @@ from quotes.models import MarketClock
 from quotes.ticks import MICROSECONDS, to_instant, to_micros
 
 REREAD_SECONDS = 0.25
+WALL_REREAD_SECONDS = 1.0  # on wall time only the feed's last sign of life moves
 SILENT_SECONDS = 5.0  # a feed sends at least a heartbeat a second; this is five of them missed
 
 WALL_MODES = frozenset({MarketClock.Mode.LIVE, MarketClock.Mode.SIMULATED})
@@ -172,7 +173,9 @@ class Clock:
         return self._monotonic() - self._heard_at < 1.0
 
     def _reread_if_old(self) -> None:
-        if self._monotonic() - self._read_at < REREAD_SECONDS or _on_event_loop():
+        on_wall_time = bool(self._run.source) and self._run.mode in WALL_MODES
+        seconds = WALL_REREAD_SECONDS if on_wall_time else REREAD_SECONDS
+        if self._monotonic() - self._read_at < seconds or _on_event_loop():
             return
         with contextlib.suppress(OperationalError):  # without a database the last word stands
             self.refresh()

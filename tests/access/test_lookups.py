@@ -70,6 +70,14 @@ def test_a_screen_that_asks_now_and_then_costs_no_query(
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_record_is_read_with_one_query(trader: Trader, django_assert_num_queries: Any) -> None:
+    lookups.user_changed(trader.user.pk)
+
+    with django_assert_num_queries(1):
+        assert lookups.find_user(trader.user.pk) is not None
+
+
+@pytest.mark.django_db(transaction=True)
 def test_the_record_holds_no_password(trader: Trader) -> None:
     key = str(trader.user.pk)
     record = caches["quotes"].get_or_load_many(lookups.RECORDS, [key], dict.fromkeys)[key]
