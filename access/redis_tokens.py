@@ -11,8 +11,9 @@ from __future__ import annotations
 import logging
 import time
 
+from django.conf import settings
 from prometheus_client import Counter
-from redis import Redis
+from redis import BlockingConnectionPool, Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
@@ -43,12 +44,15 @@ class RedisTokens:
     """A source that all workers share."""
 
     def __init__(self, url: str) -> None:
-        self._redis: Redis = Redis.from_url(
+        pool = BlockingConnectionPool.from_url(
             url,
+            max_connections=settings.REDIS_CONNECTIONS_MAX,
+            timeout=settings.REDIS_TURN_SECONDS,
             socket_timeout=TIMEOUT_SECONDS,
             socket_connect_timeout=TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 0),  # a draw that was made and not heard of is only a loss
         )
+        self._redis: Redis = Redis(connection_pool=pool)
         self._draw = self._redis.register_script(DRAW)
         self._away_until = 0.0
 

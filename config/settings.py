@@ -227,6 +227,11 @@ DATETIME_FORMAT = "Y-m-d H:i:s"  # of the admin
 REDIS_URL = environment.redis("REDIS_URL")
 # What must not be evicted: locks, limits, marks, the bus.
 REDIS_STATE_URL = environment.redis("REDIS_STATE_URL", default=REDIS_URL)
+# Of one pool in one process: as many as it has threads that ask, those that answer HTTP and the
+# fixed pools beside them. Whoever finds all taken waits for one, this long at most; a refusal
+# would be taken for a Redis that is away.
+REDIS_CONNECTIONS_MAX = HTTP_THREADS + 40
+REDIS_TURN_SECONDS = 1.0
 
 
 def _cache(name: str, url: str, *, swallow_errors: bool) -> dict[str, Any]:
@@ -244,6 +249,11 @@ def _cache(name: str, url: str, *, swallow_errors: bool) -> dict[str, Any]:
         "OPTIONS": {
             "SOCKET_CONNECT_TIMEOUT": 0.2,
             "SOCKET_TIMEOUT": 0.2,
+            "CONNECTION_POOL_CLASS": "redis.connection.BlockingConnectionPool",
+            "CONNECTION_POOL_KWARGS": {
+                "max_connections": REDIS_CONNECTIONS_MAX,
+                "timeout": REDIS_TURN_SECONDS,
+            },
             "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
             "IGNORE_EXCEPTIONS": swallow_errors,
         },

@@ -18,8 +18,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgpack
+from django.conf import settings
 from prometheus_client import Counter
-from redis import Redis
+from redis import BlockingConnectionPool, Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
@@ -113,12 +114,15 @@ class RedisStore:
     is_remote = True
 
     def __init__(self, url: str) -> None:
-        self._redis: Redis = Redis.from_url(
+        pool = BlockingConnectionPool.from_url(
             url,
+            max_connections=settings.REDIS_CONNECTIONS_MAX,
+            timeout=settings.REDIS_TURN_SECONDS,
             socket_timeout=TIMEOUT_SECONDS,
             socket_connect_timeout=TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 1),
         )
+        self._redis: Redis = Redis(connection_pool=pool)
         self._put = self._redis.register_script(PUT_MANY)
         self._take = self._redis.register_script(TAKE)
         self._give = self._redis.register_script(GIVE)
