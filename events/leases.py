@@ -75,7 +75,7 @@ class Lease:
     def lock_and_check(self) -> None:
         """Lock the row until the transaction ends, and renew it. LeaseLost when it is another's."""
         assert connection.in_atomic_block, "a lease is checked by the transaction it protects"
-        self._renew()
+        self.renew()
 
     def check(self) -> None:
         """LeaseLost when it is another's, as far as a look without a lock can tell.
@@ -94,7 +94,7 @@ class Lease:
         """
         is_due = time.monotonic() - self.renewed_at >= RENEW_SECONDS
         if is_due or connection.connection is not self.renewed_over:
-            self._renew()
+            self.renew()
 
     def release(self) -> None:
         """Let a standby take over at once. Harmless when it already has."""
@@ -102,7 +102,8 @@ class Lease:
             expires_at=DatabaseTime()
         )
 
-    def _renew(self) -> None:
+    def renew(self) -> None:
+        """Renew now; inside a transaction the others see it when that commits."""
         renewed = models.Lease.objects.filter(name=self.name, epoch=self.epoch).update(
             expires_at=DatabaseTime(EXPIRE_SECONDS), connection_id=ConnectionId()
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from uuid import UUID
@@ -179,8 +179,15 @@ def _cancel_slice(
     return outcomes
 
 
-def expire_due(now: datetime, instrument_ids: Iterable[int] | None = None) -> list[Order]:
-    """Expire every open order whose time was up at that market time, the earliest first."""
+def expire_due(
+    now: datetime,
+    instrument_ids: Iterable[int] | None = None,
+    between: Callable[[], None] = lambda: None,
+) -> list[Order]:
+    """Expire every open order whose time was up at that market time, the earliest first.
+
+    One transaction for each account; `between` is called before each, for there may be many.
+    """
     due = Order.objects.filter(status__in=states.OPEN, expires_at__lte=now)
     if instrument_ids is not None:
         due = due.filter(instrument_id__in=list(instrument_ids))
@@ -190,6 +197,7 @@ def expire_due(now: datetime, instrument_ids: Iterable[int] | None = None) -> li
         for account_id, pk in rows:
             by_account.setdefault(account_id, []).append(pk)
         for account_id, pks in by_account.items():
+            between()
             expired += _expire(account_id, pks, now)
     return expired
 

@@ -44,8 +44,13 @@ class Admissions:
         self._queued: set[int] = set()  # waiting for a session that they may trade in
         self._unpriced: dict[str, dict[int, Order]] = {}  # waiting for a quote to be held by
 
-    def admit_accepted(self, undecided: set[int]) -> None:
-        """Take in all accepted orders but those about which a decision waits already."""
+    def admit_accepted(
+        self, undecided: set[int], between: Callable[[], None] = lambda: None
+    ) -> None:
+        """Take in all accepted orders but those about which a decision waits already.
+
+        `between` is called after each slice of them, for there may be many.
+        """
         self._give_up_waiting()
         known = self._queued | undecided
         for unpriced in self._unpriced.values():
@@ -53,6 +58,7 @@ class Admissions:
         while rows := intake.accepted(self._listing.by_id, known):
             known |= {row.pk for row in rows}
             self._admit_all(rows)
+            between()
 
     def admit_priced(self, symbol: str) -> None:
         """A quote of the symbol came: take in those that waited for one."""

@@ -81,6 +81,7 @@ class Engine:
         if missed:
             self._resync()
         for topic, message in messages:
+            self.pending.lease.renew_if_due()
             if topic == ORDERS:
                 self._hear_order(message)
             elif topic == CONTROL:
@@ -96,6 +97,12 @@ class Engine:
             self._settle()
             if len(self.pending):
                 time.sleep(LOCKED_PAUSE_SECONDS)
+
+    def _breathe(self) -> None:
+        """In the middle of much work: stay the owner, and let no more wait than may."""
+        self.pending.lease.renew_if_due()
+        if self.pending.is_full:
+            self.drain()
 
     # --- what the bus brings --------------------------------------------------------------------
 
@@ -165,7 +172,7 @@ class Engine:
                 self.floor.match_resting(symbol, quote)
 
     def _admit_accepted(self) -> None:
-        self.admissions.admit_accepted(self.pending.orders())
+        self.admissions.admit_accepted(self.pending.orders(), self._breathe)
         self._poll_due = False
         self._polled_at = time.monotonic()
 
@@ -184,7 +191,8 @@ class Engine:
         floor.now_us = max(floor.now_us, to_us)
 
     def _expire(self, moment_us: int) -> None:
-        for order in expire_due(to_instant(moment_us), self.listing.by_id):
+        renew = self.pending.lease.renew_if_due
+        for order in expire_due(to_instant(moment_us), self.listing.by_id, between=renew):
             self._forget(order.pk)
         self.floor.book.remove_expired(moment_us)
 
@@ -229,6 +237,7 @@ class Engine:
                 self.floor.book.remove(order.pk)
         for row in intake.orders({pk for pk in resting if pk not in self.floor.book}):
             self._rest(row)
+            self.pending.lease.renew_if_due()
 
     def _refresh_listing(self) -> None:
         self.listing.refresh()

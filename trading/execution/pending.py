@@ -1,7 +1,8 @@
 """The decisions that wait for settlement, and what is tried when it does not work at once.
 
 An account that somebody else has locked is left for the next batch; left three times, its
-decisions are settled alone and wait for the lock. A batch that fails is split by account; an
+decisions are settled alone and wait for the lock, now and then: the market does not stop for
+somebody who holds one account and does not let go. A batch that fails is split by account; an
 account that fails alone three times has the order at fault suspended, so that one broken order
 never stops a market.
 """
@@ -27,6 +28,7 @@ from trading.models import OrderStatus
 BATCH_MAX = 40  # decisions in one transaction: about 10 ms of the one writer on SQLite
 PENDING_MAX = 5_000  # beyond this the engine waits for the accounts it needs before it goes on
 TRIES_MAX = 3
+WAIT_AGAIN_SECONDS = 10.0  # after waiting for a lock in vain
 
 FILLS = Count("openbell_fills_total", "Fills settled.")
 DROPPED = Count("openbell_decisions_dropped_total", "Decisions that their orders did not allow.")
@@ -48,6 +50,7 @@ class Pending:
         self._queue: list[Decision] = []
         self._dropped: list[Decision] = []
         self._missed: Counter[int] = Counter()  # by account: batches that found it locked
+        self._waited: dict[int, float] = {}  # by account: when a lock did not come
         self._failed: Counter[int] = Counter()  # by account: failures alone
 
     def __len__(self) -> int:
@@ -96,10 +99,16 @@ class Pending:
     def _next(self, waiting: Sequence[Decision]) -> tuple[list[Decision], bool]:
         """The next batch: one account alone where it was missed too often, else a mix."""
         for one in waiting:
-            if self._missed[one.account_id] >= TRIES_MAX:
+            if self._is_worth_waiting(one.account_id):
                 alone = [other for other in waiting if other.account_id == one.account_id]
                 return alone[:BATCH_MAX], True
         return list(waiting[:BATCH_MAX]), False
+
+    def _is_worth_waiting(self, account_id: int) -> bool:
+        if self._missed[account_id] < TRIES_MAX:
+            return False
+        waited_at = self._waited.get(account_id)
+        return waited_at is None or time.monotonic() - waited_at >= WAIT_AGAIN_SECONDS
 
     def _settle_batch(self, batch: list[Decision], wait: bool) -> None:
         try:
@@ -107,6 +116,8 @@ class Pending:
             return
         except (LeaseLost, OperationalError, InterfaceError):
             self._queue += batch
+            if wait:
+                self._waited[batch[0].account_id] = time.monotonic()
             raise
         except Exception:
             logger.exception("a batch of %d decisions failed, trying each account", len(batch))
@@ -151,6 +162,8 @@ class Pending:
 
     def _settle_once(self, batch: list[Decision], wait: bool) -> None:
         begun = time.monotonic()
+        if wait:
+            self.lease.renew()  # what is renewed while waiting, nobody else sees yet
         outcome = settle(
             batch,
             lease=self.lease,
@@ -166,6 +179,7 @@ class Pending:
     def _count(self, outcome: Outcome) -> None:
         for one in outcome.settled + outcome.dropped:
             self._missed.pop(one.account_id, None)
+            self._waited.pop(one.account_id, None)
         for account_id in {one.account_id for one in outcome.busy}:
             self._missed[account_id] += 1
         FILLS.inc(sum(isinstance(one, Execution) for one in outcome.settled))

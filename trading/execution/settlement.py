@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from events.bulk import update_rows
 from events.leases import Lease
@@ -44,6 +44,7 @@ from trading.locks import lock_orders
 from trading.models import AVERAGE_PLACES, Fill, Order, OrderStatus
 
 ACTOR = "engine"
+LOCK_WAIT_SECONDS = 1  # well below the time of a lease: it cannot be renewed while waiting
 
 # The columns of an order that a decision may change.
 ORDER_FIELDS = (
@@ -83,6 +84,8 @@ def settle(
 ) -> Outcome:
     """Settle what can be settled now; with `wait`, wait for locked accounts instead of leaving
     them. Raises LeaseLost, and whatever the database raises: then nothing has changed."""
+    if wait:
+        _limit_lock_wait()
     with transaction.atomic(durable=True):
         lease.lock_and_check()
         accounts = lock_accounts({one.account_id for one in decisions}, skip_locked=not wait)
@@ -96,6 +99,13 @@ def settle(
 
         books.write()
     return outcome
+
+
+def _limit_lock_wait() -> None:
+    """For the rest of this connection, which is the engine's alone."""
+    if connection.vendor == "mysql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET innodb_lock_wait_timeout = %s", [LOCK_WAIT_SECONDS])
 
 
 @dataclass(slots=True)

@@ -1,0 +1,189 @@
+"""Engines that meet on one shard, and an engine with much to do: one owner, which stays it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
+
+from events import leases, models
+from events.leases import DatabaseTime, Lease, LeaseLost, acquire, wait_for
+from portfolios.models import Account
+from quotes.ticks import to_micros
+from tests.portfolios.factories import assert_books_balance, funded_account
+from tests.races.test_orders import LockedAccount, only_with_row_locks
+from tests.trading.floor import CLOSE, TradingFloor, now_of
+from trading.execution import intake, pending, settlement
+from trading.execution.engine import Engine, engine_for
+from trading.execution.pending import TRIES_MAX
+from trading.execution.process import LEASE_NAME
+from trading.models import Fill, Order
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ROUNDS = 5
+WAIT_SECONDS_MAX = 10.0
+
+
+@pytest.fixture
+def floor() -> TradingFloor:
+    floor = TradingFloor()
+    floor.show()
+    return floor
+
+
+@pytest.fixture
+def account(floor: TradingFloor) -> Account:
+    return funded_account("10000")
+
+
+def successor() -> Engine:
+    """An engine that takes over because the owner's lease has run out."""
+    models.Lease.objects.filter(name=LEASE_NAME).update(expires_at=DatabaseTime(-0.1))
+    lease = acquire(LEASE_NAME)
+    assert lease is not None
+    return engine_for(lease)
+
+
+def settle_together(*engines: Engine) -> list[BaseException | None]:
+    """Let every engine settle what it has decided, at the same moment."""
+    start = threading.Barrier(len(engines))
+
+    def settle(engine: Engine) -> BaseException | None:
+        try:
+            start.wait(WAIT_SECONDS_MAX)
+            engine.drain()
+            return None
+        except LeaseLost as lost:
+            return lost
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(engines)) as threads:
+        return list(threads.map(settle, engines))
+
+
+def test_of_two_engines_with_the_same_decisions_one_settles(
+    floor: TradingFloor, account: Account
+) -> None:
+    for _ in range(ROUNDS):
+        order = floor.buy(account, "1")
+        former = floor.engine
+        former.admissions.admit_accepted(set())
+        current = successor()
+        current.admissions.admit_accepted(set())
+        assert len(former.pending) == len(current.pending) == 2  # admission and fill
+
+        lost, fine = settle_together(former, current)
+
+        assert isinstance(lost, LeaseLost)
+        assert fine is None
+        assert (now_of(order).status, Fill.objects.filter(order=order).count()) == ("filled", 1)
+        current.pending.lease.release()
+        floor.restart()
+    assert_books_balance(account)
+
+
+def test_an_account_that_stays_locked_costs_neither_the_lease_nor_the_market(
+    floor: TradingFloor, account: Account
+) -> None:
+    only_with_row_locks()
+    locked_order = floor.buy(account, "1")
+    with LockedAccount(account) as lock, standing_by() as taken:
+        wait_in_vain(floor.engine)
+        free = floor.buy(other := funded_account(), "1")
+        begun = time.monotonic()
+        floor.engine.admissions.admit_accepted(floor.engine.pending.orders())
+        floor.engine.pending.settle()
+        assert now_of(free).status == "filled"
+        assert time.monotonic() - begun < settlement.LOCK_WAIT_SECONDS  # it does not wait again
+        lock.let_go()
+        floor.engine.drain()
+    assert taken == []
+    assert now_of(locked_order).status == "filled"
+    assert_books_balance(account, other)
+
+
+def wait_in_vain(engine: Engine) -> None:
+    """Let it settle until it has waited for the lock, which takes longer than a renewal may."""
+    engine.admissions.admit_accepted(set())
+    engine.pending.lease.renew()
+    for _ in range(TRIES_MAX):
+        engine.pending.settle()
+    with pytest.raises(OperationalError, match="Lock wait timeout"):
+        engine.pending.settle()
+
+
+@contextmanager
+def standing_by() -> Iterator[list[Lease]]:
+    """Somebody who wants the lease; has it, if the owner does not keep it."""
+    taken: list[Lease] = []
+    stop = threading.Event()
+
+    def stand_by() -> None:
+        try:
+            taken.extend(filter(None, [wait_for(LEASE_NAME, stop)]))
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=stand_by)
+    thread.start()
+    try:
+        yield taken
+    finally:
+        stop.set()
+        thread.join(WAIT_SECONDS_MAX)
+
+
+@pytest.fixture
+def eager(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Renewals are due always, and work comes in slices of one."""
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.0)
+    monkeypatch.setattr(intake, "ADMITTED_MAX", 1)
+
+
+def renewals(queries: CaptureQueriesContext) -> int:
+    return sum("UPDATE" in query["sql"] and "events_lease" in query["sql"] for query in queries)
+
+
+def test_an_engine_with_much_to_take_in_keeps_its_lease(
+    floor: TradingFloor, account: Account, eager: None
+) -> None:
+    for _ in range(5):
+        floor.buy(account, "1", limit="60")
+    with CaptureQueriesContext(connection) as queries:
+        floor.engine.admissions.admit_accepted(set(), floor.engine._breathe)
+    assert renewals(queries) == 5
+    floor.engine.drain()
+
+    with CaptureQueriesContext(connection) as queries:
+        successor()
+    assert renewals(queries) >= 1 + 5  # one takes over
+
+
+def test_an_engine_that_expires_many_orders_keeps_its_lease(
+    floor: TradingFloor, eager: None
+) -> None:
+    for _ in range(3):
+        floor.buy(funded_account(), "1", limit="60")
+    floor.pass_time(seconds=1)
+    with CaptureQueriesContext(connection) as queries:
+        floor.engine._expire(to_micros(CLOSE))
+    assert renewals(queries) == 3
+    assert set(Order.objects.values_list("status", flat=True)) == {"expired"}
+
+
+def test_no_more_decisions_wait_than_may(
+    floor: TradingFloor, account: Account, eager: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pending, "PENDING_MAX", 2)
+    for _ in range(5):
+        floor.buy(account, "1", limit="60")
+    floor.engine.admissions.admit_accepted(set(), floor.engine._breathe)
+    assert len(floor.engine.pending) < 2
