@@ -21,7 +21,8 @@ from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions, negotiation, parsers, renderers
 from rest_framework.response import Response
 
-from events.errors import OpenbellError, Unavailable
+from events.errors import OpenbellError, OutcomeUnknown, Unavailable
+from events.transactions import CommitLost
 
 logger = logging.getLogger(__name__)
 
@@ -88,6 +89,8 @@ def describe(error: Exception) -> tuple[int, dict[str, Any]]:
     match error:
         case OpenbellError():
             return error.http_status, error.body()
+        case CommitLost():
+            return OutcomeUnknown.http_status, OutcomeUnknown().body()
         case OperationalError() | InterfaceError():  # the database is away, or too busy
             return Unavailable.http_status, Unavailable().body()
         case exceptions.ValidationError():

@@ -4,7 +4,8 @@
     ├── Refused            the request is understood and declined; repeating it changes nothing
     │   ├── NotFound
     │   └── Invalid
-    └── Unavailable        we could not decide just now; the same request may pass later
+    ├── Unavailable        we could not decide just now; the same request may pass later
+    └── OutcomeUnknown     it may be stored or not; only a look tells
 
 A class carries a stable `code` (the wire contract's number), an `http_status` and a sentence.
 Keyword arguments become fields of the error body, as strings, so that a program can act on the
@@ -69,3 +70,11 @@ class Unavailable(OpenbellError):
     code = 50310000
     http_status = 503
     message = "service unavailable, nothing was stored"
+
+
+class OutcomeUnknown(OpenbellError):
+    """The database was lost at the very end, and could not be asked what became of it."""
+
+    code = 50310000
+    http_status = 503
+    message = "service unavailable, it is not known whether this was stored"

@@ -15,7 +15,8 @@ from functools import cache
 from typing import Any, Protocol
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, transaction
+from django.db.models import Q
 from django.utils.module_loading import import_string
 
 from events.models import Event
@@ -68,9 +69,38 @@ def record_many(events: Iterable[Event]) -> None:
     events = list(events)
     assert transaction.get_connection().in_atomic_block, "an event is part of a transaction"
     Event.objects.bulk_create(events)
-    accounts = frozenset(event.account_id for event in events if event.account_id is not None)
-    if accounts and settings.AFTER_COMMIT:
-        transaction.on_commit(lambda: _after_commit()(accounts))
+    if events:
+        transaction.on_commit(Recorded(events))
+
+
+class Recorded:
+    """Events whose transaction is about to commit. Called once it has; says whether it has."""
+
+    def __init__(self, events: list[Event]) -> None:
+        self._events = events
+
+    def __call__(self) -> None:
+        """Tell the after-commit hook which accounts have changed."""
+        accounts = frozenset(one.account_id for one in self._events if one.account_id is not None)
+        if accounts and settings.AFTER_COMMIT:
+            _after_commit()(accounts)
+
+    def is_stored(self) -> bool | None:
+        """Whether the events are in the table, by the first of them; None where it has no number.
+
+        Another event may have taken the number since, but is not the same in everything.
+        """
+        event = self._events[0]
+        pk: int | None = event.pk  # not every database says what number it gave
+        if event.account_id is not None:
+            number = Q(account_id=event.account_id, account_sequence=event.account_sequence)
+        elif pk is not None:
+            number = Q(pk=pk)
+        else:
+            return None
+        same = Q(kind=event.kind, subject=event.subject, request_id=event.request_id)
+        same &= Q(recorded_at=event.recorded_at)
+        return Event.objects.using(DEFAULT_DB_ALIAS).filter(number, same).exists()
 
 
 @cache

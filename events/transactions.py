@@ -2,7 +2,8 @@
 
 A deadlock or a lock time-out says nothing about the request: the same transaction may pass a moment
 later. It is begun again from its outermost block, and whatever the use case read under its locks
-is read again. A connection lost during COMMIT is never tried again, for it may have committed.
+is read again. A connection lost during COMMIT is never tried again, for it may have committed: the
+database backend finds out whether it has, by an event that the transaction wrote.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ PAUSE_SECONDS_MAX = 0.02
 
 # MySQL and MariaDB: lock wait timeout, deadlock, record changed since it was read.
 BROKEN_OFF = frozenset({1205, 1213, 1020})
+
+
+class CommitLost(OperationalError):
+    """The connection was lost during COMMIT, and whether it took place cannot be said."""
 
 
 def was_broken_off(error: BaseException) -> bool:

@@ -124,3 +124,26 @@ def test_hook_is_not_called_for_events_of_no_account() -> None:
 def numbers_of(account_id: int) -> list[int | None]:
     rows = Event.objects.filter(account_id=account_id).order_by("id")
     return [event.account_sequence for event in rows]
+
+
+@pytest.mark.parametrize("account", [Book(1), None])
+def test_events_know_whether_they_are_stored(account: Book | None) -> None:
+    with transaction.atomic():
+        event = log.record("test.thing.happened", actor="system", account=account)
+    assert log.Recorded([event]).is_stored() is True
+
+    Event.objects.all().delete()
+    assert log.Recorded([event]).is_stored() is False
+
+
+def test_another_event_that_took_the_number_is_no_proof() -> None:
+    lost = log.draft("test.thing.happened", actor="system", account=Book(1))
+    with transaction.atomic():
+        log.record("test.thing.happened", actor="system", account=Book(1))
+
+    assert numbers_of(1) == [lost.account_sequence]
+    assert log.Recorded([lost]).is_stored() is False
+
+
+def test_an_event_without_any_number_proves_nothing() -> None:
+    assert log.Recorded([log.draft("test.market.paused", actor="system")]).is_stored() is None

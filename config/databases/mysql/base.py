@@ -1,15 +1,18 @@
-"""MySQL and MariaDB, with statements counted per server and lost replicas reported."""
+"""MySQL and MariaDB: statements are counted per server, lost replicas reported, lost commits
+looked into.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, OperationalError
 from django.db.backends.mysql import base
 from MySQLdb import Error
 from prometheus_client import Counter
 
+from config.databases.mysql.commit import find_out
 from config.databases.reading import note_lost, primary_unreachable
 
 QUERIES = Counter("openbell_database_queries_total", "Statements, by server.", ["alias"])
@@ -33,6 +36,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def create_cursor(self, name: str | None = None) -> Any:
         return Cursor(self.connection.cursor(), self)
+
+    def _commit(self) -> None:
+        try:
+            super()._commit()  # type: ignore[misc]
+        except OperationalError as error:
+            if error.args[0] not in LOST:
+                raise
+            find_out(self, error)
 
     def note_lost(self) -> None:
         """Where this is a replica: its request is void, and others go elsewhere."""
