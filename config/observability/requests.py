@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-import uuid
+import secrets
 from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
@@ -16,7 +16,7 @@ ACCEPTABLE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 def request_name(given: str) -> str:
     """The name that the caller gave, if it may be one, else a new one."""
-    return given if ACCEPTABLE.fullmatch(given) else uuid.uuid4().hex
+    return given if ACCEPTABLE.fullmatch(given) else secrets.token_hex(16)
 
 
 class RequestName:

@@ -122,6 +122,7 @@ class ThreadWorker(gthread.ThreadWorker):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._at_once: AtOnce | None = None
+        self._notified_at = 0.0
         self.keepalived_conns, self.pending_conns = Line(), Line()
         self._waiting: deque[tuple[float, Future[Any]]] = deque()  # since when; oldest first
         self._lingering: deque[tuple[float, Connection]] = deque()  # until when; soonest first
@@ -156,6 +157,13 @@ class ThreadWorker(gthread.ThreadWorker):
         job = self.tpool.submit(self.handle, conn)
         self._waiting.append((time.monotonic(), job))
         job.add_done_callback(lambda job: self.method_queue.defer(self.finish_request, conn, job))
+
+    def notify(self) -> None:
+        """Tell the master that we live: a system call, and it looks every second at most."""
+        now = time.monotonic()
+        if now >= self._notified_at + 1.0:
+            self._notified_at = now
+            super().notify()
 
     def is_parent_alive(self) -> bool:
         """A worker whose master was killed stops, and says so to the connections that it keeps."""

@@ -204,7 +204,7 @@ class ShortWay:
         )
         if actor is None:
             return None
-        if not self._is_started():
+        if may_wait and not self._is_started():
             self._start()
         join = self._fragments.join if may_wait else self._fragments.join_fresh
         body = join(symbols)
