@@ -6,6 +6,7 @@ SHELL := /bin/bash
 export HOST PORT OPENBELL_HOME FEED DATA DATE START SPEED SEED STEPPED FILL_MODEL
 
 PYTHON := .venv/bin/python
+B := hot_reads stampede hit_rate replica_share portfolio
 UV ?= uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header
@@ -43,9 +44,8 @@ test: ## Install what tests need, lint, run the suite; T=path runs one part of i
 test-long: ## The same with the full counts: crash points, long stalls, thousands of pairs
 	@OPENBELL_TEST_LONG=1 deploy/local/test.sh $(T)
 
-bench: tools ## Measure hot reads beside FastAPI and Fastify, started in the same run
-	@benchmarks/install_peers.sh
-	@$(PYTHON) benchmarks/hot_reads.py
+bench: tools ## Measure what we publish, one figure after the other; B=hot_reads measures one
+	@benchmarks/run.sh $(B)
 
 tools:
 	@deploy/local/setup.sh test

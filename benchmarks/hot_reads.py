@@ -1,12 +1,17 @@
 """Latest quotes of 20 of 1,000 symbols: Openbell beside its peers, in one run.
 
-    make bench        # installs the peers; then also: python benchmarks/hot_reads.py
+    make bench B=hot_reads    # installs the peers; after that: python benchmarks/hot_reads.py
 
-Each server answers the same lists to the same load (`wrk`, 16 connections) with two processes,
+Each server answers the same lists to the same load (`wrk`, 32 connections) with two processes,
 while a feed renews 1,000 quotes a second in one Redis. Openbell checks the key and counts the
 request against its limit; the peers do neither. Printed are medians over the rounds: requests per
 second, latency, CPU of the server's processes per request (/proc/<pid>/task/*/schedstat, which
 tells more than requests per second on a busy machine) and the ratio to FastAPI.
+
+Through the edge, nginx and the web processes behind it count. There the lists are asked for below
+/public/, which needs no key and may be five seconds old: each of the 500 addresses goes on to a web
+process once in five seconds, whatever the load, and all else is answered from nginx's cache. The
+last line says what share that was.
 """
 
 from __future__ import annotations
@@ -39,20 +44,27 @@ sys.path.insert(0, str(ROOT))
 
 SYMBOLS = [f"SYM{number:03d}" for number in range(1000)]
 LISTS, LIST_LENGTH = 500, 20
-WORKERS, CONNECTIONS = 2, 16  # a web process answers 503 to what exceeds its queue
+WORKERS, CONNECTIONS = 2, 32
+HOT_READS, EDGE_READS = "/v2/stocks/quotes/latest?symbols=", "/public/quotes?symbols="
+EDGE_SECONDS = 5  # for so long the edge keeps an answer
 FEED_SECONDS, FEED_QUOTES = 0.1, 100
 START_SECONDS = 20
+STOP_SECONDS = 40  # longer than a web process finishes what it has begun
 REFUSED_MAX = 0.01  # a web process answers 503 to what waited a second, on a machine that is full
 GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "python:config.server.gunicorn_settings"]
 UVICORN = [str(PEERS_PYTHON), "-m", "uvicorn", "--no-access-log", "--log-level", "warning"]
 
 
 class Server(NamedTuple):
-    """One way to answer, and the process that leads its session."""
+    """One way to answer, and its processes, each of which leads a session."""
 
     name: str
-    process: subprocess.Popen[bytes]
     port: int
+    processes: list[subprocess.Popen[bytes]]
+    path: str = HOT_READS
+
+    def cpu_ns(self) -> int:
+        return sum(cpu_ns(process.pid) for process in self.processes)
 
 
 class Run(NamedTuple):
@@ -73,6 +85,7 @@ def main() -> None:
         load = prepare(home)
         stack.enter_context(feeding())
         servers = [stack.enter_context(serving(*each)) for each in contestants()]
+        servers.append(stack.enter_context(serving_through_edge(home)))
         check(servers, load)
         print_table(servers, measure(servers, load, options.rounds, options.seconds))
 
@@ -81,13 +94,14 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=int, default=4, help="of each run, after 1 s of warm-up")
-    for tool in ("redis-server", "wrk", "node"):
+    os.environ["PATH"] += os.pathsep + "/usr/sbin"  # where Debian keeps nginx
+    for tool in ("redis-server", "wrk", "node", "nginx"):
         if shutil.which(tool) is None:
-            parser.error(f"{tool} is needed: apt-get install redis-server wrk nodejs")
+            parser.error(f"{tool} is needed: apt-get install redis-server wrk nodejs nginx-light")
     if find_spec("gunicorn") is None:
         parser.error("gunicorn is needed: .venv/bin/pip install -r requirements.txt")
     if not PEERS_PYTHON.exists() or not (PEERS / "node_modules").is_dir():
-        parser.error("the peers are not installed: make bench")
+        parser.error("the peers are not installed: benchmarks/install_peers.sh")
     return parser.parse_args()
 
 
@@ -137,7 +151,7 @@ def prepare(home: Path) -> dict[str, str]:
 
     trader = a_trader()
     dice = random.Random(1)
-    lists = [",".join(dice.sample(SYMBOLS, LIST_LENGTH)) for _ in range(LISTS)]
+    lists = [",".join(sorted(dice.sample(SYMBOLS, LIST_LENGTH))) for _ in range(LISTS)]
     watchlists = home / "watchlists"
     watchlists.write_text("\n".join(lists))
     return {"WATCHLISTS": str(watchlists), "KEY_ID": trader.key_id, "SECRET": trader.secret}
@@ -199,10 +213,27 @@ def serving(name: str, command: list[str], more: dict[str, str]) -> Iterator[Ser
     process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
     try:
         wait_for(port)
-        yield Server(name, process, port)
+        yield Server(name, port, [process])
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(20)
+        process.wait(STOP_SECONDS)
+
+
+@contextmanager
+def serving_through_edge(home: Path) -> Iterator[Server]:
+    from benchmarks import edge
+
+    name = "Openbell, /public/, edge"
+    with serving(name, GUNICORN, {"WEB_WORKERS": str(WORKERS)}) as web:
+        port = free_port()
+        nginx = edge.nginx(home, port, web.port)
+        process = subprocess.Popen(nginx, start_new_session=True)
+        try:
+            wait_for(port)
+            yield Server(name, port, [process, *web.processes], EDGE_READS)
+        finally:
+            process.terminate()
+            process.wait(10)
 
 
 def check(servers: list[Server], load: dict[str, str]) -> None:
@@ -210,13 +241,13 @@ def check(servers: list[Server], load: dict[str, str]) -> None:
     symbols = Path(load["WATCHLISTS"]).read_text().partition("\n")[0]
     keys = {"APCA-API-KEY-ID": load["KEY_ID"], "APCA-API-SECRET-KEY": load["SECRET"]}
     for server in servers:
-        url = f"http://127.0.0.1:{server.port}/v2/stocks/quotes/latest?symbols={symbols}"
+        url = f"http://127.0.0.1:{server.port}{server.path}{symbols}"
         with urllib.request.urlopen(
             urllib.request.Request(url, headers=keys), timeout=START_SECONDS
         ) as said:
             quotes = json.load(said)["quotes"]
         if "empty" not in server.name:
-            assert list(quotes) == sorted(symbols.split(",")), server.name
+            assert list(quotes) == symbols.split(","), server.name
             assert all(quote["bx"] == "P" and quote["as"] == 200 for quote in quotes.values())
 
 
@@ -227,19 +258,15 @@ def measure(
     runs: dict[str, list[Run]] = {server.name: [] for server in servers}
     for _ in range(rounds):
         for server in servers:
-            drive(server, load, 1)
+            wrk(server, load, 1)
             runs[server.name].append(drive(server, load, seconds))
     return runs
 
 
 def drive(server: Server, load: dict[str, str], seconds: int) -> Run:
-    before = cpu_ns(server.process.pid)
-    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency"]
-    command += ["-s", str(PEERS / "load.lua"), f"http://127.0.0.1:{server.port}"]
-    said = subprocess.run(
-        command, env={**os.environ, **load}, capture_output=True, text=True, check=True
-    ).stdout
-    spent = cpu_ns(server.process.pid) - before
+    before = server.cpu_ns()
+    said = wrk(server, load, seconds)
+    spent = server.cpu_ns() - before
     requests = int(found(r"(\d+) requests in", said))
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", said)
     busy = int(refused[1]) / requests if refused else 0.0
@@ -251,6 +278,14 @@ def drive(server: Server, load: dict[str, str], seconds: int) -> Run:
         milliseconds(found(r"(?m)^ +50%\s+(\S+)", said)),
         milliseconds(found(r"(?m)^ +99%\s+(\S+)", said)),
     )
+
+
+def wrk(server: Server, load: dict[str, str], seconds: int) -> str:
+    """Ask for lists for so long; what wrk says of it."""
+    command = ["wrk", "-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--latency"]
+    command += ["-s", str(PEERS / "load.lua"), f"http://127.0.0.1:{server.port}"]
+    told = {**os.environ, **load, "READS": server.path}
+    return subprocess.run(command, env=told, capture_output=True, text=True, check=True).stdout
 
 
 def cpu_ns(session: int) -> int:
@@ -282,6 +317,9 @@ def print_table(servers: list[Server], runs: dict[str, list[Run]]) -> None:
             f"{name:26}{run.per_second:8,.0f}{faster:11.2f}{run.cpu_us:8.0f}{dearer:11.2f}"
             f"{run.p50_ms:6.1f}ms{run.p99_ms:6.1f}ms"
         )
+    edge = medians[servers[-1].name]
+    hits = 1 - LISTS / EDGE_SECONDS / edge.per_second
+    print(f"\nOf what the edge was asked, at least {max(hits, 0.0):.1%} came from its cache.")
 
 
 def found(pattern: str, text: str) -> str:
