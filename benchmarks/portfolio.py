@@ -3,10 +3,12 @@
     deploy/local/servers.sh .venv/bin/python benchmarks/portfolio.py
 
 Fills two accounts of a fresh database, one with `--fills` fills and one with a thousandth of them,
-and asks both for what a screen shows, through the whole web stack of one process. Prints the median
-of `--rounds` answers in milliseconds of server time, the statements each one made, and the ratio of
-the large account to the small. Beside them, for the ratio, what positions would cost that are not
-kept but added up from the fills.
+and asks both for what a screen shows, through the whole web stack of one process: middleware, key,
+limits, view, JSON. Every position has a quote, a last trade and a year of daily bars. Prints of
+`--rounds` answers the median and the 95th percentile in milliseconds of server time, the median of
+this process's CPU time (which holds on a busy machine, too), the statements each one made, and the
+ratio of the large account's median to the small one's. Beside them, for the ratio, what positions
+would cost that are not kept but added up from the fills.
 
 On the database that DATABASE_URL names, in a schema of the benchmark's own; SQLite without it.
 """
@@ -21,7 +23,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -38,7 +40,7 @@ NAIVE = (
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--fills", type=int, default=1_000_000)
-    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=60)
     options = parser.parse_args()
     with own_database() as database:
         measure(database, options.fills, options.rounds)
@@ -54,14 +56,15 @@ def measure(database: str, fills: int, rounds: int) -> None:
             cursor.execute("ANALYZE TABLE trading_fill, trading_order, portfolios_posting")
             cursor.fetchall()
     print(f"{database}, {fills:,} fills written in {time.monotonic() - began:.0f} s")
-    print(f"{'':42}{'ms':>9}{'small':>9}{'ratio':>7}{'queries':>9}")
+    print(f"{'':40}{'median':>9}{'p95':>9}{'CPU':>9}{'small':>9}{'ratio':>7}{'queries':>9}")
     for name, path in reads(large).items():
-        ms, queries = median_of(asking(large.client(), path), rounds)
-        small_ms, _ = median_of(asking(small.client(), reads(small)[name]), rounds)
-        print(f"{name:42}{ms:9.2f}{small_ms:9.2f}{ms / small_ms:7.2f}{queries:9}")
-    naive = [median_of(partial(adding_up, one.account.pk), 3)[0] for one in (large, small)]
-    print(f"{'(positions added up from fills)':42}{naive[0]:9.2f}{naive[1]:9.2f}", end="")
-    print(f"{naive[0] / naive[1]:7.0f}{1:9}")
+        cost = measured(asking(large.client(), path), rounds)
+        beside = measured(asking(small.client(), reads(small)[name]), rounds)
+        print(f"{name:40}{cost}{beside.median:9.2f}{cost.median / beside.median:7.2f}", end="")
+        print(f"{cost.queries:9}")
+    naive = [measured(partial(adding_up, one.account.pk), 3) for one in (large, small)]
+    print(f"{'(positions added up from fills)':40}{naive[0]}{naive[1].median:9.2f}", end="")
+    print(f"{naive[0].median / naive[1].median:7.0f}{naive[0].queries:9}")
 
 
 def busy_trader(fills: int) -> Any:
@@ -77,7 +80,25 @@ def busy_trader(fills: int) -> Any:
     symbols = [f"S{n}" for n in range(INSTRUMENTS)]
     instruments = [Instrument.objects.get_or_create(symbol=symbol)[0] for symbol in symbols]
     trade_a_lot(trader.account, instruments, fills // INSTRUMENTS * INSTRUMENTS, NOON)
+    for instrument in instruments:
+        quote(instrument)
     return trader
+
+
+def quote(instrument: Any) -> None:
+    """Give the instrument a market now and a past of a year."""
+    from quotes.history import upsert_bars
+    from quotes.ticks import Bar
+    from tests.portfolios.market import set_trade
+    from tests.trading.floor import NOON
+
+    set_trade(instrument.symbol, "101")
+    midnight = int(NOON.timestamp()) // 86_400 * 86_400
+    prices = (1_000_000,) * 4
+    upsert_bars(
+        Bar(instrument.symbol, "1Day", midnight - day * 86_400, *prices, 1, 1, 1_000_000)
+        for day in range(1, 366)
+    )
 
 
 def reads(trader: Any) -> dict[str, str]:
@@ -125,19 +146,33 @@ def adding_up(account_id: int) -> None:
         cursor.fetchall()
 
 
-def median_of(job: Callable[[], None], rounds: int) -> tuple[float, int]:
-    """Milliseconds, and the statements of the last round; the first two warm up."""
+class Cost(NamedTuple):
+    """Milliseconds of so many answers, and the statements of one."""
+
+    median: float
+    p95: float
+    cpu: float
+    queries: int
+
+    def __str__(self) -> str:
+        return f"{self.median:9.2f}{self.p95:9.2f}{self.cpu:9.2f}"
+
+
+def measured(job: Callable[[], None], rounds: int) -> Cost:
+    """After two to warm up."""
     from django.db import connection
     from django.test.utils import CaptureQueriesContext
 
-    taken = []
+    taken, worked = [], []
     for _ in range(rounds + 2):
-        began = time.perf_counter()
+        began, began_cpu = time.perf_counter(), time.thread_time()
         job()
+        worked.append(1_000 * (time.thread_time() - began_cpu))
         taken.append(1_000 * (time.perf_counter() - began))
     with CaptureQueriesContext(connection) as queries:
         job()
-    return statistics.median(taken[2:]), len(queries)
+    p95 = statistics.quantiles(taken[2:], n=20)[-1] if rounds > 1 else taken[-1]
+    return Cost(statistics.median(taken[2:]), p95, statistics.median(worked[2:]), len(queries))
 
 
 if __name__ == "__main__":

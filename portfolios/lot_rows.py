@@ -56,7 +56,7 @@ def _next_slices(found: Mapping[Key, Sequence[Lot]], size: int) -> dict[Key, lis
 
 def _slice_of_one_key() -> str:
     quote = connection.ops.quote_name
-    columns = ", ".join(quote(field.column) for field in Lot._meta.concrete_fields)
+    columns = ", ".join(quote(str(field.column)) for field in Lot._meta.concrete_fields)
     # Left to itself, MariaDB walks a position's lots from the first, or everybody's by id.
     index = "FORCE INDEX (lot_fifo)" if connection.vendor == "mysql" else ""
     return (

@@ -11,13 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
+from typing import NamedTuple
+from uuid import UUID
 
 from portfolios.buying_power import buying_power
-from portfolios.models import Account, Position
+from portfolios.models import Account
 from quotes.amounts import EXACT, PRICE_PLACES, from_units, rounded
 from quotes.latest import Latest
-from quotes.models import Instrument
 
 ZERO = Decimal(0)
 RATIO_PLACES = 10
@@ -32,11 +34,36 @@ def mark(latest: Latest | None, previous_close: Decimal | None) -> Decimal | Non
     return previous_close
 
 
+class Holding(NamedTuple):
+    """What is stored of a position and its instrument, so far as its value depends on it.
+
+    `day_*` are of the trade date `day_on`, as on `models.Position`.
+    """
+
+    instrument_id: int
+    asset_id: UUID
+    symbol: str
+    exchange: str
+    marginable: bool
+    quantity: Decimal
+    hold_quantity: Decimal
+    cost_basis: Decimal
+    realized: Decimal
+    day_on: date | None
+    day_open_quantity: Decimal
+    day_flow: Decimal
+    day_opened_quantity: Decimal
+    day_opened_cost: Decimal
+
+
 @dataclass(frozen=True, slots=True)
 class PositionView:
     """One position, valued. `_today` is of the current trade date, signed as the quantity is."""
 
-    instrument: Instrument
+    asset_id: UUID
+    symbol: str
+    exchange: str
+    marginable: bool
     quantity: Decimal
     hold_quantity: Decimal
     cost_basis: Decimal
@@ -122,28 +149,25 @@ class PositionView:
 
 
 def value_position(
-    position: Position,
-    *,
-    latest: Latest | None,
-    previous_close: Decimal | None,
-    traded_today: bool,
+    holding: Holding, *, latest: Latest | None, previous_close: Decimal | None, today: date
 ) -> PositionView:
-    """The position (its instrument loaded), valued.
-
-    `traded_today` says that the position's day columns are of the current trade date.
-    """
+    """The holding, valued; `today` is the current trade date."""
+    traded_today = holding.day_on == today
     return PositionView(
-        instrument=position.instrument,
-        quantity=position.quantity,
-        hold_quantity=position.hold_quantity,
-        cost_basis=position.cost_basis,
-        realized=position.realized,
+        asset_id=holding.asset_id,
+        symbol=holding.symbol,
+        exchange=holding.exchange,
+        marginable=holding.marginable,
+        quantity=holding.quantity,
+        hold_quantity=holding.hold_quantity,
+        cost_basis=holding.cost_basis,
+        realized=holding.realized,
         current_price=mark(latest, previous_close),
         previous_close=previous_close,
-        opened_today=position.day_opened_quantity if traded_today else ZERO,
-        cost_today=position.day_opened_cost if traded_today else ZERO,
-        day_open_quantity=position.day_open_quantity if traded_today else position.quantity,
-        day_flow=position.day_flow if traded_today else ZERO,
+        opened_today=holding.day_opened_quantity if traded_today else ZERO,
+        cost_today=holding.day_opened_cost if traded_today else ZERO,
+        day_open_quantity=holding.day_open_quantity if traded_today else holding.quantity,
+        day_flow=holding.day_flow if traded_today else ZERO,
     )
 
 

@@ -76,13 +76,12 @@ def _amounts(summary: AccountSummary) -> dict[str, str]:
 
 def position_json(view: PositionView) -> dict[str, Any]:
     """The wire contract's position object; what needs a price is null until there is one."""
-    instrument = view.instrument
     return {
-        "asset_id": str(instrument.public_id),
-        "symbol": instrument.symbol,
-        "exchange": instrument.exchange,
+        "asset_id": str(view.asset_id),
+        "symbol": view.symbol,
+        "exchange": view.exchange,
         "asset_class": ASSET_CLASS,
-        "asset_marginable": instrument.marginable,
+        "asset_marginable": view.marginable,
         "side": view.side,
         "qty": plain(view.quantity),
         "qty_available": plain(view.quantity_available),

@@ -1,17 +1,24 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from uuid import uuid4
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from portfolios.models import Account, Lot
+from portfolios.models import Account, Lot, Position
 from portfolios.positions import apply_execution, new_position
-from portfolios.valuation import AccountSummary, PositionView, mark, summarize, value_position
+from portfolios.valuation import (
+    AccountSummary,
+    Holding,
+    PositionView,
+    mark,
+    summarize,
+    value_position,
+)
 from quotes.latest import Latest
-from quotes.models import Instrument
 from quotes.ticks import Quote, Trade
-from tests.portfolios.factories import execution, new_york
+from tests.portfolios.factories import execution, new_york, trade_date
 
 MONDAY, TUESDAY = new_york("2024-03-04 12:00"), new_york("2024-03-05 12:00")
 
@@ -34,7 +41,6 @@ def on_tuesday(
     """The position and the account on Tuesday, after what was traded on both days."""
     account = Account(pk=1, cash=Decimal(10_000))
     position = new_position(1, 1, MONDAY)
-    position.instrument = Instrument(pk=1, symbol="AAPL")
     lots: list[Lot] = []
     trade_on(MONDAY, monday, account, position, lots)
     trade_on(TUESDAY, tuesday, account, position, lots)
@@ -45,13 +51,19 @@ def on_tuesday(
         )
         assert position.day_opened_cost == sum((lot.cost_left for lot in todays), Decimal(0))
     view = value_position(
-        position,
+        holding(position),
         latest=Latest(None, Trade("AAPL", 0, int(price * 10_000), 1)),
         previous_close=close,
-        traded_today=bool(tuesday),
+        today=trade_date(TUESDAY),
     )
     summary = summarize(account, [view], traded_today=bool(tuesday))
     return view, summary
+
+
+def holding(position: Position) -> Holding:
+    """What would be read of the position, had it been stored."""
+    named = {"asset_id": uuid4(), "symbol": "AAPL", "exchange": "", "marginable": False}
+    return Holding(**named, **{f: getattr(position, f) for f in Holding._fields if f not in named})
 
 
 @given(lives, lives, prices, prices)

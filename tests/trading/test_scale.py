@@ -8,6 +8,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from benchmarks.busy_account import trade_a_lot
+from portfolios.models import Lot
 from portfolios.reconcile import ledger_agrees
 from tests.people import Trader, a_trader
 from tests.portfolios.factories import make_instrument
@@ -63,6 +64,20 @@ def test_reading_costs_as_many_statements_whatever_was_traded() -> None:
     clients = [busy_trader(size).client() for size in SIZES]
     costs = {path: [read(client, path)[1] for client in clients] for path in READS}
     assert {path: cost for path, cost in costs.items() if len(set(cost)) > 1} == {}
+    assert {path: max(cost) for path, cost in costs.items() if max(cost) > 4} == {}
+
+
+def test_a_portfolio_of_many_open_lots_costs_as_many_statements() -> None:
+    few, many = busy_trader(100), busy_trader(100)
+    lot = Lot.objects.filter(account=many.account).values().first()
+    assert lot is not None
+    del lot["id"]
+    Lot.objects.bulk_create(Lot(**lot) for _ in range(5_000))
+    for path in ("/v2/account", "/v2/positions"):
+        with CaptureQueriesContext(connection) as queries:
+            many.client().get(path)
+        assert [one["sql"] for one in queries if "portfolios_lot" in one["sql"]] == []
+        assert read(few.client(), path)[1] == read(many.client(), path)[1]
 
 
 @pytest.mark.parametrize("direction", ["asc", "desc"])
@@ -100,6 +115,37 @@ def test_pages_of_orders_hold_every_order_once() -> None:
     assert [one["id"] for one in seen] == [str(order.public_id) for order in orders]
 
 
+@pytest.mark.django_db(transaction=True)  # ANALYZE commits
+@pytest.mark.skipif(connection.vendor != "mysql", reason="asks MySQL for its plan")
+@pytest.mark.parametrize("token", ["", "&page_token=0::{middle}"])
+@pytest.mark.parametrize("direction", ["asc", "desc"])
+def test_page_of_activities_is_a_walk_along_its_index(direction: str, token: str) -> None:
+    """No row is sorted to find the page, nor read to learn that it is not on it."""
+    trader = busy_trader(5_000)
+    analyze()
+    middle = Fill.objects.filter(account=trader.account).order_by("pk")[2_500].execution_id
+    path = f"/v2/account/activities/FILL?direction={direction}{token.format(middle=middle)}"
+    with CaptureQueriesContext(connection) as queries:
+        assert len(trader.client().get(path).json()) == 100
+
+    (statement,) = [one["sql"] for one in queries if "JOIN trading_fill" in one["sql"]]
+    with connection.cursor() as cursor:
+        cursor.execute(f"EXPLAIN {statement}")
+        names = [column[0] for column in cursor.description]
+        plan = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    (walk,) = [step for step in plan if step["select_type"] == "DERIVED"]
+    assert walk["key"] == "fill_by_account", plan
+    assert walk["type"] == ("range" if token else "ref"), plan
+    assert "Using index" in walk["Extra"], plan
+    assert "filesort" not in walk["Extra"], plan
+
+
+def analyze() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE TABLE trading_fill, trading_order")
+        cursor.fetchall()
+
+
 def rows_read() -> int:
     """What this connection has had the storage engine read so far."""
     with connection.cursor() as cursor:
@@ -111,9 +157,7 @@ def rows_read() -> int:
 @pytest.mark.skipif(connection.vendor != "mysql", reason="counts what MySQL reads")
 def test_page_in_the_middle_reads_no_more_than_it_shows() -> None:
     trader = busy_trader(5_000)
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE TABLE trading_fill, trading_order")
-        cursor.fetchall()
+    analyze()
     middle = Fill.objects.filter(account=trader.account).order_by("pk")[2_500]
     until = middle.order.submitted_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     paths = [

@@ -19,8 +19,8 @@ from quotes.calendar import NEW_YORK
 from trading import queries
 from trading.api import schemas
 from trading.api.serializers import ActivitiesQuery
-from trading.models import Fill, OrderStatus
-from trading.queries import FillFilter
+from trading.models import OrderStatus
+from trading.queries import FillFilter, ShownFill
 from trading.wire import instant
 
 FILL = "FILL"
@@ -86,10 +86,9 @@ def _execution_id(token: str) -> UUID:
         raise BadParameter("invalid page_token: it is the id of an activity") from None
 
 
-def _activity(fill: Fill, account_id: str) -> dict[str, Any]:
-    order = fill.order
+def _activity(fill: ShownFill, account_id: str) -> dict[str, Any]:
     if fill.leaves_quantity is None:  # an order by amount is done with its last fill
-        completes = order.status == OrderStatus.FILLED and fill.number == order.fill_count
+        completes = fill.order_status == OrderStatus.FILLED and fill.number == fill.order_fill_count
     else:
         completes = fill.leaves_quantity == 0
     status = OrderStatus.FILLED if completes else OrderStatus.PARTIALLY_FILLED
@@ -104,8 +103,8 @@ def _activity(fill: Fill, account_id: str) -> dict[str, Any]:
         "cum_qty": plain(fill.cumulative_quantity),
         "leaves_qty": plain(fill.leaves_quantity or Decimal(0)),
         "side": fill.side,
-        "symbol": fill.instrument.symbol,
-        "order_id": str(order.public_id),
+        "symbol": fill.symbol,
+        "order_id": str(fill.order_id),
         "order_status": status.value,
     }
 
