@@ -25,8 +25,9 @@ worker_connections = 1000
 # balancer 60 s, nginx to us 30 s, we 75 s. Otherwise a request meets a connection being closed.
 keepalive = 75
 graceful_timeout = 30
-# Of the main thread, which answers nothing itself; a slow view is bounded by its time-outs.
+# Of the main thread, which waits for nothing; a slow view is bounded by its time-outs.
 timeout = 30
+limit_request_line = 8190  # the most there is, and what nginx takes: a thousand symbols
 
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # the heartbeat's file
 control_socket_disable = True  # would be opened in the home folder of whoever starts us

@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 READ_MAX = 8192  # of one read; gunicorn's own reads are as long
-LINE_MAX = 4094  # gunicorn's limit_request_line; it refuses longer ones
+LINE_MAX = 4094  # gunicorn's own default; what is longer is its business
 HEADERS_MAX = 2048  # bytes; a program's headers are short
 FIELDS_MAX = 32
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import selectors
 import signal
 import socket
 import struct
@@ -13,7 +15,11 @@ import pytest
 
 pytest.importorskip("gunicorn", reason="NO GUNICORN: the production set is not installed")
 
-from config.server.gunicorn_worker import WAITING_PER_THREAD, Line
+from gunicorn.config import Config
+
+from config.server.at_once import AtOnce
+from config.server.gunicorn_worker import WAITING_PER_THREAD, Connection, Line, ThreadWorker
+from tests.config.server.remembering import from_memory
 from tests.config.server.web import THREADS, Web, answer_of, next_answer, request, running
 
 APPLICATION = "tests.config.server.remembering:application"
@@ -167,6 +173,33 @@ def test_a_worker_that_stops_closes_what_it_answered_at_once() -> None:
         web.process.send_signal(signal.SIGTERM)
         assert client.recv(1) == b""
         assert web.process.wait(10) == 0
+
+
+def test_each_answer_renews_the_deadline_of_its_connection() -> None:
+    worker = ThreadWorker(1, os.getpid(), [], None, 30, Config(), None)
+    worker.poller = selectors.DefaultSelector()
+    worker._at_once = AtOnce({"/memory": from_memory})
+    clients, connections = [], []
+    for _ in range(2):
+        client, ours = socket.socketpair()
+        connection = Connection(worker, ours, "", "")
+        connection.timeout = time.monotonic() - 1
+        worker.keepalived_conns.append(connection)
+        worker.poller.register(ours, selectors.EVENT_READ)
+        worker.nr_conns += 1
+        clients.append(client)
+        connections.append(connection)
+    clients[0].sendall(MEMORY)
+
+    worker.on_client_socket_readable(connections[0], connections[0].sock)
+    worker.murder_keepalived()
+
+    assert next_answer(clients[0]).body == FROM_MEMORY
+    assert clients[1].recv(1) == b""
+    assert list(worker.keepalived_conns) == connections[:1]
+    assert (worker.nr_conns, worker.nr) == (1, 1)
+    for end in (*clients, connections[0].sock, worker.poller):
+        end.close()
 
 
 def test_who_leaves_a_line_from_its_middle_leaves_the_others_in_order() -> None:

@@ -69,6 +69,11 @@ async def test_who_waits_for_a_second_is_refused_while_every_thread_is_busy(web:
     assert all(0.9 < answer.seconds < 2 for answer in refused)
 
 
+def test_a_query_of_a_thousand_symbols_is_let_in(web: Web) -> None:
+    symbols = ",".join(f"SYM{number:03d}" for number in range(1000))
+    assert web.ask(f"/v2/stocks/quotes/latest?symbols={symbols}").status == 200
+
+
 def test_clients_that_say_nothing_hold_no_thread(web: Web) -> None:
     silent = [web.connect() for _ in range(4 * THREADS)]
     begun = time.monotonic()
