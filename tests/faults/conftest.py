@@ -11,6 +11,8 @@ import pytest
 from tests.deploy.test_cluster import SERVERS
 from tests.faults.crash_points import Armed, Fork, Forked
 
+pytest.register_assert_rewrite("tests.faults.floor")  # it asserts for all tests here
+
 
 @pytest.fixture(scope="module")
 def floor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:

@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -26,7 +27,7 @@ from tests.deploy.test_cluster import Cluster
 from tests.faults.load import ACCOUNT, MARKET, PUBLIC, WRITE, Asked, Load, Person
 
 PRIMARY, FIRST, SECOND = 0, 1, 2
-TRADERS = 2
+TRADERS, MORE_TRADERS = 2, 6
 
 # No answer may take longer. The primary has 2 s to be reached and 10 s for a statement, a request
 # waits 1 s for a thread, and the edge 1 s for a process; a test may state a smaller bound.
@@ -62,10 +63,9 @@ class Floor:
     def open(self) -> None:
         self.cluster.run("cluster", "up")
         self.environment = self._read_environment()
-        wait_until(lambda: "standing by for relay" in self.cluster.log, 60, "the standbys")
-        said = self.manage("shell", "-c", MAKE_PEOPLE.format(count=TRADERS))
+        said = self.manage("shell", "-c", MAKE_PEOPLE.format(count=MORE_TRADERS))
         people = [Person(*each) for each in json.loads(said.strip().splitlines()[-1])]
-        self.load = Load(self.cluster.port, people)
+        self.load = Load(self.cluster.port, people, begin_with=TRADERS)
         self.load.start()
         self.until_orders_fill()
 
@@ -118,11 +118,41 @@ class Floor:
                 rows = list(cursor.fetchall())
             return rows
 
+    def redis(self, *command: str) -> str:
+        """What Redis says to a command."""
+        said = ["redis-cli", "-u", self.environment["REDIS_URL"], *command]
+        return subprocess.run(said, capture_output=True, text=True, timeout=10, check=True).stdout
+
     def answers(self, node: int) -> bool:
         try:
             return self.sql(node, "SELECT 1") == [(1,)]
         except (OSError, MySQLdb.Error):
             return False
+
+    def in_use(self, alias: str) -> bool:
+        """Whether every web process reads from a replica."""
+        return all(
+            f'openbell_replica_ejected{{alias="{alias}"}} 0.0' in self._metrics(name)
+            for name in ("WEB1_PORT", "WEB2_PORT")
+        )
+
+    def left_out(self, alias: str) -> bool:
+        """Whether no web process does."""
+        return all(
+            f'openbell_replica_ejected{{alias="{alias}"}} 1.0' in self._metrics(name)
+            for name in ("WEB1_PORT", "WEB2_PORT")
+        )
+
+    def readiness(self, port: str = "WEB1_PORT") -> dict[str, str]:
+        """What a process says of itself to a balancer; it must say that it can serve."""
+        url = f"http://127.0.0.1:{self.environment[port]}/readyz"
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return dict(json.load(answer))
+
+    def _metrics(self, port: str) -> str:
+        url = f"http://127.0.0.1:{self.environment[port]}/metrics"
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return str(answer.read().decode())
 
     def manage(self, *arguments: str) -> str:
         """Run a management command beside the cluster; it must succeed."""

@@ -20,7 +20,9 @@ PAUSE_SECONDS = 0.03
 AFTER_TROUBLE_SECONDS = 0.1
 RESTING_MAX = 20  # limit orders that a trader leaves in the book
 SYMBOLS = ("AAPL", "MSFT", "NVDA")
-STALE_QUOTE = 42210000  # a market order without a usable quote is refused
+# What may be refused for a reason: a market order without a usable quote, and a sale of what an
+# earlier one, not yet filled, has spoken for.
+REFUSED_WELL = frozenset({42210000, 40310000})
 
 WRITE, ACCOUNT, MARKET, PUBLIC = "write", "account", "market", "public"
 
@@ -68,8 +70,9 @@ class Answer:
     body: Any = field(default=None, repr=False)
 
     @property
-    def ended_at(self) -> float:
-        return self.asked_at + self.seconds
+    def is_trouble(self) -> bool:
+        """Whether the platform failed to do what it was asked."""
+        return self.status == 0 or self.status >= 500
 
 
 @dataclass
@@ -128,9 +131,9 @@ class Client:
 
 
 class Load:
-    """Traders, readers and a listener at work between `start` and `stop`; `pause` lets them rest."""
+    """Traders, a reader and a listener, at work from `start` to `stop`; `pause` lets them rest."""
 
-    def __init__(self, port: int, people: list[Person]) -> None:
+    def __init__(self, port: int, people: list[Person], *, begin_with: int) -> None:
         self._port = port
         self.people = people
         self.answers: list[Answer] = []
@@ -140,16 +143,22 @@ class Load:
         self._going = self._stopped = False
         self._at_work = 0
         self._changed = threading.Condition()
-        self._threads = [
-            *(threading.Thread(target=self._trade, args=(each,), daemon=True) for each in people),
-            threading.Thread(target=self._read, args=(people[-1],), daemon=True),
-        ]
+        traders = [self._thread(self._trade, each) for each in people]
+        self._threads = [self._thread(self._read, people[-1]), *traders[:begin_with]]
+        self._more = traders[begin_with:]
 
     def start(self) -> None:
         self._going = True
         for thread in self._threads:
             thread.start()
         self.listener.start()
+
+    def grow(self) -> None:
+        """Let all people trade, where only some did."""
+        for thread in self._more:
+            thread.start()
+        self._threads += self._more
+        self._more = []
 
     def stop(self) -> None:
         with self._changed:
@@ -182,7 +191,7 @@ class Load:
         ]
 
     def _trade(self, person: Person) -> None:
-        client, resting, held = self._client(person), 0, 0
+        client, resting, held = self.client(person), 0, 0
         for _ in self._turns():
             held += self._take_market(client, person, "sell" if held else "buy")
             client.ask(ACCOUNT, "GET", random.choice(ACCOUNT_READS))
@@ -191,7 +200,7 @@ class Load:
         client.close()
 
     def _read(self, person: Person) -> None:
-        client, anybody = self._client(person), self._client(None)
+        client, anybody = self.client(person), self.client(None)
         for _ in self._turns():
             client.ask(MARKET, "GET", random.choice(MARKET_READS))
             anybody.ask(PUBLIC, "GET", random.choice(PUBLIC_READS))
@@ -200,12 +209,12 @@ class Load:
 
     def _take_market(self, client: Client, person: Person, side: str) -> int:
         """A market order for one share; how the holding changes."""
-        order = self._submit(client, person, side=side, type="market")
+        order = self.submit(client, person, side=side, type="market")
         return {"buy": 1, "sell": -1}[side] if order.acknowledged else 0
 
     def _rest(self, client: Client, person: Person, *, leave: bool) -> int:
         """A limit order far from the market, found by its name, and mostly canceled."""
-        order = self._submit(client, person, side="buy", type="limit", limit_price="1.00")
+        order = self.submit(client, person, side="buy", type="limit", limit_price="1.00")
         if not order.acknowledged:
             return 0
         path = f"/v2/orders:by_client_order_id?client_order_id={order.name}"
@@ -222,7 +231,7 @@ class Load:
             self.wrong.append(f"{order.name} was shown and cannot be canceled")
         return 0
 
-    def _submit(self, client: Client, person: Person, **fields: str) -> Asked:
+    def submit(self, client: Client, person: Person, **fields: str) -> Asked:
         name = f"load-{uuid.uuid4()}"
         symbol = random.choice(SYMBOLS) if fields["type"] == "limit" else SYMBOLS[0]
         body = {"symbol": symbol, "qty": "1", "time_in_force": "gtc", "client_order_id": name}
@@ -231,15 +240,24 @@ class Load:
         self.orders.append(order)
         return order
 
-    def _client(self, person: Person | None) -> Client:
+    def _thread(self, work: Callable[[Person], None], person: Person) -> threading.Thread:
+        def noted() -> None:
+            try:
+                work(person)
+            except Exception as error:
+                self.wrong.append(f"a client broke off: {error!r}")
+                raise
+
+        return threading.Thread(target=noted, daemon=True)
+
+    def client(self, person: Person | None) -> Client:
         return Client(self._port, person, self._take_down)
 
     def _take_down(self, answer: Answer) -> None:
         self.answers.append(answer)
-        if answer.status == 0 or answer.status >= 500:
+        if answer.is_trouble:
             time.sleep(AFTER_TROUBLE_SECONDS)
-        refused_well = answer.status in (429, 503) or answer.code == STALE_QUOTE
-        if answer.status >= 400 and not refused_well and answer.status != 404:
+        if answer.status >= 400 and not _is_expected(answer):
             self.wrong.append(f"{answer.asked} was answered {answer.status} {answer.body}")
 
     def _turns(self) -> Iterator[None]:
@@ -257,6 +275,11 @@ class Load:
                 with self._changed:
                     self._at_work -= 1
                     self._changed.notify_all()
+
+
+def _is_expected(answer: Answer) -> bool:
+    """Whether an error may be, whatever the fault; 404 is judged by whoever asked."""
+    return answer.status in (404, 503) or answer.code in REFUSED_WELL
 
 
 class Listener:

@@ -1,0 +1,94 @@
+"""Redis dies, hangs or forgets everything while people trade.
+
+Nothing that counts is in it: reads are answered from the database and from memory, orders are as
+safe as ever, limits let everybody in, and streams go on when it is back.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime
+
+import pytest
+from websockets.sync.client import ClientConnection, connect
+
+from tests.faults.floor import RECOVERY_SECONDS_MAX, WRITE, Floor
+from tests.faults.load import Person
+
+AWAY_SECONDS = 3.0
+# Redis has 0.2 s to answer, and is then left alone for a second; a request asks it a few times.
+SLOWEST_SECONDS_MAX = 3.0
+ROUNDS = 5
+
+Hurt = Callable[[Floor], AbstractContextManager[None]]
+
+
+@contextmanager
+def killed(floor: Floor) -> Iterator[None]:
+    with floor.unwatched("redis"):
+        floor.signal("redis", signal.SIGKILL)
+        yield
+
+
+@contextmanager
+def hung(floor: Floor) -> Iterator[None]:
+    with floor.stopped(floor.cluster.pid("redis")):
+        yield
+
+
+@contextmanager
+def flushed(floor: Floor) -> Iterator[None]:
+    floor.redis("FLUSHALL")
+    yield
+
+
+@contextmanager
+def market_stream(floor: Floor, person: Person) -> Iterator[ClientConnection]:
+    """A socket that has subscribed to one symbol's quotes."""
+    url = f"ws://127.0.0.1:{floor.cluster.port}/v2/iex"
+    with connect(url, additional_headers=person.headers, open_timeout=10) as stream:
+        stream.send(json.dumps({"action": "subscribe", "quotes": ["AAPL"]}))
+        yield stream
+
+
+def until_quotes_flow(stream: ClientConnection) -> None:
+    """Wait for a quote of a later time than now."""
+    now, deadline = datetime.now(UTC).isoformat(), time.monotonic() + RECOVERY_SECONDS_MAX
+    while True:
+        messages = json.loads(stream.recv(max(0.0, deadline - time.monotonic())))
+        if any(each["T"] == "q" and each["t"] > now for each in messages):
+            return
+
+
+def lose_redis(floor: Floor, hurt: Hurt) -> None:
+    """Nobody is refused anything, and on the same sockets the market goes on."""
+    load = floor.load
+    with market_stream(floor, load.people[1]) as stream:
+        until_quotes_flow(stream)
+        begun = time.monotonic()
+
+        with hurt(floor):
+            time.sleep(AWAY_SECONDS)
+            ended = time.monotonic()
+
+        until_quotes_flow(stream)
+    assert [each for each in load.since(begun) if each.is_trouble or each.status == 429] == []
+    assert [each for each in load.since(begun, WRITE, until=ended) if each.status == 200] != []
+    floor.settle(begun, slowest=SLOWEST_SECONDS_MAX)
+
+
+@pytest.mark.parametrize("hurt", [killed, hung, flushed])
+def test_redis_fails_and_trading_goes_on(floor: Floor, hurt: Hurt) -> None:
+    lose_redis(floor, hurt)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("round_", range(ROUNDS))
+def test_all_of_it_again_with_more_people(floor: Floor, round_: int) -> None:
+    floor.load.grow()
+    for hurt in (killed, hung, flushed):
+        lose_redis(floor, hurt)
