@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from django.db import connections, router, transaction
 
-from quotes import listings
+from quotes import finished_bars, listings
 from quotes.amounts import PRICE_PLACES, from_units
 from quotes.bars import DAY, MINUTE, merged, midnight
 from quotes.clock import market_clock
@@ -105,6 +105,7 @@ def upsert_bars(
             connections[using].cursor() as cursor,
         ):
             cursor.executemany(statement, rows)
+        finished_bars.note_written((row[2] for row in rows), using)
         written += len(rows)
     return written
 

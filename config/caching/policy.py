@@ -41,6 +41,8 @@ class Namespace:
     lock_seconds: float = 3.0  # longer than a load takes; a dead holder keeps others that long
     wait_seconds: float = 5.0  # for somebody else's load; then 503
     jitter: float = 0.1
+    # After the namespace was forgotten nothing is kept so long: a replica may not know it yet.
+    settle_seconds: float = 0.0
     version: int = 1  # raise it when what is kept under this name changes its shape
 
 
@@ -73,8 +75,10 @@ NAMESPACES = {
     # only the belief that a symbol has none, and what stands in while Redis is away. A holder that
     # dies keeps an order waiting for its quote, so the lock is short; a load takes milliseconds.
     "latest": Namespace(fresh_seconds=5, stale_seconds=0, lock_seconds=1.0),
-    # Pages of finished bars: a query result, and only an import changes it.
-    "bars": Namespace(fresh_seconds=45, stale_seconds=15),
+    # Pages of bars that ended before the market's day began (quotes/finished_bars): a query result.
+    # Whatever is written there begins a new generation, also by an import. Pages that reach into
+    # the day are never kept. Loads read replicas: longer than those may lag (2 s) and a load takes.
+    "bars": Namespace(fresh_seconds=45, stale_seconds=15, settle_seconds=6),
 }
 
 

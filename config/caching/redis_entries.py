@@ -43,13 +43,16 @@ end
 return answer
 """
 
-# ARGV: generation, token, then key, milliseconds to keep (0: only free the lock) and value.
+# ARGV: generation, token, settle seconds, then key, milliseconds to keep (0: only free the lock)
+# and value.
 GIVE = """
-for i = 3, #ARGV, 3 do
+local now = redis.call('TIME')
+local has_settled = now[1] + now[2] / 1e6 - ARGV[1] / 1e6 >= tonumber(ARGV[3])
+for i = 4, #ARGV, 3 do
     local entry = KEYS[1] .. ':' .. ARGV[1] .. ':' .. ARGV[i]
     if redis.call('GET', entry .. ':lock') == ARGV[2] then
         redis.call('DEL', entry .. ':lock')
-        if ARGV[i + 1] ~= '0' then
+        if ARGV[i + 1] ~= '0' and has_settled then
             redis.call('SET', entry, ARGV[i + 2], 'PX', ARGV[i + 1])
         end
     end
@@ -103,7 +106,9 @@ class RedisEntries:
         for key, value in packed.items():
             keep_ms = int((fresh_for(policy) + policy.stale_seconds) * 1000)
             values += (key, 0 if value is None else keep_ms, value or b"")
-        self._give(keys=[_root(name, policy)], args=[generation, token, *values])
+        self._give(
+            keys=[_root(name, policy)], args=[generation, token, policy.settle_seconds, *values]
+        )
         return {}
 
     def forget(self, name: str, keys: Iterable[str] | None) -> None:

@@ -13,8 +13,8 @@ PYTEST=".venv/bin/python -m pytest -q"
 # What runs a second time on SQLite.
 ON_SQLITE="tests/config/databases tests/events tests/portfolios tests/trading tests/races
   tests/quotes/test_history.py tests/quotes/test_ingest.py tests/quotes/test_ingest_process.py
-  tests/quotes/test_latest.py tests/quotes/test_latest_misses.py tests/quotes/test_market.py tests/quotes/test_recorder.py
-  tests/quotes/test_tick_history.py"
+  tests/quotes/test_latest.py tests/quotes/test_latest_misses.py tests/quotes/test_market.py
+  tests/quotes/test_recorder.py tests/quotes/test_tick_history.py"
 PACKAGES="mariadb-server redis-server nginx-light chromium default-libmysqlclient-dev pkg-config gcc
   python3-dev"
 

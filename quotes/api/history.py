@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from quotes import history
+from quotes import finished_bars, history
 from quotes.api import schemas
 from quotes.api.fields import (
     BadParameter,
@@ -179,21 +179,31 @@ class SymbolTrades(APIView):
 def bars_page(symbols: list[str], query: dict[str, Any]) -> Page:
     """A page of bars of the length that the query names."""
     length = parse_timeframe(query["timeframe"])
-    start, end = _range(query)
-    found = history.bars(
-        symbols,
+    begin, end = _range(query)
+    start = -(-to_micros(begin) // MICROSECONDS)  # rounded up: the bar must begin within the range
+    last = to_micros(end) // MICROSECONDS
+    limit, descending = query["limit"], query["sort"] == "desc"
+    position = _position(symbols, query, numbers=1)
+    bars, after = finished_bars.page(
         length,
-        -(-to_micros(start) // MICROSECONDS),  # rounded up: the bar must begin within the range
-        to_micros(end) // MICROSECONDS,
-        limit=query["limit"],
-        after=_position(symbols, query, numbers=1),
-        descending=query["sort"] == "desc",
-        until=to_micros(market_clock().now()) // MICROSECONDS,
+        last,
+        limit,
+        (sorted(symbols), start, position, descending),
+        lambda: history.bars(
+            symbols,
+            length,
+            start,
+            last,
+            limit=limit,
+            after=position,
+            descending=descending,
+            until=to_micros(market_clock().now()) // MICROSECONDS,
+        ),
     )
     items: dict[str, list[dict[str, Any]]] = {}
-    for bar in found.bars:
+    for bar in bars:
         items.setdefault(bar.symbol, []).append(bar_item(bar, rfc3339))
-    return Page(items, write_token(found.after))
+    return Page(items, write_token(after))
 
 
 def quotes_page(symbols: list[str], query: dict[str, Any]) -> Page:

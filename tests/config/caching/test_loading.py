@@ -95,7 +95,7 @@ class CacheContract:
     ) -> None:
         cache.get_or_load_many(NAME, ["hot"], Loader())
         time.sleep(POLICY.fresh_seconds)
-        policy(monkeypatch, fresh_seconds=30, lock_seconds=10)
+        policy(monkeypatch, fresh_seconds=30, lock_seconds=10, wait_seconds=20)
         load = Loader(seconds=0.1)
 
         answers = at_once(1000, lambda: cache.get_or_load_many(NAME, ["hot"], load)["hot"])
@@ -104,8 +104,9 @@ class CacheContract:
         assert set(answers) == {"hot1"}
 
     def test_many_requests_of_a_missing_key_load_once(
-        self, cache: LoadingCache, elsewhere: LoadingCache
+        self, cache: LoadingCache, elsewhere: LoadingCache, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        policy(monkeypatch, fresh_seconds=30, lock_seconds=10, wait_seconds=20)
         load = Loader(seconds=0.1)
         both = [cache, elsewhere] * 50
 
