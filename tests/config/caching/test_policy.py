@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.http import HttpRequest, HttpResponse
 from django.test import Client
-from django.urls import URLPattern, URLResolver, get_resolver
+from django.urls import URLPattern, URLResolver, get_resolver, include, path, resolve
 from whitenoise import WhiteNoise
 
 from config.caching.policy import IMMUTABLE, NAMESPACES, PRIVATE, cache_control, route_policy
@@ -32,15 +33,42 @@ def routes(patterns: list[Any] | None = None, prefix: str = "/") -> Iterator[str
             yield path
 
 
+def views(patterns: list[Any]) -> Iterator[Any]:
+    """Every view of the URLconf, however it is reached."""
+    for entry in patterns:
+        if isinstance(entry, URLResolver):
+            yield from views(entry.url_patterns)
+        else:
+            yield entry.callback
+
+
 def _example(pattern: str) -> str:
-    pattern = re.sub(r"<(?:(\w+):)?\w+>", lambda match: EXAMPLES.get(match[1], "x"), pattern)
     if pattern.startswith("^(?:"):  # the API's roots, for what is not found below them
         return "v2/x"
-    return re.sub(r"\(\?P<\w+>[^)]*\)", "x", pattern).strip("^$")
+    # Of a group its first choice; one that takes anything is given something.
+    pattern = re.sub(r"\(\?P<\w+>(\w*)[^)]*\)", lambda match: match[1] or "x", pattern)
+    pattern = re.sub(r"<(?:(\w+):)?\w+>", lambda match: EXAMPLES.get(match[1], "x"), pattern)
+    return pattern.strip("^$").removesuffix("/?")
 
 
 def test_every_route_has_a_policy() -> None:
     assert [path for path in routes() if route_policy(path) is None] == []
+
+
+def test_route_that_nobody_named_is_found() -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse()
+
+    below = include([path("<str:symbol>/deeper", view)])
+    patterns = [*get_resolver().url_patterns, path("unnamed", view), path("below/", below)]
+    unnamed = [found for found in routes(patterns) if route_policy(found) is None]
+    assert unnamed == ["/unnamed", "/below/AAPL/deeper"]
+
+
+def test_walk_comes_by_every_view() -> None:
+    missed = set(views(get_resolver().url_patterns)) - {resolve(each).func for each in routes()}
+    # Trading answers for these, where a position can also be closed.
+    assert {view.cls.__name__ for view in missed} == {"PositionList", "PositionDetail"}
 
 
 def test_only_the_public_routes_are_shared() -> None:
@@ -76,13 +104,13 @@ def test_answers_say_what_the_policy_says(signed_in: bool) -> None:
     recording.play()
     client = a_trader().browser() if signed_in else Client()
     client.raise_request_exception = False
-    for path in dict.fromkeys(routes()):
-        query = "?symbols=AIG" if path == "/public/quotes" else ""
-        answer = client.get(path + query)
+    for asked in dict.fromkeys(routes()):
+        query = "?symbols=AIG" if asked == "/public/quotes" else ""
+        answer = client.get(asked + query)
         told = answer.headers["Cache-Control"]
-        if path in PUBLIC:
-            assert (path, answer.status_code, told) == (path, 200, PUBLIC[path])
+        if asked in PUBLIC:
+            assert (asked, answer.status_code, told) == (asked, 200, PUBLIC[asked])
         else:
             # Django's admin and log-in pages say it in more words of their own.
-            assert {"private", "no-store"} <= set(told.split(", ")), path
-            assert "s-maxage" not in told, path
+            assert {"private", "no-store"} <= set(told.split(", ")), asked
+            assert "s-maxage" not in told, asked
