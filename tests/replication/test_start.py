@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,19 +13,12 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 
 from config.databases.start import check_servers
-from tests.conftest import ROOT
 from tests.replication.cluster import FIRST, PRIMARY, SECOND, Cluster
+from tests.replication.processes import COMMANDS, address, ask, servers, start
 from tests.running import free_port
 
 pytest.importorskip("gunicorn", reason="NO GUNICORN: the production set is not installed")
 
-WEB = [sys.executable, "-m", "gunicorn", "-c", "python:config.server.gunicorn_settings"]
-PROCESSES = {
-    "web": WEB,
-    "stream": [sys.executable, "-m", "config.server"],
-    # One of the commands; tests/events/test_processes.py has them all.
-    "relay": [sys.executable, "manage.py", "run_relay"],
-}
 APP_USER = "'openbell'@'127.0.0.1'"
 
 
@@ -37,10 +26,6 @@ def refusal() -> str:
     with pytest.raises(ImproperlyConfigured) as refused:
         check_servers()
     return str(refused.value)
-
-
-def address(alias: str) -> str:
-    return f"{connections.settings[alias]['HOST']}:{connections.settings[alias]['PORT']}"
 
 
 @contextmanager
@@ -138,92 +123,33 @@ def test_servers_that_do_not_answer_delay_the_start_by_two_seconds_together(
     ]
 
 
-def start(name: str, cluster: Cluster, redis_url: str) -> subprocess.Popen[str]:
-    """A process of the platform on this cluster, on a port of its own."""
-    return subprocess.Popen(
-        PROCESSES[name],
-        cwd=ROOT,
-        env=environment(cluster, redis_url),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-
-
-def environment(cluster: Cluster, redis_url: str, **more: str) -> dict[str, str]:
-    urls = [
-        f"mysql://openbell:openbell@{address(alias)}/openbell"
-        for alias in ("default", "replica_1", "replica_2")
-    ]
-    return {
-        **os.environ,
-        "DATABASE_URL": urls[0],
-        "REPLICA_URLS": ",".join(urls[1:]),
-        "REDIS_URL": redis_url,
-        "DJANGO_SETTINGS_MODULE": "config.settings",
-        "OPENBELL_ENV_FILE": os.devnull,
-        "SECRET_KEY": "only-for-tests",
-        "PORT": str(free_port()),
-        **more,
-    }
-
-
 def test_no_process_of_any_kind_starts_on_a_replica_that_takes_writes(replicated, redis_url):
     with sql(replicated, FIRST, "SET GLOBAL read_only=0", "SET GLOBAL read_only=1"):
-        started = [start(name, replicated, redis_url) for name in PROCESSES]
+        told = {**servers(), "REDIS_URL": redis_url}
+        started = {kind: start(kind, PORT=str(free_port()), **told) for kind in COMMANDS}
         try:
-            said = {
-                name: process.communicate(timeout=30)[0]
-                for name, process in zip(PROCESSES, started, strict=True)
-            }
+            said = {kind: process.communicate(timeout=90)[0] for kind, process in started.items()}
         finally:
-            for process in started:
+            for process in started.values():
                 process.kill()
                 process.communicate()
 
-    assert [process.returncode for process in started] == [1] * len(PROCESSES)
-    for name, output in said.items():
-        assert f"replica_1 at {address('replica_1')} accepts writes" in output, name
-        assert "Traceback" not in output, name
+    for kind, output in said.items():
+        assert started[kind].returncode == 1
+        assert f"replica_1 at {address('replica_1')} accepts writes" in output, kind
+        assert "Traceback" not in output, kind
 
 
-@pytest.mark.parametrize("name", ["web", "stream"])
-def test_a_process_starts_while_its_primary_is_away(name):
+@pytest.mark.parametrize("kind", ["web", "stream"])
+def test_a_process_starts_while_its_primary_is_away(kind):
     """It says that it is not ready; what watches it hears that it is alive."""
+    away = f"mysql://openbell:openbell@127.0.0.1:{free_port()}/openbell"
     port = free_port()
-    process = subprocess.Popen(
-        PROCESSES[name],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "DATABASE_URL": f"mysql://openbell:openbell@127.0.0.1:{free_port()}/openbell",
-            "REPLICA_URLS": "",
-            "DJANGO_SETTINGS_MODULE": "config.settings",
-            "OPENBELL_ENV_FILE": os.devnull,
-            "SECRET_KEY": "only-for-tests",
-            "PORT": str(port),
-        },
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = start(kind, PORT=str(port), DATABASE_URL=away, REPLICA_URLS="")
     try:
-        assert answer(port, "/healthz").startswith("HTTP/1.1 200")
-        assert answer(port, "/readyz").startswith("HTTP/1.1 503")
+        assert "200 OK" in ask(port, "/healthz")
+        assert "503 Service Unavailable" in ask(port, "/readyz")
     finally:
         process.terminate()
-        said = process.communicate(timeout=20)[1]
+        said = process.communicate(timeout=20)[0]
     assert "does not answer, starting without it" in said
-
-
-def answer(port: int, path: str) -> str:
-    """The answer to a GET, from a server that may still be starting."""
-    deadline = time.monotonic() + 20
-    while True:
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
-                request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
-                client.sendall(request.encode())
-                return client.makefile().read()
-        except ConnectionRefusedError:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
