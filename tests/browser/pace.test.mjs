@@ -5,7 +5,7 @@ import { delay, LONGEST_MS } from "../../trading/static/trading/js/backoff.js";
 import { Throttle } from "../../trading/static/trading/js/flash.js";
 import { perFrame } from "../../trading/static/trading/js/frames.js";
 import { action, KEYS } from "../../trading/static/trading/js/keymap.js";
-import { coalesced } from "../../trading/static/trading/js/refresh.js";
+import { coalesced, gathered } from "../../trading/static/trading/js/refresh.js";
 
 test("waits grow to a bound and are spread over all of it", () => {
   assert.equal(
@@ -62,6 +62,24 @@ test("requests made while one runs become one more", async () => {
   assert.equal(runs, 2);
   await load();
   assert.equal(runs, 3);
+});
+
+test("news that come together are one request", () => {
+  const timers = [];
+  let runs = 0;
+  const load = gathered(
+    () => (runs += 1),
+    100,
+    (run, ms) => timers.push({ run, ms }),
+  );
+  load();
+  load();
+  load();
+  assert.deepEqual([runs, timers.length, timers[0].ms], [0, 1, 100]);
+  timers.shift().run();
+  assert.equal(runs, 1);
+  load();
+  assert.equal(timers.length, 1);
 });
 
 test("a failed load does not block the next", async () => {

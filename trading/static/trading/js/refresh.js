@@ -20,3 +20,16 @@ export function coalesced(load) {
     return running;
   };
 }
+
+/** A function whose calls lead to one `run`, `ms` after the first of them. */
+export function gathered(run, ms, wait = setTimeout) {
+  let waiting = false;
+  return () => {
+    if (waiting) return;
+    waiting = true;
+    wait(() => {
+      waiting = false;
+      run();
+    }, ms);
+  };
+}

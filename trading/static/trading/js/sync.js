@@ -2,11 +2,12 @@
 
 import * as api from "./api.js";
 import { day } from "./new-york.js";
-import { coalesced } from "./refresh.js";
+import { coalesced, gathered } from "./refresh.js";
 
 const CLOCK_MS = 10_000;
 const SNAPSHOT_MS = 60_000; // previous closes roll at midnight, halts come and go
 const PORTFOLIO_MS = 30_000; // a net under the trade updates
+const NEWS_MS = 100; // an order's acceptance, admission and fill are told one after the other
 const FINISHED_ORDERS = 50;
 const SYMBOLS_A_CALL = 100;
 
@@ -16,6 +17,7 @@ export class Sync {
     this.desk = desk;
     this.failed = failed;
     this.portfolio = this.guarded(() => this.loadPortfolio());
+    this.portfolioSoon = gathered(this.portfolio, NEWS_MS);
     this.orders = this.guarded(() => this.loadOrders());
     this.snapshots = this.guarded(() => this.loadSnapshots());
     this.clock = this.guarded(() => this.loadClock());

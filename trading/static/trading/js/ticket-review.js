@@ -88,7 +88,7 @@ export class Review {
   accepted(order) {
     this.desk.orders.put([order]);
     this.desk.tell("orders");
-    this.sync.portfolio();
+    this.sync.portfolioSoon();
     this.ticket.renew();
   }
 

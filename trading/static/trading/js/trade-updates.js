@@ -2,11 +2,11 @@
 
 import { tradeNotice } from "./notice-text.js";
 
-/** Take one update: the order at once, the portfolio from the API, which knows it already. */
+/** Take one update: the order at once, the portfolio soon from the API, which knows it already. */
 export function take(update, { desk, notices, sync }) {
   desk.orders.put([update.order]);
   desk.tell("orders");
-  sync.portfolio();
+  sync.portfolioSoon();
 
   const notice = tradeNotice(update);
   if (notice) notices.tell(notice);
