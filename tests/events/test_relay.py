@@ -5,17 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import pytest
 from django.db import connection, transaction
+from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
 from events import chain, log, relay
 from events.leases import Lease, LeaseLost, acquire
 from events.models import ChainHead, Event, Salt
-from events.relay import run_relay, sequence_batch
+from events.relay import run_relay, sequence, unchained
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+mysql_only = pytest.mark.skipif("connection.vendor != 'mysql'", reason="asks MySQL for its plan")
 
 WAIT_SECONDS_MAX = 10.0
 
@@ -40,6 +44,10 @@ def lease() -> Lease:
     owned = acquire(relay.LEASE_NAME)
     assert owned is not None
     return owned
+
+
+def sequence_batch(lease: Lease) -> int:
+    return sequence(lease, unchained(relay.BATCH))
 
 
 def chain_all(lease: Lease) -> None:
@@ -75,10 +83,74 @@ def test_a_batch_is_bounded_and_costs_the_same_statements(lease: Lease) -> None:
     assert Event.objects.filter(sequence=None).count() == relay.BATCH
 
 
-def test_without_news_it_takes_no_lock(lease: Lease) -> None:
+def test_looking_for_news_takes_no_lock(lease: Lease) -> None:
+    write(3, Account(1))
     with CaptureQueriesContext(connection) as queries:
-        assert sequence_batch(lease) == 0
+        assert len(unchained(relay.AHEAD)) == 3
     assert len(queries) == 1
+    assert "UPDATE" not in queries[0]["sql"]
+
+
+def test_what_another_has_chained_meanwhile_stays_as_it_is(lease: Lease) -> None:
+    write(5, Account(1))
+    seen = unchained(relay.AHEAD)
+    assert sequence(lease, seen[:2]) == 2
+    assert sequence(lease, seen) == 3
+    assert chain.verify() is None
+
+
+@mysql_only
+def test_a_look_reads_what_waits_and_never_what_is_chained() -> None:
+    """By what the server counted, with statistics of a table in which much waits, and none does."""
+    insert(6_000, first=1)
+    insert(2_000)
+    for _ in range(2):
+        before = rows_read()
+        assert len(unchained(relay.BATCH)) == relay.BATCH
+        assert rows_read() - before <= 2_000 + 1
+        assert "sequence" in plan()
+        with connection.cursor() as cursor:
+            cursor.execute("ANALYZE TABLE events_event")
+            cursor.fetchall()
+
+    Event.objects.filter(sequence=None).update(sequence=F("id") + 1_000_000)
+    before = rows_read()
+    assert unchained(relay.AHEAD) == []
+    assert rows_read() - before <= 1
+
+
+def insert(count: int, first: int | None = None) -> None:
+    """Events as they are once chained, numbered from `first` on; with none, as they are before."""
+    now = datetime.now(UTC)
+    Event.objects.bulk_create(
+        [
+            Event(
+                kind="test.happened",
+                actor="test",
+                recorded_at=now,
+                sequence=None if first is None else first + n,
+            )
+            for n in range(count)
+        ],
+        batch_size=1_000,
+    )
+
+
+def rows_read() -> int:
+    """How many rows and index entries this connection has read so far."""
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read%%'")
+        return sum(int(value) for _, value in cursor.fetchall())
+
+
+def plan() -> str:
+    """Which index a look goes by."""
+    with CaptureQueriesContext(connection) as queries:
+        unchained(relay.BATCH)
+    with connection.cursor() as cursor:
+        cursor.execute("EXPLAIN " + queries[0]["sql"])
+        names = [column[0] for column in cursor.description]
+        return str(dict(zip(names, cursor.fetchone(), strict=True))["key"])
 
 
 def test_an_event_committed_late_gets_a_later_number(lease: Lease) -> None:
