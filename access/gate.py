@@ -17,9 +17,9 @@ from access import limits, lookups
 class Gate:
     """What `quotes.api.hot` asks about a request."""
 
-    def recognise(self, key_id: str, secret: str) -> str | None:
+    def recognise(self, key_id: str, secret: str, *, may_wait: bool) -> str | None:
         """Who holds this key, as limits name them; None for whom memory does not know."""
-        known = lookups.remembered_key(key_id)
+        known = lookups.remembered_key(key_id, may_wait=may_wait)
         return f"key:{key_id}" if known is not None and known.opens_with(secret) else None
 
     def pass_through(

@@ -30,6 +30,7 @@ from access.models import ApiKey, hash_secret
 from portfolios.models import Account
 
 STALE_SECONDS = 2.0
+RENEW_SECONDS = 1.5  # from then on one caller loads anew, and the others go on with what is known
 REMEMBERED_MAX = 10_000
 ACCOUNTS_PER_USER_MAX = 100
 # `last_used_at` is told to the hour: a write for every request would cost more than it says.
@@ -71,28 +72,51 @@ class KnownUser:
     session_hashes: tuple[str, ...]  # a login session of theirs carries one of them
 
 
+@dataclass(slots=True)
+class Entry(Generic[Value]):
+    """A value since when, and who has taken it upon themselves to renew it."""
+
+    value: Value
+    since: float  # monotonic
+    is_asked_for: bool = False  # one who may not load was sent to one who may
+    is_renewed: bool = False  # somebody loads it anew
+
+
 class Memory(Generic[Key, Value]):
-    """A bounded map that loads what it misses and forgets after `STALE_SECONDS`."""
+    """A bounded map that loads what it misses and forgets after `STALE_SECONDS`.
+
+    What is asked for all the time is renewed before that, by one caller: otherwise all who ask at
+    the moment of forgetting would load it at once.
+    """
 
     def __init__(self, load: Callable[[Key], Value | None]) -> None:
         self._load = load
-        self._entries: OrderedDict[Key, tuple[float, Value]] = OrderedDict()
+        self._entries: OrderedDict[Key, Entry[Value]] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, key: Key) -> Value | None:
-        value = self.remembered(key)
-        if value is not None:
-            return value
+        entry = self._entries.get(key)
+        if entry is not None and not self._has_to_load(entry):
+            return entry.value
         value = self._load(key)
         self.forget(key)
         if value is not None:
             self.keep(key, value)
         return value
 
-    def remembered(self, key: Key) -> Value | None:
-        """What is known without loading."""
+    def remembered(self, key: Key, *, may_wait: bool) -> Value | None:
+        """What is known without loading; None also for whom it falls to see that `get` renews it.
+
+        That is the first caller, or each who may wait.
+        """
         entry = self._entries.get(key)
-        return entry[1] if entry is not None and entry[0] > time.monotonic() else None
+        age = STALE_SECONDS if entry is None else time.monotonic() - entry.since
+        if entry is None or age >= STALE_SECONDS:
+            return None
+        if age >= RENEW_SECONDS and (may_wait or not entry.is_asked_for):
+            entry.is_asked_for = True
+            return None
+        return entry.value
 
     def forget(self, key: Key) -> None:
         with self._lock:
@@ -104,9 +128,17 @@ class Memory(Generic[Key, Value]):
 
     def keep(self, key: Key, value: Value) -> None:
         with self._lock:
-            self._entries[key] = (time.monotonic() + STALE_SECONDS, value)
+            self._entries[key] = Entry(value, time.monotonic())
             while len(self._entries) > REMEMBERED_MAX:
                 self._entries.popitem(last=False)
+
+    def _has_to_load(self, entry: Entry[Value]) -> bool:
+        age = time.monotonic() - entry.since
+        if age < RENEW_SECONDS or age >= STALE_SECONDS:
+            return age >= STALE_SECONDS
+        with self._lock:
+            is_first, entry.is_renewed = not entry.is_renewed, True
+        return is_first
 
 
 def find_key(key_id: str) -> KnownKey | None:
@@ -114,9 +146,12 @@ def find_key(key_id: str) -> KnownKey | None:
     return _keys.get(key_id)
 
 
-def remembered_key(key_id: str) -> KnownKey | None:
-    """The same, but never asks the database: None for a key that nobody used of late."""
-    return _keys.remembered(key_id)
+def remembered_key(key_id: str, *, may_wait: bool) -> KnownKey | None:
+    """The same, but never asks the database: None where `find_key` has to be asked.
+
+    For a key that nobody used of late, and now and then to renew what is known of the others.
+    """
+    return _keys.remembered(key_id, may_wait=may_wait)
 
 
 def find_user(user_id: int) -> KnownUser | None:

@@ -9,9 +9,10 @@ stand in an answer, and an answer is some of them joined:
 What makes it right:
 
 - The bytes are made by the same encoder from the same quote as the ordinary view's.
-- A fragment is used for two seconds after the bus brought its quote or the store was read; then
-  the store is read again, for all symbols that need it in one round trip. Whatever the bus loses,
-  no answer is older than that. After a gap on the bus every fragment is read anew.
+- A fragment is used for two seconds after the bus brought its quote or the store was read. Half a
+  second before that the store is read again for the first who asks, for all symbols that need it in
+  one round trip, so that not all have to wait at once. Whatever the bus loses, no answer is older.
+  After a gap on the bus every fragment is read anew.
 - Where the store is this process's own memory, and in a stepped market, where an answer must show
   all that an advance did, the store is read every time: no fragment outlives its quote.
 - It answers 200, or it leaves the request to the ordinary way (`ordinary`): a parameter or a
@@ -48,6 +49,7 @@ from quotes.ticks import Batch, Quote
 
 PATH = "/v2/stocks/quotes/latest"
 FRESH_SECONDS = 2.0
+RENEW_SECONDS = 0.5  # before the end of that
 FEED_PARAMETERS = frozenset({"", *(f"feed={feed}" for feed in FEEDS)})
 # Messages that may wait for the thread that hears them; beyond it the oldest are lost: a gap.
 NEWS_MAX = 1_000
@@ -65,8 +67,8 @@ log = logging.getLogger(__name__)
 class Gate(Protocol):
     """Who is let through and what that costs them, from memory. `access` implements it."""
 
-    def recognise(self, key_id: str, secret: str) -> str | None:
-        """Who holds the key; None when memory does not know, or knows better."""
+    def recognise(self, key_id: str, secret: str, *, may_wait: bool) -> str | None:
+        """Who holds the key; None when memory does not know, or is to be renewed."""
 
     def pass_through(self, actor: str, path: str, *, may_wait: bool) -> Headers | None:
         """Count the request: the headers that say what is left.
@@ -85,6 +87,7 @@ class Fragment:
     quote: Quote
     fresh_until: float  # monotonic
     text: bytes = b""
+    is_asked_for: bool = False  # one who may not read the store was sent to one who may
 
     def bytes(self) -> bytes:
         if not self.text:
@@ -104,14 +107,23 @@ class Fragments:
 
     def join(self, symbols: Sequence[str]) -> bytes | None:
         """The body for the symbols in this order; None where one of them has no quote here."""
-        return self.join_fresh(symbols) or self._read_and_join(symbols, time.monotonic())
+        now, held = time.monotonic(), self._held
+        if all(is_fresh(held.get(symbol), now + RENEW_SECONDS) for symbol in symbols):
+            return joined([held[symbol].bytes() for symbol in symbols])
+        return self._read_and_join(symbols, now)
 
     def join_fresh(self, symbols: Sequence[str]) -> bytes | None:
-        """The same without reading the store: None where a fragment is not fresh."""
+        """The same without reading the store: None where a fragment is not fresh.
+
+        None also for the first caller after it is time to read one anew: `join` does.
+        """
         now, held, found = time.monotonic(), self._held, []
         for symbol in symbols:
             fragment = held.get(symbol)
             if fragment is None or fragment.fresh_until <= now:
+                return None
+            if fragment.fresh_until <= now + RENEW_SECONDS and not fragment.is_asked_for:
+                fragment.is_asked_for = True
                 return None
             found.append(fragment.text or fragment.bytes())
         return joined(found)
@@ -135,7 +147,8 @@ class Fragments:
     def _read_and_join(self, symbols: Sequence[str], now: float) -> bytes | None:
         held = self._held
         found = {each: held[each] for each in symbols if is_fresh(held.get(each), now)}
-        stale = [each for each in symbols if each not in found]
+        soon = now + RENEW_SECONDS
+        stale = [each for each in symbols if not is_fresh(found.get(each), soon)]
         if not all(map(SYMBOL.fullmatch, stale)):
             return None
         stored = latest.store().get_many(stale)
@@ -154,7 +167,7 @@ class Fragments:
                 if held is None or self._replaces(quote, held.quote):
                     held = self._held[quote.symbol] = Fragment(quote, fresh_until)
                 else:
-                    held.fresh_until = fresh_until
+                    held.fresh_until, held.is_asked_for = fresh_until, False
                 kept[quote.symbol] = held
         return kept
 
@@ -200,7 +213,9 @@ class ShortWay:
         if not symbols or not is_our_host(said.get("HTTP_HOST", "")):
             return None
         actor = self._gate.recognise(
-            said.get("HTTP_APCA_API_KEY_ID", ""), said.get("HTTP_APCA_API_SECRET_KEY", "")
+            said.get("HTTP_APCA_API_KEY_ID", ""),
+            said.get("HTTP_APCA_API_SECRET_KEY", ""),
+            may_wait=may_wait,
         )
         if actor is None:
             return None

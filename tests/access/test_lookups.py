@@ -7,7 +7,7 @@ import pytest
 from django.core.cache import caches
 
 from access import lookups
-from access.lookups import REMEMBERED_MAX, Memory
+from access.lookups import REMEMBERED_MAX, RENEW_SECONDS, STALE_SECONDS, Memory
 from access.users import disable_user, enable_user
 from portfolios.accounts import open_account
 from tests.people import Trader, a_trader
@@ -25,6 +25,47 @@ def test_a_value_is_loaded_once_while_it_is_fresh(monkeypatch: pytest.MonkeyPatc
     now[0] += 2.1
     memory.get("a")
     assert loaded == ["a", "a"]
+
+
+def test_what_is_asked_for_all_the_time_is_renewed_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+
+    def load(key: str) -> str:
+        loaded.append(key)
+        if len(loaded) == 2:  # while it loads, the others go on with what is known
+            assert memory.get("a") == "A1"
+            assert memory.remembered("a", may_wait=False) == "A1"
+        return f"A{len(loaded)}"
+
+    memory: Memory[str, str] = Memory(load)
+    now = [100.0]
+    monkeypatch.setattr("access.lookups.time.monotonic", lambda: now[0])
+
+    assert memory.remembered("a", may_wait=False) is None
+    assert memory.get("a") == "A1"
+    now[0] += RENEW_SECONDS - 0.1
+    assert memory.remembered("a", may_wait=True) == memory.get("a") == "A1"
+    now[0] += 0.1
+    first, second = (memory.remembered("a", may_wait=False) for _ in range(2))
+    assert (first, second) == (None, "A1")
+    assert memory.remembered("a", may_wait=True) is None  # comes to `get`
+    assert memory.get("a") == "A2"
+    assert memory.remembered("a", may_wait=True) == memory.get("a") == "A2"
+    assert loaded == ["a", "a"]
+
+
+def test_what_nobody_renewed_in_time_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory: Memory[str, str] = Memory(lambda key: key)
+    now = [100.0]
+    monkeypatch.setattr("access.lookups.time.monotonic", lambda: now[0])
+    memory.get("a")
+
+    now[0] += STALE_SECONDS - 0.1
+    assert memory.remembered("a", may_wait=False) is None
+    assert memory.remembered("a", may_wait=False) == "a"
+    now[0] += 0.1
+    assert memory.remembered("a", may_wait=False) is None
+    assert memory.remembered("a", may_wait=True) is None
 
 
 def test_what_does_not_exist_is_not_remembered() -> None:

@@ -13,7 +13,7 @@ from django.conf import settings
 from access.gate import gate
 from quotes import latest
 from quotes.api import hot
-from quotes.api.hot import FRESH_SECONDS, Fragments, Listener
+from quotes.api.hot import FRESH_SECONDS, RENEW_SECONDS, Fragments, Listener
 from quotes.streaming.bus import CONTROL, TICK_TOPICS, bus
 from quotes.ticks import Batch, Quote
 from tests.people import a_trader
@@ -57,11 +57,35 @@ def test_without_news_the_store_is_read_after_two_seconds(clock: Clock) -> None:
     assert bids(fragments.join(["AAPL"])) == {"AAPL": 1}
 
     latest.put_many([quote(sequence=2, bid=2)])
-    clock.now += FRESH_SECONDS - 0.01
+    clock.now += FRESH_SECONDS - RENEW_SECONDS - 0.01
     assert bids(fragments.join_fresh(["AAPL"])) == {"AAPL": 1}
+    assert bids(fragments.join(["AAPL"])) == {"AAPL": 1}
     clock.now += 0.01
+    assert fragments.join_fresh(["AAPL"]) is None  # the first has to see to it
+    assert bids(fragments.join_fresh(["AAPL"])) == {"AAPL": 1}
+    clock.now += RENEW_SECONDS
     assert fragments.join_fresh(["AAPL"]) is None
     assert bids(fragments.join(["AAPL"])) == {"AAPL": 2}
+    assert bids(fragments.join_fresh(["AAPL"])) == {"AAPL": 2}
+
+
+def test_what_is_to_be_renewed_is_read_again_for_the_next_who_may(clock: Clock) -> None:
+    fragments = Fragments()
+    latest.put_many([quote(bid=1)])
+    fragments.join(["AAPL"])
+    latest.put_many([quote(sequence=2, bid=2)])
+
+    clock.now += FRESH_SECONDS - RENEW_SECONDS
+
+    assert bids(fragments.join(["AAPL"])) == {"AAPL": 2}
+
+
+def test_a_store_that_is_away_costs_no_answer_before_its_time(clock: Clock) -> None:
+    fragments = Fragments()
+    fragments.hear(Batch((quote(bid=1),), 0, epoch=1, number=1))
+    clock.now += FRESH_SECONDS - RENEW_SECONDS
+
+    assert bids(fragments.join(["AAPL"])) == {"AAPL": 1}  # the store knows nothing
 
 
 def test_a_store_behind_the_bus_changes_nothing(clock: Clock) -> None:
@@ -140,11 +164,11 @@ def test_another_process_is_heard_over_redis(listener: Listener) -> None:
 def test_a_revocation_is_heard_over_redis(listener: Listener) -> None:
     trader = a_trader()
     trader.client().get("/v2/clock")
-    assert gate.recognise(trader.key_id, trader.secret)
+    assert gate.recognise(trader.key_id, trader.secret, may_wait=False)
 
     def forgotten() -> bool:
         bus().publish(CONTROL, {"kind": "key_revoked", "key_id": trader.key_id})
         time.sleep(0.05)
-        return gate.recognise(trader.key_id, trader.secret) is None
+        return gate.recognise(trader.key_id, trader.secret, may_wait=False) is None
 
     eventually(forgotten)
