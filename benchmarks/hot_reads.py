@@ -48,7 +48,7 @@ WORKERS, CONNECTIONS = 2, 32
 HOT_READS, EDGE_READS = "/v2/stocks/quotes/latest?symbols=", "/public/quotes?symbols="
 EDGE_SECONDS = 5  # for so long the edge keeps an answer
 FEED_SECONDS, FEED_QUOTES = 0.1, 100
-START_SECONDS = 20
+START_SECONDS = 60
 STOP_SECONDS = 40  # longer than a web process finishes what it has begun
 REFUSED_MAX = 0.01  # a web process answers 503 to what waited a second, on a machine that is full
 GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "python:config.server.gunicorn_settings"]
