@@ -16,12 +16,13 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 
 from events import leases
 from events.leases import Lease, LeaseLost
+from events.transactions import was_broken_off
 
 NAME = "heartbeat"
 BEAT_SECONDS = 0.25
 STAND_BY_SECONDS = 0.5
 SILENT_AFTER_SECONDS = 1.0  # a primary that was heard within this time is not silent
-AWAY_AFTER_SECONDS = 2.0  # one that hangs for so long is away; one that refuses us is at once
+AWAY_AFTER_SECONDS = 2.0  # one that owes us an answer for so long; one that refuses us is at once
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,7 @@ class Heart:
     def __init__(self) -> None:
         self._lease: Lease | None = None
         self._heard_at = time.monotonic()
+        self._asked_at: float | None = None  # while an answer is due
         self._unreachable = False
 
     def silent_seconds(self) -> float:
@@ -45,8 +47,14 @@ class Heart:
         return silent if silent > SILENT_AFTER_SECONDS else 0.0
 
     def is_away(self) -> bool:
-        """Whether there is no use in asking the primary now."""
-        return self._unreachable or time.monotonic() - self._heard_at > AWAY_AFTER_SECONDS
+        """Whether there is no use in asking the primary now.
+
+        Only a question that it owes the answer to counts, or a process without a turn on its
+        processor would take the primary for the one that is late.
+        """
+        asked_at = self._asked_at
+        is_late = asked_at is not None and time.monotonic() - asked_at > AWAY_AFTER_SECONDS
+        return self._unreachable or is_late
 
     def note_unreachable(self) -> None:
         """Take it that the primary is away until the next beat that reaches it."""
@@ -55,6 +63,7 @@ class Heart:
     def beat_until(self, stop: threading.Event) -> None:
         """Keep the heartbeat or stand by, until told to stop."""
         while not stop.is_set():
+            self._asked_at = time.monotonic()
             try:
                 self._turn()
                 self._heard_at = time.monotonic()
@@ -62,9 +71,12 @@ class Heart:
             except (DatabaseError, InterfaceError) as error:
                 log.warning("heartbeat: the primary is away: %s", error)
                 self._lease = None
+                self._unreachable = not was_broken_off(error)
                 connection.close()
             except LeaseLost:
                 self._lease = None
+            finally:
+                self._asked_at = None
             stop.wait(BEAT_SECONDS if self._lease else random.uniform(0.5, 1) * STAND_BY_SECONDS)
         self._end()
 
