@@ -35,6 +35,7 @@ REQUEST_SECONDS_MAX = 14.0
 # From the moment a server answers again until an order is filled, without a human.
 RECOVERY_SECONDS_MAX = 10.0
 SETTLE_SECONDS_MAX = 15.0
+MANAGE_SECONDS_MAX = 120.0
 
 MAKE_PEOPLE = """
 import json
@@ -167,7 +168,7 @@ class Floor:
             },
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=MANAGE_SECONDS_MAX,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
