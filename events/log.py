@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils.module_loading import import_string
 
+from events.bulk import insert_rows, new_row
 from events.models import Event
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -40,7 +41,8 @@ def draft(
     payload: dict[str, Any] | None = None,
 ) -> Event:
     """An event not yet written; takes the account's next number at once."""
-    event = Event(
+    event = new_row(
+        Event,
         kind=kind,
         subject=subject,
         actor=actor,
@@ -57,17 +59,27 @@ def draft(
 
 
 def record(kind: str, **fields: Any) -> Event:
-    """Write one event; the fields are those of `draft`."""
+    """Write one event and return it with its key; the fields are those of `draft`."""
+    _assert_in_transaction()
     event = draft(kind, **fields)
-    record_many([event])
+    event.save(force_insert=True)
+    _tell_after_commit([event])
     return event
 
 
 def record_many(events: Iterable[Event]) -> None:
-    """Write drafted events in one statement, and tell the after-commit hook of their accounts."""
+    """Write drafted events in bulk, without keys; tell the after-commit hook of their accounts."""
+    _assert_in_transaction()
     events = list(events)
+    insert_rows(events)
+    _tell_after_commit(events)
+
+
+def _assert_in_transaction() -> None:
     assert transaction.get_connection().in_atomic_block, "an event is part of a transaction"
-    Event.objects.bulk_create(events)
+
+
+def _tell_after_commit(events: Iterable[Event]) -> None:
     accounts = frozenset(event.account_id for event in events if event.account_id is not None)
     if accounts and settings.AFTER_COMMIT:
         transaction.on_commit(lambda: _after_commit()(accounts))

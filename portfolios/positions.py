@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from events.bulk import update_rows
+from events.bulk import insert_rows, read_rows, update_rows
 from portfolios import ledger, lots
 from portfolios.errors import BoundExceeded
 from portfolios.ledger import Move
@@ -223,7 +223,7 @@ def _under(model: type[Position] | type[Lot], keys: set[Key]) -> list[Any]:
         return []
     accounts, instruments = zip(*keys, strict=True)
     rows = model.objects.filter(account_id__in=set(accounts), instrument_id__in=set(instruments))
-    return [row for row in rows.order_by("pk") if _key(row) in keys]
+    return [row for row in read_rows(rows.order_by("pk")) if _key(row) in keys]
 
 
 def _key(row: Position | Lot) -> Key:
@@ -242,7 +242,7 @@ def write(positions: Iterable[Position], applied: Sequence[Applied]) -> None:
     save_positions(positions)
 
     opened = [one.opened for one in applied if one.opened is not None]
-    Lot.objects.bulk_create([lot for lot in opened if lot.quantity_left])
+    insert_rows(lot for lot in opened if lot.quantity_left)
     reduced = {id(lot): lot for one in applied for lot in one.reduced if lot.quantity_left}
     fresh = {id(lot) for lot in opened}
     update_rows(
@@ -257,5 +257,5 @@ def write(positions: Iterable[Position], applied: Sequence[Applied]) -> None:
 def save_positions(positions: Iterable[Position]) -> None:
     """Insert the new and update the known positions, two statements at most."""
     rows = list(positions)
-    Position.objects.bulk_create([row for row in rows if row.pk is None])
+    insert_rows(row for row in rows if row.pk is None)
     update_rows([row for row in rows if row.pk is not None], _WRITTEN_FIELDS)

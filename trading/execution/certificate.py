@@ -6,6 +6,7 @@ import uuid
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from events.bulk import new_row
 from portfolios.models import Position
 from quotes.amounts import CASH_PLACES, PRICE_PLACES, QUANTITY_PLACES, from_units, to_units
 from quotes.ticks import Quote, to_instant, to_micros
@@ -25,10 +26,11 @@ from trading.models import Fill, Order, OrderType, Side
 def certified_fill(execution: Execution, order: Order, position: Position, at: datetime) -> Fill:
     """The fill's row. Order and position are as they are after it."""
     quote, found = execution.quote, execution.match
-    return Fill(
+    return new_row(
+        Fill,
         execution_id=execution.execution_id,
         account_id=order.account_id,
-        order=order,
+        order_id=order.pk,
         instrument_id=order.instrument_id,
         number=execution.number,
         side=order.side,

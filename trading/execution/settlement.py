@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from django.db import transaction
 
-from events.bulk import update_rows
+from events.bulk import insert_rows, update_rows
 from events.leases import Lease
 from events.models import Event
 from portfolios import ledger, positions
@@ -147,7 +147,7 @@ class _Books:
 
     def write(self) -> None:
         """Write everything that changed, in bulk, and announce it after the commit."""
-        Fill.objects.bulk_create(self.fills)
+        insert_rows(self.fills)
         positions.write(self.positions.values(), self.applied)
         update_rows(self.changed.values(), ORDER_FIELDS)
         if self.events:
