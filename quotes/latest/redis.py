@@ -126,4 +126,4 @@ def _key(symbol: str) -> str:
 
 
 def _unpack(kind: type[Any], packed: bytes | None) -> Any:
-    return None if packed is None else kind._make(msgpack.unpackb(packed, use_list=False))
+    return None if packed is None else kind(*msgpack.unpackb(packed, use_list=False))
