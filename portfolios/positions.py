@@ -223,7 +223,8 @@ def _under(model: type[Position] | type[Lot], keys: set[Key]) -> list[Any]:
         return []
     accounts, instruments = zip(*keys, strict=True)
     rows = model.objects.filter(account_id__in=set(accounts), instrument_id__in=set(instruments))
-    return [row for row in read_rows(rows.order_by("pk")) if _key(row) in keys]
+    found: list[Any] = read_rows(rows.order_by("pk"))
+    return [row for row in found if _key(row) in keys]
 
 
 def _key(row: Position | Lot) -> Key:
