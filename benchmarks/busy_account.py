@@ -209,6 +209,8 @@ def _position(
         realized=realized,
         day_on=account.day_on,
         day_flow=realized - cost,
+        day_opened_quantity=Decimal(len(lots)),
+        day_opened_cost=cost,
         updated_at=at + trades.fills * STEP,
     )
 

@@ -7,11 +7,12 @@ variable and shows a right example. Empty counts as not set, as `FOO=` in an env
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from datetime import date, time
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -20,6 +21,12 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 YES = frozenset({"1", "true", "yes", "on"})
 NO = frozenset({"0", "false", "no", "off"})
 MYSQL_EXAMPLE = "mysql://openbell:secret@db.example.com:3306/openbell"
+MYSQL_PORT = 3306
+REDIS_EXAMPLE = "redis://cache.example.com:6379/0"
+TLS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
+REDIS_PARAMETERS: dict[str, tuple[str, ...]] = {"redis": (), "rediss": TLS, "unix": ("db",)}
+
+Address = dict[str, Any]  # of a database server, in Django's words
 
 
 def read_env_file() -> None:
@@ -98,48 +105,102 @@ def names(name: str, default: Sequence[str] = ()) -> list[str]:
     return [item.strip() for item in text(name).split(",") if item.strip()] or list(default)
 
 
-def mysql(name: str) -> dict[str, Any] | None:
+def mysql(name: str) -> Address | None:
     """A MySQL or MariaDB address as Django's NAME, USER, PASSWORD, HOST, PORT; None if not set."""
     url = text(name)
     return _mysql(name, url, f"{name}={MYSQL_EXAMPLE}") if url else None
 
 
-def mysql_list(name: str) -> list[dict[str, Any]]:
+def mysql_list(name: str) -> list[Address]:
     """Such addresses, separated by commas."""
     example = f"{name}={MYSQL_EXAMPLE},{MYSQL_EXAMPLE.replace('db.', 'db2.')}"
     return [_mysql(name, url, example) for url in names(name)]
 
 
-def _mysql(name: str, url: str, example: str) -> dict[str, Any]:
-    _check_url(name, url, schemes=("mysql",), example=example)
-    try:
-        parsed = environ.Env.db_url_config(url)
-    except (ValueError, KeyError) as error:
-        raise _malformed(name, f"cannot be read ({error})", example) from error
-    if not parsed["NAME"] or not parsed["HOST"]:
-        raise _malformed(name, "names no database or no host", example)
-    return {key: parsed[key] for key in ("NAME", "USER", "PASSWORD", "HOST", "PORT")}
+def check_each_server_once(primary: Address, replicas: Sequence[Address]) -> None:
+    """Refuse a replica that is named twice, or that is the primary."""
+    example = f"REPLICA_URLS={MYSQL_EXAMPLE.replace('db.', 'db2.')}"
+    seen: set[str] = set()
+    for address in replicas:
+        server = _server(address)
+        if server == _server(primary):
+            raise _malformed("REPLICA_URLS", f"names {server}, which is the primary", example)
+        if server in seen:
+            raise _malformed("REPLICA_URLS", f"names {server} twice", example)
+        seen.add(server)
+
+
+def _server(address: Address) -> str:
+    return f"{address['HOST']}:{address['PORT']}"
 
 
 def redis(name: str, default: str = "") -> str:
     """A Redis address, unchanged; "" when not set."""
     url = text(name, default)
-    if url:
-        example = f"{name}=redis://cache.example.com:6379/0"
-        _check_url(name, url, schemes=("redis", "rediss", "unix"), example=example)
+    if not url:
+        return url
+    example = f"{name}={REDIS_EXAMPLE}"
+    parts = _taken_apart(name, url, ("redis", "rediss", "unix"), example)
+    if parts.scheme == "unix":
+        if not parts.path.strip("/"):
+            raise _malformed(name, "names no socket after unix://", example)
+    elif not re.fullmatch(r"/?|/[0-9]+", parts.path):
+        raise _malformed(name, "has something else than a number after its host", example)
+    _check_redis_parameters(name, parts, example)
     return url
 
 
-def _check_url(name: str, url: str, *, schemes: Sequence[str], example: str) -> None:
-    """Refuse what is no address at all; the value itself is not shown, it may hold a password."""
+def _check_redis_parameters(name: str, parts: SplitResult, example: str) -> None:
+    known = REDIS_PARAMETERS[parts.scheme]
+    for parameter, value in parse_qsl(parts.query, keep_blank_values=True):
+        if parameter not in known:
+            may = "may have " + ", ".join(known) if known else "has none"
+            raise _malformed(name, f"has a parameter after “?”; {parts.scheme}:// {may}", example)
+        if parameter == "db" and not re.fullmatch("[0-9]+", value):
+            raise _malformed(name, "has a db that is not a number", example)
+
+
+def _mysql(name: str, url: str, example: str) -> Address:
+    parts = _taken_apart(name, url, ("mysql",), example)
+    if parts.query:
+        raise _malformed(name, "has parameters after a “?”; it takes none", example)
+    database = unquote(parts.path[1:])
+    if not database:
+        raise _malformed(name, "names no database after its host", example)
+    if "/" in database:
+        raise _malformed(name, "has more than a database after its host", example)
+    if not parts.username:
+        raise _malformed(name, "names no user before its host", example)
+    return {
+        "NAME": database,
+        "USER": unquote(parts.username),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": parts.hostname,
+        "PORT": parts.port or MYSQL_PORT,
+    }
+
+
+def _taken_apart(name: str, url: str, schemes: Sequence[str], example: str) -> SplitResult:
+    """The parts of an address. What is wrong is not shown itself, it may hold a password."""
+    if re.search(r"\s", url):
+        raise _malformed(name, "has a space in it; addresses are separated by commas", example)
+    kinds = " or ".join(f"{scheme}://" for scheme in schemes)
     try:
         parts = urlsplit(url)
-        _ = parts.port
-    except ValueError as error:
-        raise _malformed(name, f"is not an address ({error})", example) from error
+    except ValueError:
+        raise _malformed(name, "cannot be read as an address", example) from None
     if parts.scheme not in schemes or not (parts.hostname or parts.scheme == "unix"):
-        kinds = " or ".join(f"{scheme}://" for scheme in schemes)
-        raise _malformed(name, f"is not an address that starts with {kinds}", example)
+        raise _malformed(name, f"is not an address that starts with {kinds} and a host", example)
+    if "#" in url:
+        raise _malformed(name, "has a “#” in it; in a password that is %23", example)
+    try:
+        port = parts.port
+    except ValueError:
+        port = 0
+    if port == 0:
+        problem = "has something after its host that is no port; in a password “/” is %2F"
+        raise _malformed(name, problem, example)
+    return parts
 
 
 def _malformed(name: str, problem: str, example: str) -> ImproperlyConfigured:

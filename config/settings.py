@@ -184,6 +184,7 @@ def _databases() -> dict[str, dict[str, Any]]:
     """The primary, and its replicas as replica_1 to replica_n."""
     primary, replicas = environment.mysql("DATABASE_URL"), environment.mysql_list("REPLICA_URLS")
     if primary is not None:
+        environment.check_each_server_once(primary, replicas)
         found = {"default": _mysql(primary, connect=2, read=10, write=10)}
         for number, address in enumerate(replicas, 1):
             found[f"replica_{number}"] = _mysql(address, connect=1, read=2, write=2)
@@ -292,6 +293,8 @@ AUTH_PASSWORD_VALIDATORS = [
 
 # Hears, after each commit, which accounts changed: a dotted path, empty for nobody.
 AFTER_COMMIT = "config.databases.pinning.accounts_changed" if REPLICAS else ""
+# What a process of its own asks before it starts; raises ImproperlyConfigured.
+START_CHECK = "config.databases.start.check_servers"
 # Loops of the embedded process, each in a thread of its own: `run(stop: threading.Event)`.
 BACKGROUND_PROCESSES = [
     "quotes.ingest.run_feed",

@@ -15,16 +15,16 @@ import socket
 import threading
 import time
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db import DatabaseError, connection, transaction
+from django.db import DatabaseError, connection
 from django.db.models import DateTimeField, F, Func, IntegerField, Q, Value
 
 from events import models
 
 RENEW_SECONDS = 0.5
 EXPIRE_SECONDS = 1.5
+SOON_SECONDS = 0.02  # how long after it a standby looks again that found a lease about to run out
 
 log = logging.getLogger(__name__)
 
@@ -70,6 +70,7 @@ class Lease:
     owner: str
     epoch: int
     renewed_at: float = field(default_factory=time.monotonic)
+    renewed_over: Any = field(default_factory=lambda: connection.connection, repr=False)
 
     def lock_and_check(self) -> None:
         """Lock the row until the transaction ends, and renew it. LeaseLost when it is another's."""
@@ -86,8 +87,13 @@ class Lease:
             raise LeaseLost(f"{self.name}: epoch {self.epoch} of {self.owner} is over")
 
     def renew_if_due(self) -> None:
-        """Renew `RENEW_SECONDS` after the last time. LeaseLost when it is another's."""
-        if time.monotonic() - self.renewed_at >= RENEW_SECONDS:
+        """Renew `RENEW_SECONDS` after the last time. LeaseLost when it is another's.
+
+        Over a new connection at once: a standby ends the one that the row names, and an owner that
+        stopped while another holds its locks would keep them for ever.
+        """
+        is_due = time.monotonic() - self.renewed_at >= RENEW_SECONDS
+        if is_due or connection.connection is not self.renewed_over:
             self._renew()
 
     def release(self) -> None:
@@ -103,6 +109,15 @@ class Lease:
         if not renewed:
             raise LeaseLost(f"{self.name}: epoch {self.epoch} of {self.owner} is over")
         self.renewed_at = time.monotonic()
+        self.renewed_over = connection.connection
+
+
+class _Seen(NamedTuple):
+    """A lease's row as a standby found it, by a look without a lock."""
+
+    epoch: int
+    connection_id: int | None
+    seconds_left: float
 
 
 def process_name() -> str:
@@ -116,7 +131,29 @@ def acquire(name: str, owner: str | None = None) -> Lease | None:
     The row is looked at without a lock, because a stopped owner may hold one for ever: its
     connection is ended first, then the epoch raised.
     """
-    owner = owner or process_name()
+    return _take_over(name, owner, _look(name))
+
+
+def wait_for(name: str, stop: threading.Event, owner: str | None = None) -> Lease | None:
+    """Stand by until the lease can be had; None once `stop` is set.
+
+    Looks when the lease runs out unless it is renewed, so that a takeover waits for nothing else,
+    and at least each `RENEW_SECONDS`, for an owner may let go earlier.
+    """
+    has_said_so = False
+    while not stop.is_set():
+        seen = _look(name)
+        lease = _take_over(name, owner, seen)
+        if lease is not None:
+            return lease
+        if not has_said_so:
+            log.info("standing by for %s", name)
+            has_said_so = True
+        stop.wait(min(max(seen.seconds_left, SOON_SECONDS), RENEW_SECONDS))
+    return None
+
+
+def _look(name: str) -> _Seen:
     row = (
         models.Lease.objects.filter(name=name)
         .annotate(now=DatabaseTime())
@@ -125,36 +162,26 @@ def acquire(name: str, owner: str | None = None) -> Lease | None:
     )
     if row is None:
         models.Lease.objects.bulk_create([models.Lease(name=name)], ignore_conflicts=True)
-        return acquire(name, owner)
+        return _look(name)
     epoch, connection_id, expires_at, now = row
-    if not _is_over(expires_at, now):
+    left = (expires_at - now).total_seconds() if expires_at is not None else 0.0
+    return _Seen(epoch, connection_id, left)
+
+
+def _take_over(name: str, owner: str | None, seen: _Seen) -> Lease | None:
+    if seen.seconds_left > 0:
         return None
-    if connection_id is not None:
-        _end_connection(connection_id)
-    return _raise_epoch(name, owner, epoch)
+    if seen.connection_id is not None:
+        _end_connection(seen.connection_id)
+    return _raise_epoch(name, owner or process_name(), seen.epoch)
 
 
-def wait_for(name: str, stop: threading.Event, owner: str | None = None) -> Lease | None:
-    """Stand by until the lease can be had; None once `stop` is set."""
-    has_said_so = False
-    while not stop.is_set():
-        lease = acquire(name, owner)
-        if lease is not None:
-            return lease
-        if not has_said_so:
-            log.info("standing by for %s", name)
-            has_said_so = True
-        stop.wait(RENEW_SECONDS)
-    return None
-
-
-def _is_over(expires_at: datetime | None, now: datetime) -> bool:
-    return expires_at is None or expires_at <= now
-
-
-@transaction.atomic
 def _raise_epoch(name: str, owner: str, seen_epoch: int) -> Lease | None:
-    """Take over from the epoch that was seen; None where someone was faster, the owner included."""
+    """Take over from the epoch that was seen; None where someone was faster, the owner included.
+
+    One statement that commits itself: whoever stopped between a statement and its commit would
+    hold a lock over a connection that no row names.
+    """
     expired = Q(expires_at__isnull=True) | Q(expires_at__lte=DatabaseTime())
     taken = models.Lease.objects.filter(expired, name=name, epoch=seen_epoch).update(
         epoch=F("epoch") + 1,

@@ -7,7 +7,6 @@ up pro rata as it is closed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -29,6 +28,15 @@ class Relief:
     fee: Decimal = ZERO
     reduced: list[Lot] = field(default_factory=list)
     closed: list[Lot] = field(default_factory=list)
+
+    def __add__(self, later: Relief) -> Relief:
+        return Relief(
+            self.quantity + later.quantity,
+            self.cost + later.cost,
+            self.fee + later.fee,
+            self.reduced + later.reduced,
+            self.closed + later.closed,
+        )
 
 
 def open_lot(
@@ -59,14 +67,16 @@ def open_lot(
     )
 
 
-def relieve(lots: Iterable[Lot], quantity: Decimal) -> Relief:
-    """Close `quantity` shares (positive, also of short lots) from the oldest lots on.
+def relieve(lots: list[Lot], quantity: Decimal) -> Relief:
+    """Close `quantity` shares (not negative, also of short lots) from the oldest lots on.
+
+    Lots that are closed leave the list.
 
     Part of a lot takes round(cost left × closed ÷ left), half-even, and its opening fee alike; the
     last part takes all that remains, so nothing is ever lost to rounding. The lots must hold at
     least that many shares, all of one direction.
     """
-    assert quantity > 0, f"closing {quantity}"
+    assert quantity >= 0, f"closing {quantity}"
     relief = Relief()
     wanted = quantity
     for lot in lots:
@@ -76,6 +86,7 @@ def relieve(lots: Iterable[Lot], quantity: Decimal) -> Relief:
         wanted -= taken
         _take(lot, taken, relief)
     assert wanted == 0, f"{wanted} shares more to close than the lots hold"
+    del lots[: len(relief.closed)]  # first in, first out: the closed ones lead the list
     return relief
 
 

@@ -150,6 +150,9 @@ class Position(models.Model):
     day_on = models.DateField(null=True)
     day_open_quantity = quantity_field(default=Decimal(0))  # before that day's first execution
     day_flow = cash_field(default=Decimal(0))  # that day's proceeds less costs and fees
+    # Of what is held, the shares of lots that this day opened, and their cost; signed as lots are.
+    day_opened_quantity = quantity_field(default=Decimal(0))
+    day_opened_cost = cash_field(default=Decimal(0))
     updated_at = models.DateTimeField()  # market time
 
     class Meta:

@@ -6,25 +6,24 @@ account, position and lots in memory. `write` stores what any number of executio
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 
 from events.bulk import insert_rows, read_rows, update_rows
-from portfolios import ledger, lots
+from portfolios import ledger, lot_rows, lots
 from portfolios.errors import BoundExceeded
 from portfolios.ledger import Move
+from portfolios.lot_rows import Key
+from portfolios.lots import Relief
 from portfolios.models import Account, Ledger, Lot, Position, Posting, PostingKind
 from quotes.amounts import QUANTITY_MAX
 
 ZERO = Decimal(0)
-
-Key = tuple[int, int]  # (account id, instrument id)
 
 _WRITTEN_FIELDS = (
     "quantity",
@@ -34,6 +33,8 @@ _WRITTEN_FIELDS = (
     "day_on",
     "day_open_quantity",
     "day_flow",
+    "day_opened_quantity",
+    "day_opened_cost",
     "updated_at",
 )
 
@@ -89,9 +90,9 @@ def apply_execution(
 ) -> Applied:
     """Book one execution, in memory, and say what is to be written.
 
-    `open_lots` are the position's lots, oldest first; the list is kept up to date, so that a batch
-    may apply several executions in turn. It may be empty where the execution only adds to the
-    position. An execution larger than an opposite position closes it and opens the rest.
+    `open_lots` are the position's oldest lots in their order, as many as the execution closes and
+    any number more; the list is kept up to date, so that a batch may apply several executions in
+    turn. An execution larger than an opposite position closes it and opens the rest.
     Raises BoundExceeded, before anything changed, where cash or quantity would leave its bounds.
     """
     assert position.account_id == account.pk, "a position of the same account"
@@ -145,6 +146,7 @@ def _begin_day(position: Position, trade_date: date) -> None:
         position.day_on = trade_date
         position.day_open_quantity = position.quantity
         position.day_flow = ZERO
+        position.day_opened_quantity = position.day_opened_cost = ZERO
 
 
 def _closing_quantity(position: Position, execution: Execution) -> Decimal:
@@ -161,19 +163,30 @@ def _close(
     closing: Decimal,
     applied: Applied,
 ) -> None:
-    held = sum((lot.quantity_left for lot in open_lots), ZERO)
-    assert held == position.quantity, f"lots of {held} under a position of {position.quantity}"
-    relief = lots.relieve(open_lots, closing)
+    relief = _relieved(position, open_lots, closing)
     flow = lots.part(execution.flow, closing, execution.quantity)
     fee = lots.part(execution.fee, closing, execution.quantity)
 
     applied.realized = flow - relief.cost - fee - relief.fee
     applied.reduced, applied.closed = relief.reduced, relief.closed
-    del open_lots[: len(relief.closed)]  # first in, first out: the closed ones lead the list
     position.quantity -= relief.quantity
     position.cost_basis -= relief.cost
     position.realized += applied.realized
     assert position.quantity != 0 or position.cost_basis == 0, "nothing held has no cost"
+    assert position.quantity != 0 or not open_lots, "nothing held has no lots"
+
+
+def _relieved(position: Position, open_lots: list[Lot], closing: Decimal) -> Relief:
+    """Take the shares out of the lots, and those of the day's own lots out of its count.
+
+    The day's lots are the last to go, so which they are is known without looking at dates.
+    """
+    from_before = abs(position.quantity - position.day_opened_quantity)
+    older = lots.relieve(open_lots, min(closing, from_before))
+    todays = lots.relieve(open_lots, closing - abs(older.quantity))
+    position.day_opened_quantity -= todays.quantity
+    position.day_opened_cost -= todays.cost
+    return older + todays
 
 
 def _open(
@@ -202,33 +215,35 @@ def _open(
     open_lots.append(applied.opened)
     position.quantity += applied.opened.quantity_left
     position.cost_basis += applied.opened.cost_left
+    position.day_opened_quantity += applied.opened.quantity_left
+    position.day_opened_cost += applied.opened.cost_left
 
 
 def load_positions(keys: Iterable[Key]) -> dict[Key, Position]:
     """The positions that exist under these (account id, instrument id) keys, in one query."""
-    return {_key(row): row for row in _under(Position, set(keys))}
+    wanted = set(keys)
+    if not wanted:
+        return {}
+    accounts, instruments = zip(*wanted, strict=True)
+    rows = Position.objects.filter(account_id__in=set(accounts), instrument_id__in=set(instruments))
+    found = {(row.account_id, row.instrument_id): row for row in read_rows(rows.order_by("pk"))}
+    return {key: row for key, row in found.items() if key in wanted}
 
 
-def load_lots(keys: Iterable[Key]) -> dict[Key, list[Lot]]:
-    """The open lots under each key, oldest first, in one query; [] where there are none."""
-    found: dict[Key, list[Lot]] = {key: [] for key in keys}
-    for lot in _under(Lot, set(found)):
-        found[_key(lot)].append(lot)
-    return found
+def shares_to_close(
+    held: Mapping[Key, Position], trades: Iterable[tuple[Key, Decimal]]
+) -> dict[Key, Decimal]:
+    """How many shares of each position these trades can close at most, by key.
 
-
-def _under(model: type[Position] | type[Lot], keys: set[Key]) -> list[Any]:
-    """The rows under the keys in id order; every account of a batch is locked by the caller."""
-    if not keys:
-        return []
-    accounts, instruments = zip(*keys, strict=True)
-    rows = model.objects.filter(account_id__in=set(accounts), instrument_id__in=set(instruments))
-    found: list[Any] = read_rows(rows.order_by("pk"))
-    return [row for row in found if _key(row) in keys]
-
-
-def _key(row: Position | Lot) -> Key:
-    return row.account_id, row.instrument_id
+    A trade is its key and its quantity, negative for a sale; those that go the position's own way
+    close nothing of what is stored.
+    """
+    closing: dict[Key, Decimal] = {}
+    for key, signed in trades:
+        position = held.get(key)
+        if position is not None and position.quantity * signed < 0:
+            closing[key] = closing.get(key, ZERO) + abs(signed)
+    return closing
 
 
 def write(positions: Iterable[Position], applied: Sequence[Applied]) -> None:
@@ -243,16 +258,13 @@ def write(positions: Iterable[Position], applied: Sequence[Applied]) -> None:
     save_positions(positions)
 
     opened = [one.opened for one in applied if one.opened is not None]
-    insert_rows(lot for lot in opened if lot.quantity_left)
-    reduced = {id(lot): lot for one in applied for lot in one.reduced if lot.quantity_left}
     fresh = {id(lot) for lot in opened}
-    update_rows(
-        [lot for key, lot in reduced.items() if key not in fresh],
-        ["quantity_left", "cost_left", "fee_left"],
+    reduced = {id(lot): lot for one in applied for lot in one.reduced if lot.quantity_left}
+    lot_rows.write(
+        opened=[lot for lot in opened if lot.quantity_left],
+        reduced=[lot for key, lot in reduced.items() if key not in fresh],
+        closed=[lot for one in applied for lot in one.closed if id(lot) not in fresh],
     )
-    closed = [lot.pk for one in applied for lot in one.closed if lot.pk is not None]
-    if closed:
-        Lot.objects.filter(pk__in=closed).delete()
 
 
 def save_positions(positions: Iterable[Position]) -> None:

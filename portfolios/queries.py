@@ -13,10 +13,9 @@ from decimal import Decimal
 from django.db.models import Q, Sum
 
 from portfolios.errors import AccountNotFound, PositionNotFound
-from portfolios.models import Account, Lot, Position
+from portfolios.models import Account, Position
 from portfolios.valuation import AccountSummary, PositionView, summarize, value_position
 from quotes import history, latest
-from quotes.calendar import Calendar
 from quotes.clock import market_clock
 
 ZERO = Decimal(0)
@@ -46,10 +45,9 @@ def portfolio(account: Account) -> Portfolio:
     clock = market_clock()
     now = clock.now()
     today = clock.calendar.trading_date(now)
-    views = _valued(_holdings(account, today), clock.calendar, today, now)
-    realized = Position.objects.filter(account_id=account.pk).aggregate(sum=Sum("realized"))["sum"]
+    views = _valued(_holdings(account, today), today, now)
     return Portfolio(
-        summarize(account, views, realized=realized or ZERO, traded_today=account.day_on == today),
+        summarize(account, views, traded_today=account.day_on == today),
         [view for view in views if view.quantity],
     )
 
@@ -76,7 +74,7 @@ def position_view(account: Account, instrument_id: int) -> PositionView:
     )
     if not rows:
         raise PositionNotFound
-    return _valued(rows, clock.calendar, today, now)[0]
+    return _valued(rows, today, now)[0]
 
 
 def short_cost(account_id: int) -> Decimal:
@@ -95,33 +93,16 @@ def _holdings(account: Account, today: date) -> list[Position]:
     return list(rows.select_related("instrument").order_by("instrument__symbol")[:POSITIONS_MAX])
 
 
-def _valued(
-    positions: Sequence[Position], calendar: Calendar, today: date, now: datetime
-) -> list[PositionView]:
-    """Three round trips for any number of positions: quotes, closes, today's lots."""
-    if not positions:
-        return []
+def _valued(positions: Sequence[Position], today: date, now: datetime) -> list[PositionView]:
+    """Two round trips for any number of positions: quotes and closes."""
     quotes = latest.get_many([position.instrument.symbol for position in positions])
     closes = history.previous_close([position.instrument_id for position in positions], now)
-    todays = _lots_since(positions[0].account_id, calendar.previous_day(today).after_at)
     return [
         value_position(
             position,
             latest=quotes.get(position.instrument.symbol),
             previous_close=closes.get(position.instrument_id),
-            today=todays.get(position.instrument_id, (ZERO, ZERO)),
             traded_today=position.day_on == today,
         )
         for position in positions
     ]
-
-
-def _lots_since(account_id: int, start: datetime) -> dict[int, tuple[Decimal, Decimal]]:
-    """Quantity and cost of the lots opened since then, per instrument: what today added."""
-    rows = (
-        Lot.objects.filter(account_id=account_id, opened_at__gte=start)
-        .values("instrument_id")
-        .annotate(quantity=Sum("quantity_left"), cost=Sum("cost_left"))
-        .order_by()
-    )
-    return {row["instrument_id"]: (row["quantity"], row["cost"]) for row in rows}

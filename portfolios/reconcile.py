@@ -215,6 +215,8 @@ def _position_facts(position: Position) -> tuple[object, ...]:
         position.day_on,
         position.day_open_quantity,
         position.day_flow,
+        position.day_opened_quantity,
+        position.day_opened_cost,
     )
 
 

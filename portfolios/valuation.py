@@ -126,10 +126,9 @@ def value_position(
     *,
     latest: Latest | None,
     previous_close: Decimal | None,
-    today: tuple[Decimal, Decimal],
     traded_today: bool,
 ) -> PositionView:
-    """The position (its instrument loaded), valued; `today` is quantity and cost of today's lots.
+    """The position (its instrument loaded), valued.
 
     `traded_today` says that the position's day columns are of the current trade date.
     """
@@ -141,8 +140,8 @@ def value_position(
         realized=position.realized,
         current_price=mark(latest, previous_close),
         previous_close=previous_close,
-        opened_today=today[0],
-        cost_today=today[1],
+        opened_today=position.day_opened_quantity if traded_today else ZERO,
+        cost_today=position.day_opened_cost if traded_today else ZERO,
         day_open_quantity=position.day_open_quantity if traded_today else position.quantity,
         day_flow=position.day_flow if traded_today else ZERO,
     )
@@ -161,7 +160,6 @@ class AccountSummary:
     last_gross_value: Decimal  # of the positions then, long and short added up
     unrealized_pl: Decimal
     day_pl: Decimal  # since the previous close, deposits and withdrawals apart
-    realized_pl: Decimal  # since the account was opened
 
     @property
     def equity(self) -> Decimal:
@@ -174,7 +172,7 @@ class AccountSummary:
 
 
 def summarize(
-    account: Account, views: Iterable[PositionView], *, realized: Decimal, traded_today: bool
+    account: Account, views: Iterable[PositionView], *, traded_today: bool
 ) -> AccountSummary:
     """Add up the account. `views` are all positions held now or traded today.
 
@@ -194,7 +192,6 @@ def summarize(
         last_gross_value=sum((abs(view.previous_value) for view in views), ZERO),
         unrealized_pl=sum((view.unrealized_pl for view in views), ZERO),
         day_pl=sum((view.day_pl for view in views), ZERO),
-        realized_pl=realized,
     )
 
 

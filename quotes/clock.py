@@ -119,6 +119,8 @@ class Clock:
     @property
     def calendar(self) -> Calendar:
         """A simulated market trades around the clock, every other when the exchanges do."""
+        if not self._run.source:
+            self._reread_if_old()
         return ROUND_THE_CLOCK if self._run.source.startswith("simulated") else EXCHANGE
 
     # --- what it goes by ------------------------------------------------------------------------

@@ -52,8 +52,10 @@ def fill_past() -> None:
     """The market's past, up to where this market was opened; once, marked by a file."""
     from django.conf import settings
 
+    from config.databases.start import check_servers
     from config.launcher import market
 
+    check_servers()
     mark = settings.MARKET_HOME / "past"
     if settings.FEED == "simulated" and not mark.exists():
         market.fill_past_beside_others()

@@ -33,9 +33,13 @@ def serve() -> None:
     listener = address.bind()
     from django.conf import settings
 
+    from config.databases import start
     from config.server.server import OpenbellServer
+    from quotes.streaming import off_loop
     from quotes.streaming.hub import hub
 
+    start.check_connections(threads=settings.HTTP_THREADS, others=off_loop.THREADS)
+    start.check_servers()
     listener.listen(BACKLOG)
     server = OpenbellServer(
         asgi.application,

@@ -6,16 +6,18 @@ import os
 from importlib import import_module
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
+
 from config import environment
 
-environment.read_env_file()
-
-CONNECTIONS_MAX = 100  # of one instance, to all database servers together
-
 wsgi_app = "config.wsgi:application"
-bind = f"{environment.text('HOST', '127.0.0.1')}:{environment.whole('PORT', default=8000)}"
-workers = environment.whole("WEB_WORKERS", default=1, least=1)  # one per core
-threads = environment.whole("HTTP_THREADS", default=8, least=1)
+try:
+    environment.read_env_file()
+    bind = f"{environment.text('HOST', '127.0.0.1')}:{environment.whole('PORT', default=8000)}"
+    workers = environment.whole("WEB_WORKERS", default=1, least=1)  # one per core
+    threads = environment.whole("HTTP_THREADS", default=8, least=1)
+except ImproperlyConfigured as error:  # gunicorn would add a traceback
+    raise SystemExit(str(error)) from None
 worker_class = "config.server.gunicorn_worker.ThreadWorker"
 worker_connections = 1000
 
@@ -33,21 +35,28 @@ loglevel = "warning"
 
 
 def on_starting(server: Any) -> None:
-    """Refuse what would take too many database connections; load the apps before listening.
+    """Look at the database servers, and load the apps, before listening.
 
     Gunicorn listens first and loads in its workers, and whoever connects meanwhile hangs for
-    seconds. What is imported here is there when a worker is forked; it opens and starts nothing.
+    seconds. What is imported here is there when a worker is forked; it leaves nothing open.
     """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+    from config.launcher.problems import Problem, in_plain_sentences
+
+    try:
+        with in_plain_sentences():
+            _check_and_load()
+    except Problem as problem:
+        raise SystemExit(str(problem)) from None
+
+
+def _check_and_load() -> None:
     import django
     from django.conf import settings
 
-    servers = len(settings.DATABASES)
-    connections = workers * threads * servers
-    if connections > CONNECTIONS_MAX:
-        raise SystemExit(
-            f"WEB_WORKERS={workers} × HTTP_THREADS={threads} × {servers} database servers is"
-            f" {connections} connections; an instance may have {CONNECTIONS_MAX}."
-        )
+    from config.databases import start
+
+    start.check_connections(threads=threads, workers=workers)
     django.setup()
+    start.check_servers()
     import_module(settings.ROOT_URLCONF)

@@ -15,8 +15,9 @@ from django.db import close_old_connections
 
 Result = TypeVar("Result")
 
-# Four keep a database connection each. Logins of a reconnecting fleet queue here, one per socket.
-_THREADS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="stream")
+# Each keeps a database connection. Logins of a reconnecting fleet queue here, one per socket.
+THREADS = 4
+_THREADS = ThreadPoolExecutor(max_workers=THREADS, thread_name_prefix="stream")
 TIMEOUT_SECONDS = 5.0
 
 

@@ -37,6 +37,7 @@ ROOT = Path(__file__).resolve().parents[2]
         (lambda: environment.mysql_list("X"), "mysql://u:p@h/db,db.example.com", "X=mysql://"),
         (lambda: environment.redis("X"), "localhost:6379", "X=redis://"),
         (lambda: environment.redis("X"), "redis://", "X=redis://"),
+        (lambda: environment.redis("X"), "redis+sentinel://h:6379/0", "X=redis://"),
     ],
 )
 def test_a_malformed_value_names_itself_and_a_right_one(monkeypatch, read, value, example):
@@ -49,13 +50,79 @@ def test_a_malformed_value_names_itself_and_a_right_one(monkeypatch, read, value
     assert example in str(refused.value)
 
 
-def test_a_password_is_not_shown(monkeypatch):
-    monkeypatch.setenv("X", "postgres://user:hunter2@host/db")
+@pytest.mark.parametrize(
+    ("read", "value", "problem"),
+    [
+        (environment.mysql, "mysql://u:p@h:3306", "names no database"),
+        (environment.mysql, "mysql://u:p@h:3306/", "names no database"),
+        (environment.mysql, "mysql://u:p@h/db/more", "more than a database"),
+        (environment.mysql, "mysql://h/db", "names no user"),
+        (environment.mysql, "mysql://u:p@/db", "a host"),
+        (environment.mysql, "mysql://u:p@h:0/db", "no port"),
+        (environment.mysql, "mysql://u:p@h:70000/db", "no port"),
+        (environment.mysql, "mysql://u:p@h:33o6/db", "no port"),
+        (environment.mysql, "mysql://u:p@h/db?charset=latin1", "takes none"),
+        (environment.mysql, "mysql://u:p@h/my db", "a space"),
+        (environment.mysql, "mysql://u:p#1@h/db", "%23"),
+        (environment.mysql, "mysql://u:p/1@h/db", "%2F"),
+        (environment.mysql_list, "mysql://u:p@h/db mysql://u:p@h2/db", "separated by commas"),
+        (environment.mysql_list, "mysql://u:p@h/db,mysql://u:p@h2", "names no database"),
+        (environment.redis, "redis://h:6379/first", "than a number"),
+        (environment.redis, "redis://h:6379/0/1", "than a number"),
+        (environment.redis, "redis://h:99999/0", "no port"),
+        (environment.redis, "redis://h:6379/0?timeout=3", "redis:// has none"),
+        (environment.redis, "rediss://h:6379/0?db=3", "ssl_ca_certs"),
+        (environment.redis, "redis://one two:6379/0", "a space"),
+        (environment.redis, "unix://", "no socket"),
+        (environment.redis, "unix:///run/redis.sock?db=first", "db that is not a number"),
+    ],
+)
+def test_an_address_is_told_what_is_wrong_with_it(monkeypatch, read, value, problem):
+    monkeypatch.setenv("X", value)
+
+    with pytest.raises(ImproperlyConfigured) as refused:
+        read("X")
+
+    assert problem in str(refused.value)
+    assert "Example: X=" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "redis://cache:6379/0",
+        "redis://cache",
+        "redis://:secret@cache:6380/15",
+        "rediss://name:s%2Fcret@cache:6379/1?ssl_cert_reqs=required",
+        "unix:///run/redis.sock?db=2",
+    ],
+)
+def test_a_good_redis_address_stays_as_it_is(monkeypatch, value):
+    monkeypatch.setenv("X", value)
+
+    assert environment.redis("X") == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "postgres://user:hunter2@host/db",
+        "mysql://user:hunter2#@host/db",
+        "mysql://user:hunter2/1@host/db",
+        "mysql://user:hunter2?@host/db",
+        "mysql://user:hunter2 @host/db",
+        "mysql://user:hunter2@[::1/db",
+        "mysql://user:hunter2@host:hunter2/db",
+    ],
+)
+def test_a_password_is_not_shown(monkeypatch, value):
+    monkeypatch.setenv("X", value)
 
     with pytest.raises(ImproperlyConfigured) as refused:
         environment.mysql("X")
 
     assert "hunter2" not in str(refused.value)
+    assert refused.value.__cause__ is None  # no traceback shows it either
 
 
 @pytest.mark.parametrize("value", ["", "  "])
@@ -79,6 +146,20 @@ def test_a_database_address_is_taken_apart(monkeypatch):
         "HOST": "db.example.com",
         "PORT": 3307,
     }
+
+
+@pytest.mark.parametrize(
+    ("urls", "problem"),
+    [
+        ("mysql://u:p@DB/openbell", "names db:3306, which is the primary"),
+        ("mysql://u:p@r/openbell,mysql://v:q@r:3306/openbell", "names r:3306 twice"),
+    ],
+)
+def test_each_server_is_named_once(urls, problem):
+    printed = settings_with(DATABASE_URL="mysql://u:p@db:3306/openbell", REPLICA_URLS=urls).stderr
+
+    assert f"The environment variable REPLICA_URLS {problem}" in printed
+    assert "Example: REPLICA_URLS=mysql://" in printed
 
 
 def settings_with(**variables: str) -> subprocess.CompletedProcess[str]:

@@ -11,15 +11,14 @@ from uuid import uuid4
 from django.contrib.auth import get_user_model
 from django.db import transaction
 
-from portfolios import ledger, positions
+from portfolios import ledger, lot_rows, positions
 from portfolios.accounts import open_account
 from portfolios.locks import lock_account
 from portfolios.models import Account
 from portfolios.positions import Applied, Execution, apply_execution, new_position
 from portfolios.reconcile import CHECKS, reconcile
 from quotes.amounts import EXACT, rounded
-from quotes.calendar import NEW_YORK
-from quotes.clock import market_clock
+from quotes.calendar import EXCHANGE, NEW_YORK
 from quotes.models import Instrument
 
 _numbers = count(1)
@@ -65,8 +64,8 @@ def execution(
 
 
 def trade_date(at: datetime) -> date:
-    """The trade date that the market's own calendar gives an instant."""
-    return market_clock().calendar.trading_date(at)
+    """The trade date of an instant at the exchanges, where these tests trade."""
+    return EXCHANGE.trading_date(at)
 
 
 def new_york(text: str) -> datetime:
@@ -82,7 +81,7 @@ def trade(account: Account, side: str, quantity: str, price: str, **fields: Any)
     one = execution(side, quantity, price, instrument_id=instrument.pk, **fields)
     key = (locked.pk, instrument.pk)
     position = positions.load_positions([key]).get(key) or new_position(*key, one.at)
-    applied = apply_execution(locked, position, positions.load_lots([key])[key], one)
+    applied = apply_execution(locked, position, lot_rows.load({key: one.quantity})[key], one)
     positions.write([position], [applied])
     ledger.save([locked])
     return applied

@@ -8,7 +8,7 @@ from django.test.utils import CaptureQueriesContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from portfolios import ledger, positions
+from portfolios import ledger, lot_rows, positions
 from portfolios.errors import BoundExceeded
 from portfolios.locks import lock_account
 from portfolios.models import Account, Lot, Position, Posting
@@ -234,7 +234,7 @@ def test_a_batch_writes_each_lot_as_the_last_execution_left_it():
     with transaction.atomic():
         locked = lock_account(account.pk)
         position = positions.load_positions([key])[key]
-        lots = positions.load_lots([key])[key]
+        lots = lot_rows.load({key: Decimal(15)})[key]
         batch = [
             execution("buy", "5", "101", instrument_id=instrument.pk),
             execution("sell", "12", "102", instrument_id=instrument.pk),  # the stored lot, 2 of new
@@ -260,7 +260,8 @@ def test_lots_of_other_accounts_and_instruments_stay_out():
     wanted = {(account.pk, apple.pk), (other.pk, ibm.pk)}
 
     assert set(positions.load_positions(wanted)) == {(account.pk, apple.pk)}
-    assert {key: len(lots) for key, lots in positions.load_lots(wanted).items()} == {
+    closing = dict.fromkeys(wanted, Decimal(1))
+    assert {key: len(lots) for key, lots in lot_rows.load(closing).items()} == {
         (account.pk, apple.pk): 1,
         (other.pk, ibm.pk): 0,
     }
@@ -280,7 +281,7 @@ def test_a_batch_of_executions_costs_a_fixed_number_of_statements():
             transaction.atomic(),
         ):
             known = positions.load_positions(keys)
-            lots = positions.load_lots(keys)
+            lots = lot_rows.load(dict.fromkeys(keys, Decimal(1)))
             applied = []
             for account, key in zip(batch, keys, strict=True):
                 known.setdefault(key, new_position(*key, new_york("2024-03-05 10:00")))

@@ -79,7 +79,6 @@ def test_the_account_adds_up(held):
     assert summary.equity == summary.cash + 1320
     assert summary.last_equity == Decimal(9000 + 1040)
     assert summary.day_pl == summary.equity - summary.last_equity == Decimal(73)
-    assert summary.realized_pl == Decimal(24)
     assert summary.buying_power == summary.cash
 
 
@@ -183,7 +182,7 @@ def test_a_picture_costs_the_same_queries_whatever_is_held(held):
     for _ in range(20):
         trade(held, "buy", "1", "10", at=TUESDAY_NOON)
 
-    assert cost() == few_trades <= 5
+    assert cost() == few_trades <= 3
     assert len(position_views(held)) == 21
 
 

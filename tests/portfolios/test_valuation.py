@@ -39,17 +39,18 @@ def on_tuesday(
     trade_on(MONDAY, monday, account, position, lots)
     trade_on(TUESDAY, tuesday, account, position, lots)
     todays = [lot for lot in lots if lot.opened_at == TUESDAY]
+    if tuesday:
+        assert position.day_opened_quantity == sum(
+            (lot.quantity_left for lot in todays), Decimal(0)
+        )
+        assert position.day_opened_cost == sum((lot.cost_left for lot in todays), Decimal(0))
     view = value_position(
         position,
         latest=Latest(None, Trade("AAPL", 0, int(price * 10_000), 1)),
         previous_close=close,
-        today=(
-            sum((lot.quantity_left for lot in todays), Decimal(0)),
-            sum((lot.cost_left for lot in todays), Decimal(0)),
-        ),
         traded_today=bool(tuesday),
     )
-    summary = summarize(account, [view], realized=position.realized, traded_today=bool(tuesday))
+    summary = summarize(account, [view], traded_today=bool(tuesday))
     return view, summary
 
 

@@ -152,6 +152,11 @@ def test_simulated_market_trades_around_the_clock(clock: Clock) -> None:
     assert clock.is_open()
 
 
+def test_calendar_is_the_market_s_for_who_never_asked_the_time(clock: Clock) -> None:
+    opened("simulated", "simulated-1")
+    assert clock.calendar is ROUND_THE_CLOCK
+
+
 def test_session_is_that_of_market_time(clock: Clock) -> None:
     opened("replay")
     clock.refresh()

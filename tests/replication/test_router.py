@@ -7,7 +7,6 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
-import pytest
 from django.contrib.auth import get_user_model
 from django.core.cache import caches
 from django.db import transaction
@@ -15,14 +14,13 @@ from django.test import Client
 
 from access.keys import create_key
 from access.models import ApiKey
-from config.databases import health, pinning
+from config.databases import pinning
 from config.databases.reading import reading
 from events import acting, log
 from events.models import Event, Lease
 from portfolios.accounts import deposit, open_account
 from portfolios.models import Account, Position
 from quotes.models import Instrument, MarketClock
-from tests.replication.cluster import FIRST, SECOND
 from tests.replication.conftest import wait_until
 
 
@@ -124,25 +122,6 @@ def test_without_redis_account_reads_stay_and_changes_go_on(settled, settings):
 
     assert pinning.is_pinned(account.pk)
     deposit(account_id=account.pk, amount=Decimal(1), actor="test")
-
-
-@pytest.mark.parametrize("pairs", [150, pytest.param(10_000, marks=pytest.mark.long)])
-def test_a_write_is_seen_by_the_next_read_while_replicas_lag(settled, settings, pairs):
-    settings.REPLICA_LAG_MAX_SECONDS = 5  # so that the late ones are read from
-    account = opened_account()
-    client = Client(headers=key_of(account))
-    for node in (FIRST, SECOND):
-        settled.delay(node, 2)
-
-    for number in range(1, pairs + 1):
-        deposit(account_id=account.pk, amount=Decimal(1), actor="test")
-        assert Decimal(client.get("/v2/account").json()["cash"]) == 1_000 + number
-
-    await_arrival(account)
-    assert len(health.usable_replicas()) == 2
-    deposit(account_id=account.pk, amount=Decimal(1), actor="test")
-    forget_marks(account)
-    assert Decimal(client.get("/v2/account").json()["cash"]) <= 1_000 + pairs  # but for the mark
 
 
 def test_an_account_read_leaves_the_primary(settled, monkeypatch):

@@ -74,7 +74,10 @@ class Engine:
 
         `missed`: messages were lost on the way. Raises LeaseLost, and what the database raises
         when it is away; decisions that are not settled then keep waiting.
+
+        Asks for its lease first: an engine that was stopped finds out before it writes anything.
         """
+        self.pending.lease.renew_if_due()
         if missed:
             self._resync()
         for topic, message in messages:
@@ -85,7 +88,6 @@ class Engine:
             else:
                 self._play(message)
         self._tend()
-        self.pending.lease.renew_if_due()
         BOOK_ORDERS.set(len(self.floor.book))
 
     def drain(self) -> None:

@@ -7,7 +7,7 @@ bulk. A decision that the rows no longer allow is dropped: a cancel that came fi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
@@ -17,10 +17,11 @@ from django.db import transaction
 from events.bulk import insert_rows, update_rows
 from events.leases import Lease
 from events.models import Event
-from portfolios import ledger, positions
+from portfolios import ledger, lot_rows, positions
 from portfolios.locks import lock_accounts
+from portfolios.lot_rows import Key
 from portfolios.models import Account, Lot, Position
-from portfolios.positions import Applied, Key
+from portfolios.positions import Applied
 from portfolios.positions import Execution as Booking
 from quotes.amounts import (
     CASH_PLACES,
@@ -120,16 +121,12 @@ class _Books:
         instruments: Mapping[int, Instrument],
         calendar: Calendar,
     ) -> _Books:
-        """Lock the orders; load the positions and, where shares are sold, the lots."""
+        """Lock the orders; load the positions and of their lots those that may be closed."""
         orders = lock_orders({one.order.pk for one in decisions})
         keys = {(order.account_id, order.instrument_id) for order in orders.values()}
         held = positions.load_positions(keys)
-        closing = {
-            (one.account_id, one.order.instrument_id)
-            for one in decisions
-            if isinstance(one, Execution) and not one.order.is_buy
-        }
-        return cls(accounts, orders, held, positions.load_lots(closing), instruments, calendar)
+        closing = positions.shares_to_close(held, _trades(decisions))
+        return cls(accounts, orders, held, lot_rows.load(closing), instruments, calendar)
 
     def make(self, decision: Decision) -> bool:
         """Do what was decided, in memory; False where the rows do not allow it."""
@@ -273,6 +270,15 @@ class _Books:
             at=at,
             trade_date=self.calendar.trading_date(at),
         )
+
+
+def _trades(decisions: Iterable[Decision]) -> Iterator[tuple[Key, Decimal]]:
+    """What the decisions buy, and with a minus what they sell, by position."""
+    for one in decisions:
+        if isinstance(one, Execution):
+            quantity = from_units(one.match.quantity, QUANTITY_PLACES)
+            key = (one.account_id, one.order.instrument_id)
+            yield key, quantity if one.order.is_buy else -quantity
 
 
 def _count_in(order: Order, booked: Booking) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from events.processes import run_until_told
 from events.relay import run_relay
 
 
@@ -15,7 +14,4 @@ class Command(BaseCommand):
     help = "Number and chain committed events until interrupted, or stand by."
 
     def handle(self, *args: Any, **options: Any) -> None:
-        stop = threading.Event()
-        for interruption in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(interruption, lambda *_: stop.set())
-        run_relay(stop)
+        run_until_told(run_relay)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import signal
-import threading
 from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from events.processes import run_until_told
 from quotes.ingest import run_feed
 
 
@@ -15,7 +14,4 @@ class Command(BaseCommand):
     help = "Plays the market that FEED, DATA, DATE, SPEED, SEED and STEPPED name."
 
     def handle(self, **options: Any) -> None:
-        stop = threading.Event()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop.set())
-        run_feed(stop)
+        run_until_told(run_feed)

@@ -1,4 +1,7 @@
-"""An application for the tests of the gunicorn worker: `/slow?0.5` sleeps, the rest is quick."""
+"""An application for the tests of the gunicorn worker: `/slow?0.5` sleeps, the rest is quick.
+
+As a settings module it says that there is no database to look at.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,10 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from typing import Any
+
+SECRET_KEY = "only-for-tests"
+ROOT_URLCONF = __name__
+urlpatterns: list[object] = []
 
 _running = 0
 _most = 0

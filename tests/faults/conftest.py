@@ -1,0 +1,44 @@
+"""The floor that the tests of this folder hurt, started once for each module."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.deploy.test_cluster import SERVERS
+from tests.faults.crash_points import Armed, Fork, Forked
+
+
+@pytest.fixture(scope="module")
+def floor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
+    path = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/usr/local/sbin"])
+    missing = [server for server in SERVERS if not shutil.which(server, path=path)]
+    if missing:
+        pytest.skip(f"NO FAULT TESTS: {', '.join(missing)} not installed")
+    pytest.importorskip("MySQLdb", reason="NO FAULT TESTS: the production set is not installed")
+    from tests.faults.floor import Floor
+
+    made = Floor(tmp_path_factory.mktemp("floor"))
+    try:
+        made.open()
+        yield made
+    finally:
+        made.close()
+    assert made.cluster.processes() == []
+
+
+@pytest.fixture
+def fork() -> Iterator[Fork]:
+    """Make copies of this process; none of them outlives the test."""
+    made: list[Forked] = []
+
+    def make(work: Callable[[], None], arm: Armed | None = None) -> Forked:
+        made.append(Forked(work, arm))
+        return made[-1]
+
+    yield make
+    for process in made:
+        process.end()
