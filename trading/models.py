@@ -12,6 +12,7 @@ from django.db.models import F, Q
 from portfolios.models import Account, LotMethod
 from quotes.amounts import ScaledField, cash_field, price_field, quantity_field
 from quotes.models import Instrument
+from quotes.ticks import CLOSE, OPEN
 
 AVERAGE_PLACES = 9
 TRAIL_PERCENT_PLACES = 4
@@ -39,6 +40,11 @@ def average_field(**kwargs: Any) -> ScaledField:
     return ScaledField(places=AVERAGE_PLACES, **kwargs)
 
 
+def percent_field(**kwargs: Any) -> ScaledField:
+    """A percentage."""
+    return ScaledField(places=TRAIL_PERCENT_PLACES, **kwargs)
+
+
 class Side(models.TextChoices):
     BUY = "buy"
     SELL = "sell"
@@ -59,6 +65,13 @@ class TimeInForce(models.TextChoices):
     FOK = "fok"
     OPG = "opg"
     CLS = "cls"
+
+
+STOPS = frozenset({OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP})
+# What becomes a market order, at once or when it is triggered.
+MARKETS = frozenset({OrderType.MARKET, OrderType.STOP, OrderType.TRAILING_STOP})
+IMMEDIATE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
+AUCTIONS = {TimeInForce.OPG: OPEN, TimeInForce.CLS: CLOSE}  # of quotes.ticks
 
 
 class OrderClass(models.TextChoices):
@@ -127,7 +140,7 @@ class Order(models.Model):
     limit_price = price_field(null=True)
     stop_price = price_field(null=True)  # of a trailing stop: derived from `hwm`, moves with it
     trail_price = price_field(null=True)
-    trail_percent = ScaledField(places=TRAIL_PERCENT_PLACES, null=True)
+    trail_percent = percent_field(null=True)
     hwm = price_field(null=True)  # the best price since submission that a trailing stop follows
     triggered_at = models.DateTimeField(null=True)  # a stop, from when on it works as an order
     collar_price = price_field(null=True)  # a market order is matched as a limit at this price
@@ -215,6 +228,12 @@ class Fill(models.Model):
     quote_at = models.DateTimeField()
     quote_received_at = models.DateTimeField()
     resolution = models.CharField(max_length=8)
+    # Of an order that stood in line (model `queue`): its place, and the trade that let it through.
+    queue_ahead = quantity_field(null=True)
+    queue_reached = quantity_field(null=True)
+    trade_sequence = models.BigIntegerField(null=True)
+    trade_price = price_field(null=True)
+    trade_size = models.BigIntegerField(null=True)
     model = models.CharField(max_length=16)
     model_version = models.PositiveSmallIntegerField()
 
