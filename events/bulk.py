@@ -134,66 +134,66 @@ def _defaults(model: type[models.Model]) -> tuple[frozenset[str], list[tuple[str
 def _inserted(model: type[models.Model], vendor: str) -> list[Column]:
     fields: list[Any] = list(model._meta.concrete_fields)
     given = [field for field in fields if not isinstance(field, models.AutoField)]
-    return [_column(field, vendor) for field in given]
+    return [_column(field) for field in given]
 
 
 @lru_cache
 def _named(model: type[models.Model], vendor: str, names: tuple[str, ...]) -> list[Column]:
     """The key and the named fields."""
     fields: list[Any] = [model._meta.pk, *(model._meta.get_field(name) for name in names)]
-    return [_column(field, vendor) for field in fields]
+    return [_column(field) for field in fields]
 
 
-def _column(field: Any, vendor: str) -> Column:
+def _column(field: Any) -> Column:
     target = field.target_field if field.is_relation else field
-    return (
-        field.attname,
-        connection.ops.quote_name(field.column),
-        _nullable(_writer(target, vendor)),
-    )
+    return field.attname, connection.ops.quote_name(field.column), _writer(target)
 
 
-def _nullable(write: Write) -> Write:
-    return lambda value, values: "NULL" if value is None else write(value, values)
-
-
-def _writer(field: Any, vendor: str) -> Write:
-    if isinstance(field, models.IntegerField | models.BooleanField):
-        prepare = field.get_prep_value  # a scaled amount becomes its integer there
-        return lambda value, _: str(int(prepare(value)))
-    if type(field) is models.DateTimeField:
-        return _instant
-    if type(field) is models.DateField:
-        return _date
+def _writer(field: Any) -> Write:
+    if isinstance(field, models.BooleanField) or _is_whole(field):
+        return _number
+    if isinstance(field, models.IntegerField):  # a scaled amount, which is stored as an integer
+        return _prepared(field.get_prep_value)
     if type(field) is models.UUIDField:
         return _native_uuid if connection.features.has_native_uuid_field else _uuid
-    if type(field) is models.CharField:
-        return _word
-    if type(field) is models.JSONField:
-        return _json
-    return _saved_by(field)
+    return WRITERS.get(type(field)) or _saved_by(field)
 
 
-def _instant(value: datetime, _: Values) -> str:
+def _is_whole(field: Any) -> bool:
+    usual = models.IntegerField.get_prep_value
+    return isinstance(field, models.IntegerField) and type(field).get_prep_value is usual
+
+
+def _number(value: int | bool | None, _: Values) -> str:
+    return "NULL" if value is None else str(int(value))
+
+
+def _prepared(prepare: Callable[[Any], int]) -> Write:
+    return lambda value, _: "NULL" if value is None else str(prepare(value))
+
+
+def _instant(value: datetime | None, _: Values) -> str:
     """As Django stores it: UTC, without saying so."""
+    if value is None:
+        return "NULL"
     if value.tzinfo is not UTC:
         value = value.astimezone(UTC)
     return f"'{value.replace(tzinfo=None).isoformat(' ')}'"
 
 
-def _date(value: date, _: Values) -> str:
-    return f"'{value.isoformat()}'"
+def _date(value: date | None, _: Values) -> str:
+    return "NULL" if value is None else f"'{value.isoformat()}'"
 
 
-def _uuid(value: UUID, _: Values) -> str:
-    return f"'{value.hex}'"
+def _uuid(value: UUID | None, _: Values) -> str:
+    return "NULL" if value is None else f"'{value.hex}'"
 
 
-def _native_uuid(value: UUID, _: Values) -> str:
-    return f"'{value}'"
+def _native_uuid(value: UUID | None, _: Values) -> str:
+    return "NULL" if value is None else f"'{value}'"
 
 
-def _word(value: str, values: Values) -> str:
+def _word(value: str | None, values: Values) -> str:
     quoted = _quoted(value)
     if quoted:
         return quoted
@@ -202,12 +202,16 @@ def _word(value: str, values: Values) -> str:
 
 
 @lru_cache(4096)
-def _quoted(text: str) -> str:
+def _quoted(text: str | None) -> str:
     """The text as a literal; "" where it is more than a word."""
+    if text is None:
+        return "NULL"
     return f"'{text}'" if WORD.fullmatch(text) else ""
 
 
 def _json(value: Any, values: Values) -> str:
+    if value is None:
+        return "NULL"
     values.append(orjson.dumps(value).decode())
     return "%s"
 
@@ -220,3 +224,11 @@ def _saved_by(field: Any) -> Write:
         return "%s"
 
     return write
+
+
+WRITERS: dict[type[models.Field[Any, Any]], Write] = {
+    models.DateTimeField: _instant,
+    models.DateField: _date,
+    models.CharField: _word,
+    models.JSONField: _json,
+}

@@ -26,7 +26,7 @@ def instant(at: datetime | None) -> str | None:
     """RFC 3339 in UTC with microseconds, or null."""
     if at is None:
         return None
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return at.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def amount(value: Decimal | None) -> str | None:
