@@ -89,6 +89,7 @@ class Admissions:
             return
         if order.auction:
             self._auctions.wait(order)
+            self._floor.book.expect_expiry(order)
             return
         if not self._floor.hours.may_trade(order):
             self._queued.add(order.pk)

@@ -70,7 +70,7 @@ class Book:
         assert order.pk not in self._orders, f"order {order.pk} rests already"
         self._orders[order.pk] = order
         self._symbols.setdefault(order.symbol, SymbolBook()).home(order).add(order)
-        heappush(self._expiries, (order.expires_us, order.pk))
+        self.expect_expiry(order)
         self.watch(order)
 
     def remove(self, pk: int) -> WorkingOrder | None:
@@ -95,6 +95,10 @@ class Book:
     def watched(self) -> list[WorkingOrder]:
         """Market orders, and those that have a reason to lose; oldest first."""
         return [self._orders[pk] for pk in sorted(self._watched)]
+
+    def expect_expiry(self, order: WorkingOrder) -> None:
+        """Count the order in `expires_us`, also one that does not rest here."""
+        heappush(self._expiries, (order.expires_us, order.pk))
 
     @property
     def expires_us(self) -> int:
