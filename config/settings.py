@@ -23,7 +23,9 @@ FEED_DATE = environment.day("DATE")  # lean: the recorded day, 2013-10-07
 FEED_START = environment.time_of_day("START", default="09:29")  # New York; replay flat out to it
 FEED_SPEED = environment.number("SPEED", default=1, example="60")  # market seconds per second
 FEED_SEED = environment.whole("SEED", default=1)  # simulated: same seed, same market
-FILL_MODEL = environment.one_of("FILL_MODEL", ("nbbo", "instant"))  # how orders meet quotes
+FILL_MODEL = environment.one_of(
+    "FILL_MODEL", ("nbbo", "instant", "queue")
+)  # how orders meet quotes
 TICK_RETENTION_DAYS = environment.whole("TICK_RETENTION_DAYS", default=1)  # 0 keeps no ticks
 FEED_STEPPED = environment.flag("STEPPED", default=False)  # moves only on command
 

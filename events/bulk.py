@@ -1,45 +1,234 @@
-"""Changing many rows in one statement.
+"""Many rows of one model, written and read in few statements and with little Python.
 
-`QuerySet.bulk_update` builds the same statement out of an expression object per value, which for
-the wide rows of settlement takes fifty times as long as the database does.
+`QuerySet.bulk_create` and `bulk_update` build an expression object per value, and reading a wide
+model runs its constructor: for the rows of a settlement that takes ten times as long as the
+database does. Here a model's columns are looked at once, and a row becomes text in one pass.
+
+Numbers, instants, UUIDs and single words stand in the statement, which is what becomes of a
+parameter anyway; any other value goes as a parameter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import UTC, date, datetime
+from functools import lru_cache
+from itertools import islice
+from typing import Any, TypeVar
+from uuid import UUID
 
+import orjson
 from django.db import connection, models, transaction
+from django.db.models.base import ModelState
 
-CHUNK = 50  # rows in one statement, which grows with rows × columns
+CHUNK = 200  # rows in one statement
+WORD = re.compile(r"[A-Za-z0-9_.:/-]{0,80}")  # text that means itself in any statement
+
+M = TypeVar("M", bound=models.Model)
+Values = list[Any]  # the parameters of a statement
+Write = Callable[[Any, Values], str]  # how a value stands in a statement
+Column = tuple[str, str, Write]  # attribute, quoted name, and how its values are written
+
+
+def new_row(model: type[M], /, **values: Any) -> M:
+    """A new instance with these values of columns, made without running its constructor.
+
+    Foreign keys are given by id (`account_id`), everything left out has its default.
+    """
+    attributes, defaults = _defaults(model)
+    assert values.keys() <= attributes, f"no such columns: {values.keys() - attributes}"
+    made = model.__new__(model)
+    held = made.__dict__
+    held.update(values)
+    for attribute, default in defaults:
+        if attribute not in values:
+            held[attribute] = default()
+    made._state = ModelState()
+    return made
+
+
+def insert_rows(rows: Iterable[models.Model]) -> None:
+    """Append new rows of one model. Keys that the database gives are not filled in."""
+    for some in _chunks(rows):
+        columns = _inserted(type(some[0]), connection.vendor)
+        values: Values = []
+        texts = ", ".join(f"({_text(row, columns, values)})" for row in some)
+        names = ", ".join(name for _, name, _ in columns)
+        _execute(f"INSERT INTO {_table(some[0])} ({names}) VALUES {texts}", values)
 
 
 def update_rows(rows: Iterable[models.Model], fields: Sequence[str]) -> None:
     """Write these fields of rows of one model as they are in memory; the rows exist."""
+    for some in _chunks(rows):
+        columns = _named(type(some[0]), connection.vendor, tuple(fields))
+        values: Values = []
+        texts = [_text(row, columns, values) for row in some]
+        update = _update_sqlite if connection.vendor == "sqlite" else _update_mysql
+        _execute(update(_table(some[0]), [name for _, name, _ in columns], texts), values)
+
+
+def read_rows(query: models.QuerySet[M]) -> list[M]:
+    """The rows of a query, whole, as instances made without running their constructor."""
+    names = [field.attname for field in query.model._meta.concrete_fields]
+    return [_made(query.model, query.db, names, row) for row in query.values_list(*names)]
+
+
+def _made(model: type[M], alias: str, names: list[str], row: tuple[Any, ...]) -> M:
+    made = model.__new__(model)
+    made.__dict__.update(zip(names, row, strict=True))
+    made._state = state = ModelState()
+    state.adding, state.db = False, alias
+    return made
+
+
+def _chunks(rows: Iterable[models.Model]) -> Iterator[list[models.Model]]:
     assert transaction.get_connection().in_atomic_block, "rows change in a transaction"
-    changed = list(rows)
-    for start in range(0, len(changed), CHUNK):
-        _update(changed[start : start + CHUNK], fields)
+    remaining = iter(rows)
+    while some := list(islice(remaining, CHUNK)):
+        yield some
 
 
-def _update(rows: Sequence[models.Model], names: Sequence[str]) -> None:
-    meta = rows[0]._meta
-    quote: Callable[[Any], str] = connection.ops.quote_name
-    key = quote(meta.pk and meta.pk.column)
-    whens = "WHEN %s THEN %s " * len(rows)
-    assignments: list[str] = []
-    values: list[Any] = []
-    fields: list[Any] = [meta.get_field(name) for name in names]
-    for field in fields:
-        column = quote(field.column)
-        assignments.append(f"{column} = CASE {key} {whens}ELSE {column} END")
-        for row in rows:
-            value = getattr(row, field.attname)
-            values += (row.pk, field.get_db_prep_save(value, connection))
-    keys = [row.pk for row in rows]
-    places = ", ".join(["%s"] * len(keys))
+def _table(row: models.Model) -> str:
+    return connection.ops.quote_name(row._meta.db_table)
+
+
+def _execute(statement: str, values: Values) -> None:
     with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {quote(meta.db_table)} SET {', '.join(assignments)} WHERE {key} IN ({places})",
-            [*values, *keys],
-        )
+        cursor.execute(statement, values)
+
+
+def _update_mysql(table: str, names: list[str], rows: list[str]) -> str:
+    """MySQL and MariaDB spell a list of values differently, but not a union."""
+    key, *changed = names
+    head = ", ".join(f"NULL AS {name}" for name in names)
+    union = " UNION ALL SELECT ".join([f"SELECT {head} FROM DUAL WHERE FALSE", *rows])
+    assignments = ", ".join(f"{table}.{name} = v.{name}" for name in changed)
+    return f"UPDATE {table} JOIN ({union}) v ON {table}.{key} = v.{key} SET {assignments}"
+
+
+def _update_sqlite(table: str, names: list[str], rows: list[str]) -> str:
+    """A union may have 500 parts there, a list of values any number."""
+    key, *changed = names
+    values = ", ".join(f"({row})" for row in rows)
+    assignments = ", ".join(f"{name} = v.column{n}" for n, name in enumerate(changed, 2))
+    return f"UPDATE {table} SET {assignments} FROM (VALUES {values}) v WHERE {key} = v.column1"
+
+
+def _text(row: models.Model, columns: Sequence[Column], values: Values) -> str:
+    held = row.__dict__
+    return ", ".join([write(held[attribute], values) for attribute, _, write in columns])
+
+
+@lru_cache
+def _defaults(model: type[models.Model]) -> tuple[frozenset[str], list[tuple[str, Any]]]:
+    fields = model._meta.concrete_fields
+    attributes = frozenset(field.attname for field in fields)
+    return attributes, [(field.attname, field.get_default) for field in fields]
+
+
+# --- how each kind of field is written ----------------------------------------------------------
+
+
+@lru_cache
+def _inserted(model: type[models.Model], vendor: str) -> list[Column]:
+    fields: list[Any] = list(model._meta.concrete_fields)
+    given = [field for field in fields if not isinstance(field, models.AutoField)]
+    return [_column(field) for field in given]
+
+
+@lru_cache
+def _named(model: type[models.Model], vendor: str, names: tuple[str, ...]) -> list[Column]:
+    """The key and the named fields."""
+    fields: list[Any] = [model._meta.pk, *(model._meta.get_field(name) for name in names)]
+    return [_column(field) for field in fields]
+
+
+def _column(field: Any) -> Column:
+    target = field.target_field if field.is_relation else field
+    return field.attname, connection.ops.quote_name(field.column), _writer(target)
+
+
+def _writer(field: Any) -> Write:
+    if isinstance(field, models.BooleanField) or _is_whole(field):
+        return _number
+    if isinstance(field, models.IntegerField):  # a scaled amount, which is stored as an integer
+        return _prepared(field.get_prep_value)
+    if type(field) is models.UUIDField:
+        return _native_uuid if connection.features.has_native_uuid_field else _uuid
+    return WRITERS.get(type(field)) or _saved_by(field)
+
+
+def _is_whole(field: Any) -> bool:
+    usual = models.IntegerField.get_prep_value
+    return isinstance(field, models.IntegerField) and type(field).get_prep_value is usual
+
+
+def _number(value: int | bool | None, _: Values) -> str:
+    return "NULL" if value is None else str(int(value))
+
+
+def _prepared(prepare: Callable[[Any], int]) -> Write:
+    return lambda value, _: "NULL" if value is None else str(prepare(value))
+
+
+def _instant(value: datetime | None, _: Values) -> str:
+    """As Django stores it: UTC, without saying so."""
+    if value is None:
+        return "NULL"
+    if value.tzinfo is not UTC:
+        value = value.astimezone(UTC)
+    return f"'{value.replace(tzinfo=None).isoformat(' ')}'"
+
+
+def _date(value: date | None, _: Values) -> str:
+    return "NULL" if value is None else f"'{value.isoformat()}'"
+
+
+def _uuid(value: UUID | None, _: Values) -> str:
+    return "NULL" if value is None else f"'{value.hex}'"
+
+
+def _native_uuid(value: UUID | None, _: Values) -> str:
+    return "NULL" if value is None else f"'{value}'"
+
+
+def _word(value: str | None, values: Values) -> str:
+    quoted = _quoted(value)
+    if quoted:
+        return quoted
+    values.append(str(value))
+    return "%s"
+
+
+@lru_cache(4096)
+def _quoted(text: str | None) -> str:
+    """The text as a literal; "" where it is more than a word."""
+    if text is None:
+        return "NULL"
+    return f"'{text}'" if WORD.fullmatch(text) else ""
+
+
+def _json(value: Any, values: Values) -> str:
+    if value is None:
+        return "NULL"
+    values.append(orjson.dumps(value).decode())
+    return "%s"
+
+
+def _saved_by(field: Any) -> Write:
+    """Any other field saves as it always does."""
+
+    def write(value: Any, values: Values) -> str:
+        values.append(field.get_db_prep_save(value, connection))
+        return "%s"
+
+    return write
+
+
+WRITERS: dict[type[models.Field[Any, Any]], Write] = {
+    models.DateTimeField: _instant,
+    models.DateField: _date,
+    models.CharField: _word,
+    models.JSONField: _json,
+}

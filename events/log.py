@@ -19,6 +19,7 @@ from django.db import DEFAULT_DB_ALIAS, transaction
 from django.db.models import Q
 from django.utils.module_loading import import_string
 
+from events.bulk import insert_rows, new_row
 from events.models import Event
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -41,7 +42,8 @@ def draft(
     payload: dict[str, Any] | None = None,
 ) -> Event:
     """An event not yet written; takes the account's next number at once."""
-    event = Event(
+    event = new_row(
+        Event,
         kind=kind,
         subject=subject,
         actor=actor,
@@ -58,19 +60,25 @@ def draft(
 
 
 def record(kind: str, **fields: Any) -> Event:
-    """Write one event; the fields are those of `draft`."""
+    """Write one event and return it with its key; the fields are those of `draft`."""
+    _assert_in_transaction()
     event = draft(kind, **fields)
-    record_many([event])
+    event.save(force_insert=True)
+    transaction.on_commit(Recorded([event]))
     return event
 
 
 def record_many(events: Iterable[Event]) -> None:
-    """Write drafted events in one statement, and tell the after-commit hook of their accounts."""
+    """Write drafted events in bulk, without keys."""
+    _assert_in_transaction()
     events = list(events)
-    assert transaction.get_connection().in_atomic_block, "an event is part of a transaction"
-    Event.objects.bulk_create(events)
+    insert_rows(events)
     if events:
         transaction.on_commit(Recorded(events))
+
+
+def _assert_in_transaction() -> None:
+    assert transaction.get_connection().in_atomic_block, "an event is part of a transaction"
 
 
 class Recorded:

@@ -16,7 +16,7 @@ from typing import Protocol
 
 from django.db import transaction
 
-from events.bulk import update_rows
+from events.bulk import insert_rows, new_row, update_rows
 from portfolios.errors import BoundExceeded
 from portfolios.models import BOOK_FIELDS, Account, Ledger, Position, Posting, PostingKind
 from quotes.amounts import BALANCE_MAX, CASH_PLACES, QUANTITY_PLACES, to_units
@@ -86,7 +86,8 @@ def draft(
     account.transaction_sequence += 1
     recorded_at = datetime.now(UTC)
     return [
-        Posting(
+        new_row(
+            Posting,
             account_id=account.pk,
             transaction=account.transaction_sequence,
             n=n,
@@ -113,7 +114,7 @@ def _begin_day(account: Account, trade_date: date) -> None:
 def write(postings: Iterable[Posting]) -> None:
     """Append drafted postings in one statement."""
     assert transaction.get_connection().in_atomic_block, "postings are part of a transaction"
-    Posting.objects.bulk_create(postings)
+    insert_rows(postings)
 
 
 def save(accounts: Iterable[Account]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from django.db import transaction
 
+from events.bulk import read_rows
 from portfolios.errors import AccountNotFound
 from portfolios.models import Account
 
@@ -26,4 +27,5 @@ def lock_accounts(account_ids: Iterable[int], *, skip_locked: bool = False) -> d
     """
     assert transaction.get_connection().in_atomic_block, "a lock lives in a transaction"
     rows = Account.objects.select_for_update(skip_locked=skip_locked)
-    return {account.pk: account for account in rows.filter(pk__in=set(account_ids)).order_by("pk")}
+    locked = rows.filter(pk__in=set(account_ids)).order_by("pk")
+    return {account.pk: account for account in read_rows(locked)}

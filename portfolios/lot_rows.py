@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from django.db import connection
 
-from events.bulk import update_rows
+from events.bulk import insert_rows, update_rows
 from portfolios.models import Lot
 
 ZERO = Decimal(0)
@@ -67,7 +67,7 @@ def _slice_of_one_key() -> str:
 
 def write(*, opened: Sequence[Lot], reduced: Sequence[Lot], closed: Sequence[Lot]) -> None:
     """Insert, update and delete lots, in bulk."""
-    Lot.objects.bulk_create(opened)
+    insert_rows(opened)
     update_rows(reduced, ["quantity_left", "cost_left", "fee_left"])
     for start in range(0, len(closed), ROWS_PER_STATEMENT):
         some = closed[start : start + ROWS_PER_STATEMENT]

@@ -12,6 +12,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+from events.bulk import new_row
 from portfolios.models import Lot
 from quotes.amounts import EXACT, rounded
 
@@ -52,7 +53,8 @@ def open_lot(
     """A new lot, not yet written; quantity and cost are negative for a short one."""
     assert quantity != 0, "a lot of nothing"
     assert quantity * cost >= 0, f"a lot of {quantity} at a cost of {cost}"
-    return Lot(
+    return new_row(
+        Lot,
         account_id=account_id,
         instrument_id=instrument_id,
         execution_id=execution_id,

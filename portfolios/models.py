@@ -20,6 +20,15 @@ from quotes.amounts import BALANCE_MAX, QUANTITY_MAX, cash_field, price_field, q
 from quotes.models import Instrument
 
 
+class LotMethod(models.TextChoices):
+    """Which lots a closing execution relieves first."""
+
+    FIFO = "fifo"  # the oldest
+    LIFO = "lifo"  # the newest
+    HIFO = "hifo"  # the dearest
+    SPECIFIC = "specific"  # those that the order names, then the oldest
+
+
 class Account(models.Model):
     """The unit of locking, ordering and ownership: one book of cash, positions and orders."""
 
@@ -36,6 +45,11 @@ class Account(models.Model):
     trading_suspended = models.BooleanField(default=False)  # by the user: no new orders
     shorting = models.BooleanField(default=True)  # the user's choice: may sells open a short?
     fractional_trading = models.BooleanField(default=True)  # the user's choice
+    multiplier = models.PositiveSmallIntegerField(default=1)  # 1 cash, 2 margin, 4 intraday margin
+    lot_method = models.CharField(max_length=8, choices=LotMethod.choices, default=LotMethod.FIFO)
+    # A margin call: since when (market time), and when the operator's rule closes positions.
+    called_at = models.DateTimeField(null=True)
+    call_due_at = models.DateTimeField(null=True)
     cash = cash_field(default=Decimal(0))
     hold_cash = cash_field(default=Decimal(0))  # the sum of the open orders' cash holds
     # Of the last trade date with a posting, so that "since the previous close" needs no history.
@@ -55,6 +69,9 @@ class Account(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(hold_cash__gte=Decimal(0)), name="account_hold_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=Q(multiplier__in=[1, 2, 4]), name="account_multiplier_offered"
             ),
         ]
 

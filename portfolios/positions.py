@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from events.bulk import update_rows
+from events.bulk import insert_rows, read_rows, update_rows
 from portfolios import ledger, lot_rows, lots
 from portfolios.errors import BoundExceeded
 from portfolios.ledger import Move
@@ -226,7 +226,7 @@ def load_positions(keys: Iterable[Key]) -> dict[Key, Position]:
         return {}
     accounts, instruments = zip(*wanted, strict=True)
     rows = Position.objects.filter(account_id__in=set(accounts), instrument_id__in=set(instruments))
-    found = {(row.account_id, row.instrument_id): row for row in rows.order_by("pk")}
+    found = {(row.account_id, row.instrument_id): row for row in read_rows(rows.order_by("pk"))}
     return {key: row for key, row in found.items() if key in wanted}
 
 
@@ -270,5 +270,5 @@ def write(positions: Iterable[Position], applied: Sequence[Applied]) -> None:
 def save_positions(positions: Iterable[Position]) -> None:
     """Insert the new and update the known positions, two statements at most."""
     rows = list(positions)
-    Position.objects.bulk_create([row for row in rows if row.pk is None])
+    insert_rows(row for row in rows if row.pk is None)
     update_rows([row for row in rows if row.pk is not None], _WRITTEN_FIELDS)

@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 MICROSECONDS = 1_000_000
 
+OPEN, CLOSE = "open", "close"  # the two official auctions of a day
+
 
 class Quote(NamedTuple):
     """The NBBO of one symbol at one instant. A price of 0 means that the side is empty."""
@@ -53,6 +55,7 @@ class Trade(NamedTuple):
     conditions: tuple[str, ...] = ()
     sets_price: bool = True  # False: counts as volume only, never as open, high, low, close or last
     counts_volume: bool = True  # False: neither
+    auction: str = ""  # OPEN or CLOSE: it prints the listing exchange's official cross
 
 
 class Bar(NamedTuple):

@@ -13,6 +13,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from events.bulk import read_rows
 from events.errors import Unavailable
 from portfolios.models import Account
 from trading.errors import AccountBusy, OrderNotFound
@@ -73,7 +74,7 @@ def lock_orders(pks: Iterable[int]) -> dict[int, Order]:
     """The orders by row id, locked in that order; their accounts are locked already."""
     _assert_in_transaction()
     rows = Order.objects.select_for_update().filter(pk__in=set(pks)).order_by("pk")
-    return {order.pk: order for order in rows}
+    return {order.pk: order for order in read_rows(rows)}
 
 
 def _assert_in_transaction() -> None:

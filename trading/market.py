@@ -8,16 +8,20 @@ from quotes import history, latest
 from quotes.amounts import PRICE_PLACES, to_units
 from quotes.clock import market_clock
 from quotes.models import Instrument
+from trading.models import AUCTIONS, TimeInForce
 from trading.risk import MarketView
-from trading.sessions import may_trade
+from trading.sessions import may_trade, takes_auction_orders
 
 
-def market_view(instrument: Instrument, *, extended_hours: bool) -> MarketView:
+def market_view(
+    instrument: Instrument, *, extended_hours: bool, time_in_force: str = TimeInForce.DAY
+) -> MarketView:
     """What risk needs to know of the instrument now. Reads the latest quote, never from a cache
     that several share."""
     clock = market_clock()
     newest = latest.get(instrument.symbol)
-    is_open = may_trade(clock.session(), extended_hours=extended_hours)
+    is_for_auction = time_in_force in AUCTIONS
+    is_open = not is_for_auction and may_trade(clock.session(), extended_hours=extended_hours)
     if newest.trade is not None:
         last_price = newest.trade.price
     elif is_open and not instrument.halted:
@@ -33,6 +37,8 @@ def market_view(instrument: Instrument, *, extended_hours: bool) -> MarketView:
         is_tradable=instrument.tradable and instrument.status == Instrument.Status.ACTIVE,
         is_fractionable=instrument.fractionable,
         is_halted=instrument.halted,
+        takes_order=not is_for_auction
+        or takes_auction_orders(clock.calendar, clock.now(), time_in_force),
     )
 
 

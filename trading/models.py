@@ -9,11 +9,13 @@ from typing import Any
 from django.db import models
 from django.db.models import F, Q
 
-from portfolios.models import Account
+from portfolios.models import Account, LotMethod
 from quotes.amounts import ScaledField, cash_field, price_field, quantity_field
 from quotes.models import Instrument
+from quotes.ticks import CLOSE, OPEN
 
 AVERAGE_PLACES = 9
+TRAIL_PERCENT_PLACES = 4
 
 
 class ExactTextField(models.CharField):
@@ -38,6 +40,11 @@ def average_field(**kwargs: Any) -> ScaledField:
     return ScaledField(places=AVERAGE_PLACES, **kwargs)
 
 
+def percent_field(**kwargs: Any) -> ScaledField:
+    """A percentage."""
+    return ScaledField(places=TRAIL_PERCENT_PLACES, **kwargs)
+
+
 class Side(models.TextChoices):
     BUY = "buy"
     SELL = "sell"
@@ -60,11 +67,34 @@ class TimeInForce(models.TextChoices):
     CLS = "cls"
 
 
+STOPS = frozenset({OrderType.STOP, OrderType.STOP_LIMIT, OrderType.TRAILING_STOP})
+# What becomes a market order, at once or when it is triggered.
+MARKETS = frozenset({OrderType.MARKET, OrderType.STOP, OrderType.TRAILING_STOP})
+IMMEDIATE = frozenset({TimeInForce.IOC, TimeInForce.FOK})
+AUCTIONS = {TimeInForce.OPG: OPEN, TimeInForce.CLS: CLOSE}  # of quotes.ticks
+
+
 class OrderClass(models.TextChoices):
     SIMPLE = "simple"
     BRACKET = "bracket"
     OCO = "oco"
     OTO = "oto"
+
+
+class Leg(models.TextChoices):
+    """What a leg of a bracket, OCO or OTO order is for."""
+
+    TAKE_PROFIT = "take_profit"
+    STOP_LOSS = "stop_loss"
+
+
+class Intent(models.TextChoices):
+    """What an order does to the position it meets, as judged when it was accepted."""
+
+    BUY_TO_OPEN = "buy_to_open"
+    BUY_TO_CLOSE = "buy_to_close"
+    SELL_TO_OPEN = "sell_to_open"
+    SELL_TO_CLOSE = "sell_to_close"
 
 
 class OrderStatus(models.TextChoices):
@@ -97,11 +127,22 @@ class Order(models.Model):
     order_class = models.CharField(
         max_length=8, choices=OrderClass.choices, default=OrderClass.SIMPLE
     )
+    # A bracket's or OTO's exits have the entry as parent, the stop of an OCO its take-profit.
+    parent = models.ForeignKey("self", models.PROTECT, null=True, related_name="legs")
+    leg = models.CharField(max_length=12, choices=Leg.choices, blank=True)
+    intent = models.CharField(max_length=16, choices=Intent.choices, blank=True)
+    # How a closing fill picks its lots; `lot_ids` names them by execution id, for `specific`.
+    lot_method = models.CharField(max_length=8, choices=LotMethod.choices, default=LotMethod.FIFO)
+    lot_ids = models.JSONField(null=True)
     extended_hours = models.BooleanField(default=False)
     quantity = quantity_field(null=True)  # null for an order by amount
     notional = cash_field(null=True)
     limit_price = price_field(null=True)
-    stop_price = price_field(null=True)
+    stop_price = price_field(null=True)  # of a trailing stop: derived from `hwm`, moves with it
+    trail_price = price_field(null=True)
+    trail_percent = percent_field(null=True)
+    hwm = price_field(null=True)  # the best price since submission that a trailing stop follows
+    triggered_at = models.DateTimeField(null=True)  # a stop, from when on it works as an order
     collar_price = price_field(null=True)  # a market order is matched as a limit at this price
     status = models.CharField(max_length=16, choices=OrderStatus.choices)
     filled_quantity = quantity_field(default=Decimal(0))
@@ -187,6 +228,12 @@ class Fill(models.Model):
     quote_at = models.DateTimeField()
     quote_received_at = models.DateTimeField()
     resolution = models.CharField(max_length=8)
+    # Of an order that stood in line (model `queue`): its place, and the trade that let it through.
+    queue_ahead = quantity_field(null=True)
+    queue_reached = quantity_field(null=True)
+    trade_sequence = models.BigIntegerField(null=True)
+    trade_price = price_field(null=True)
+    trade_size = models.BigIntegerField(null=True)
     model = models.CharField(max_length=16)
     model_version = models.PositiveSmallIntegerField()
 

@@ -32,7 +32,7 @@ from trading.errors import DuplicateClientOrderId, OrderFinished, OrderRuleBroke
 from trading.execution.matching import Waiting
 from trading.locks import lock_order, lock_orders, turn
 from trading.market import market_view
-from trading.models import Order, OrderStatus
+from trading.models import Order, OrderStatus, TimeInForce
 from trading.request import OrderRequest, check_request
 from trading.risk import AccountView, Assessment, MarketView, assess
 from trading.sessions import expiry
@@ -69,7 +69,11 @@ def submit(*, account_id: int, request: OrderRequest, actor: str) -> Order:
     try:
         check_request(request)
         instrument = _instrument(request.symbol)
-        market = market_view(instrument, extended_hours=request.extended_hours)
+        market = market_view(
+            instrument,
+            extended_hours=request.extended_hours,
+            time_in_force=request.time_in_force,
+        )
         with turn(account_id):
             return _submit_once(account_id, request, instrument, market, actor)
     except Refused as refusal:
@@ -102,7 +106,7 @@ def _submit(
     assessment = assess(request, account_view(account, position), market)
 
     order = _accepted(account, instrument, request, assessment)
-    order.reason = "" if market.is_open else Waiting.CLOSED
+    order.reason = _waits_for(order, market)
     ledger.hold(
         account,
         position,
@@ -304,6 +308,10 @@ def _accepted(
         quantity=request.quantity,
         notional=request.notional,
         limit_price=request.limit_price,
+        stop_price=assessment.stop_price or request.stop_price,
+        trail_price=request.trail_price,
+        trail_percent=request.trail_percent,
+        hwm=assessment.hwm,
         collar_price=assessment.collar_price,
         status=OrderStatus.ACCEPTED,
         submitted_at=at,
@@ -313,6 +321,15 @@ def _accepted(
         ),
         recorded_at=datetime.now(UTC),
     )
+
+
+def _waits_for(order: Order, market: MarketView) -> str:
+    """Why a new order cannot trade at once; "" where it can."""
+    if order.time_in_force == TimeInForce.OPG:
+        return Waiting.OPENING
+    if order.time_in_force == TimeInForce.CLS:
+        return Waiting.CLOSING
+    return "" if market.is_open else Waiting.CLOSED
 
 
 def _is_taken(account_id: int, client_order_id: str) -> bool:

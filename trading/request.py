@@ -20,12 +20,31 @@ from quotes.amounts import (
     to_units,
 )
 from trading.errors import InvalidOrder, NotOffered, OrderRuleBroken
-from trading.models import OrderClass, OrderType, Side, TimeInForce
+from trading.models import (
+    MARKETS,
+    STOPS,
+    TRAIL_PERCENT_PLACES,
+    OrderClass,
+    OrderType,
+    Side,
+    TimeInForce,
+)
 
 CLIENT_ORDER_ID_MAX = 128  # characters, as the wire contract says
 
-OFFERED_TYPES = frozenset({OrderType.MARKET, OrderType.LIMIT})
-OFFERED_TIMES_IN_FORCE = frozenset({TimeInForce.DAY, TimeInForce.GTC, TimeInForce.IOC})
+TRAIL_PERCENT_MAX = Decimal(100)
+
+# The prices that an order of each type is made of; a trailing stop has one of its two.
+PRICES_OF = {
+    OrderType.MARKET: frozenset(),
+    OrderType.LIMIT: frozenset({"limit_price"}),
+    OrderType.STOP: frozenset({"stop_price"}),
+    OrderType.STOP_LIMIT: frozenset({"limit_price", "stop_price"}),
+    OrderType.TRAILING_STOP: frozenset({"trail_price", "trail_percent"}),
+}
+PRICES = ("limit_price", "stop_price", "trail_price", "trail_percent")
+
+LASTING = frozenset({TimeInForce.DAY, TimeInForce.GTC})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +59,8 @@ class OrderRequest:
     notional: Decimal | None = None
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
+    trail_price: Decimal | None = None
+    trail_percent: Decimal | None = None
     client_order_id: str = ""  # empty: one is generated
     extended_hours: bool = False
     order_class: OrderClass = OrderClass.SIMPLE
@@ -51,6 +72,15 @@ class OrderRequest:
     @property
     def is_market(self) -> bool:
         return self.type == OrderType.MARKET
+
+    @property
+    def is_stop(self) -> bool:
+        return self.type in STOPS
+
+    @property
+    def becomes_market(self) -> bool:
+        """A market order now, or when its stop is triggered."""
+        return self.type in MARKETS
 
     @property
     def is_fractional(self) -> bool:
@@ -68,15 +98,13 @@ def check_request(request: OrderRequest) -> None:
     _check_offered(request)
     _check_size(request)
     _check_prices(request)
+    _check_time_in_force(request)
+    _check_fractions(request)
     _check_extended_hours(request)
     _check_client_order_id(request.client_order_id)
 
 
 def _check_offered(request: OrderRequest) -> None:
-    if request.type not in OFFERED_TYPES:
-        raise NotOffered(f"order type {request.type}")
-    if request.time_in_force not in OFFERED_TIMES_IN_FORCE:
-        raise NotOffered(f"time in force {request.time_in_force}")
     if request.order_class != OrderClass.SIMPLE:
         raise NotOffered(f"order class {request.order_class}")
 
@@ -93,16 +121,35 @@ def _check_size(request: OrderRequest) -> None:
 
 
 def _check_prices(request: OrderRequest) -> None:
-    if request.stop_price is not None:
-        raise InvalidOrder(f"{request.type} orders do not take a stop_price")
-    if request.is_market:
-        if request.limit_price is not None:
-            raise InvalidOrder("market orders do not take a limit_price")
+    taken = PRICES_OF[request.type]
+    for name in PRICES:
+        price = getattr(request, name)
+        if price is None:
+            continue
+        if name not in taken:
+            raise InvalidOrder(f"{request.type} orders do not take {name}")
+        if name == "trail_percent":
+            _check_trail_percent(price)
+        else:
+            _check_amount(name, price, None, PRICE_MAX)
+            _check_increment(name, price)
+    if request.type == OrderType.TRAILING_STOP:
+        if (request.trail_price is None) == (request.trail_percent is None):
+            raise InvalidOrder(
+                "trailing_stop orders require exactly one of trail_price and trail_percent"
+            )
         return
-    if request.limit_price is None:
-        raise InvalidOrder("limit orders require limit_price")
-    _check_amount("limit_price", request.limit_price, None, PRICE_MAX)
-    _check_increment("limit_price", request.limit_price)
+    for name in sorted(taken):
+        if getattr(request, name) is None:
+            raise InvalidOrder(f"{request.type} orders require {name}")
+
+
+def _check_trail_percent(percent: Decimal) -> None:
+    _check_amount("trail_percent", percent, TRAIL_PERCENT_PLACES, TRAIL_PERCENT_MAX)
+    if percent == TRAIL_PERCENT_MAX:
+        raise OrderRuleBroken(
+            f"trail_percent must be < {plain(TRAIL_PERCENT_MAX)}", maximum=plain(TRAIL_PERCENT_MAX)
+        )
 
 
 def _check_amount(name: str, amount: Decimal, places: int | None, upper: Decimal) -> None:
@@ -125,11 +172,23 @@ def _check_increment(name: str, price: Decimal) -> None:
         )
 
 
+def _check_time_in_force(request: OrderRequest) -> None:
+    if request.is_stop and request.time_in_force not in LASTING:
+        raise OrderRuleBroken(f"{request.type} orders must be DAY or GTC orders")
+
+
+def _check_fractions(request: OrderRequest) -> None:
+    if request.notional is not None and request.is_stop:
+        raise OrderRuleBroken("orders by amount must be market or limit orders")
+    if request.is_fractional and request.type == OrderType.TRAILING_STOP:
+        raise OrderRuleBroken("trailing_stop orders must be for whole shares")
+
+
 def _check_extended_hours(request: OrderRequest) -> None:
     if not request.extended_hours:
         return
-    if request.is_market or request.time_in_force != TimeInForce.DAY:
-        raise OrderRuleBroken("extended hours orders must be DAY limit orders")
+    if request.type != OrderType.LIMIT or request.time_in_force not in LASTING:
+        raise OrderRuleBroken("extended hours orders must be DAY or GTC limit orders")
 
 
 def _check_client_order_id(client_order_id: str) -> None:

@@ -36,8 +36,9 @@ from trading.errors import (
     OrderRuleBroken,
 )
 from trading.fees import fee
-from trading.models import TimeInForce
+from trading.models import IMMEDIATE, TimeInForce
 from trading.request import OrderRequest
+from trading.trailing import Trail, stop_of, trail_of
 
 ZERO = Decimal(0)
 
@@ -83,6 +84,7 @@ class MarketView:
     is_tradable: bool = True
     is_fractionable: bool = True
     is_halted: bool = False
+    takes_order: bool = True  # False outside the window in which an auction's orders are taken
 
 
 class Hold(NamedTuple):
@@ -93,10 +95,15 @@ class Hold(NamedTuple):
 
 
 class Assessment(NamedTuple):
-    """An order that may be accepted: what it holds, and the collar it is matched at, if any."""
+    """An order that may be accepted: what it holds, and the collar it is matched at, if any.
+
+    `stop_price` and `hwm` are where a trailing stop begins; a plain stop's are None.
+    """
 
     hold: Hold
     collar_price: Decimal | None
+    stop_price: Decimal | None = None
+    hwm: Decimal | None = None
 
 
 class Terms(Protocol):
@@ -121,18 +128,22 @@ def assess(request: OrderRequest, account: AccountView, market: MarketView) -> A
     _check_instrument(request, market)
     _check_session(request, market)
     reference = reference_price(request.is_buy, market)
-    if request.is_market and reference == 0:
-        raise NoUsablePrice(f"no price of {market.symbol} to hold a market order against")
+    trail = trail_of(request.trail_price, request.trail_percent)
+    if (request.is_market or trail is not None) and reference == 0:
+        raise NoUsablePrice(f"no price of {market.symbol} to hold a {request.type} order against")
     _check_limit(request, reference)
 
-    collar_price = _collar_price(request, reference)
+    stop_price = request.stop_price if trail is None else _first_stop(request, trail, reference)
+    collar_price = _collar_price(request, stop_price, reference)
     hold = _hold_of_request(request, collar_price)
     _check_value(request, account, reference)
     if request.is_buy:
         check_buying_power(account, hold.cash)
     else:
         _check_shares(request, account, hold.quantity)
-    return Assessment(hold, collar_price)
+    if trail is None:
+        return Assessment(hold, collar_price)
+    return Assessment(hold, collar_price, stop_price, from_units(reference, PRICE_PLACES))
 
 
 def hold_of(order: Terms) -> Hold:
@@ -203,9 +214,14 @@ def _check_instrument(request: OrderRequest, market: MarketView) -> None:
 
 
 def _check_session(request: OrderRequest, market: MarketView) -> None:
+    if not market.takes_order:
+        raise OrderRuleBroken(
+            f"{request.time_in_force} orders are taken until shortly before the auction (opg 2 min,"
+            " cls 10 min), and for the next day's from an hour before the end of the trading day"
+        )
     if not market.is_open:
-        if request.time_in_force == TimeInForce.IOC:
-            raise OrderRuleBroken("ioc orders need an open market")
+        if request.time_in_force in IMMEDIATE:
+            raise OrderRuleBroken(f"{request.time_in_force} orders need an open market")
         return
     if request.is_market and not market.is_halted and not usable_touch(request.is_buy, market):
         why = "the market data feed is silent" if market.is_stale else "no quote to trade at"
@@ -224,19 +240,32 @@ def _check_limit(request: OrderRequest, reference: int) -> None:
         )
 
 
-def _collar_price(request: OrderRequest, reference: int) -> Decimal | None:
+def _first_stop(request: OrderRequest, trail: Trail, reference: int) -> Decimal:
+    """Where a trailing stop stands at first."""
+    stop = stop_of(reference, trail, request.is_buy)
+    if stop == 0:
+        price = plain(from_units(reference, PRICE_PLACES))
+        raise OrderRuleBroken(f"the trail is more than the market price of {price}", price=price)
+    return from_units(stop, PRICE_PLACES)
+
+
+def _collar_price(
+    request: OrderRequest, stop_price: Decimal | None, reference: int
+) -> Decimal | None:
+    """The collar, of a stop from the stop's price: until it is triggered that is the best guess."""
     if not needs_collar(
-        is_market=request.is_market,
+        is_market=request.becomes_market,
         is_buy=request.is_buy,
         by_amount=request.notional is not None,
     ):
         return None
-    return from_units(collar(request.is_buy, reference), PRICE_PLACES)
+    price = reference if stop_price is None else to_units(stop_price, PRICE_PLACES)
+    return from_units(collar(request.is_buy, price), PRICE_PLACES)
 
 
 def _check_value(request: OrderRequest, account: AccountView, reference: int) -> None:
-    """The bounds of an order's worth, at its limit or else at the market."""
-    price = request.limit_price or from_units(reference, PRICE_PLACES)
+    """The bounds of an order's worth, at its limit, its stop, or else at the market."""
+    price = request.limit_price or request.stop_price or from_units(reference, PRICE_PLACES)
     value = request.notional
     if value is None:
         assert request.quantity is not None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from decimal import Decimal
 from functools import partial
 
 from django.db import transaction
@@ -15,11 +16,15 @@ from django.db import transaction
 from events import log
 from events.models import Event
 from portfolios.models import Account
+from quotes.amounts import plain
 from quotes.models import Instrument
 from quotes.streaming.bus import ORDERS, bus
+from quotes.ticks import Quote, Trade
 from trading import streaming
 from trading.models import Fill, Order
-from trading.wire import EVENT_KIND, subject, update_json
+from trading.wire import EVENT_KIND, amount, subject, update_json
+
+STOP_TRIGGERED = "trading.stop.triggered"
 
 
 def draft(
@@ -40,6 +45,30 @@ def draft(
         account=account,
         at=at,
         payload=update_json(name, order, at, instrument=instrument, fill=fill),
+    )
+
+
+def draft_trigger(
+    order: Order, account: Account, *, actor: str, price: Decimal, tick: Quote | Trade
+) -> Event:
+    """The event of a stop that is triggered, not yet written: no trade update, for clients know of
+    none. `tick` is what triggered it, and `price` the price that counted of it."""
+    payload = {
+        "source": "trade" if isinstance(tick, Trade) else "quote",
+        "price": plain(price),
+        "sequence": tick.sequence,
+        "epoch": tick.epoch,
+        "stop_price": amount(order.stop_price),
+        "hwm": amount(order.hwm),
+        "collar_price": amount(order.collar_price),
+    }
+    return log.draft(
+        STOP_TRIGGERED,
+        actor=actor,
+        subject=subject(order.public_id),
+        account=account,
+        at=order.triggered_at,
+        payload=payload,
     )
 
 

@@ -26,7 +26,7 @@ def instant(at: datetime | None) -> str | None:
     """RFC 3339 in UTC with microseconds, or null."""
     if at is None:
         return None
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return at.astimezone(UTC).isoformat(timespec="microseconds")[:26] + "Z"
 
 
 def amount(value: Decimal | None) -> str | None:
@@ -57,9 +57,9 @@ def order_json(order: Order, instrument: Instrument | None = None) -> dict[str, 
         "time_in_force": order.time_in_force,
         "limit_price": amount(order.limit_price),
         "stop_price": amount(order.stop_price),
-        "trail_percent": None,
-        "trail_price": None,
-        "hwm": None,
+        "trail_percent": amount(order.trail_percent),
+        "trail_price": amount(order.trail_price),
+        "hwm": amount(order.hwm),
         "status": order.status,
         "extended_hours": order.extended_hours,
         "legs": None,

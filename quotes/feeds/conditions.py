@@ -23,6 +23,8 @@ from enum import IntFlag
 from functools import lru_cache
 from typing import NamedTuple
 
+from quotes.ticks import CLOSE, OPEN
+
 
 class SaleCondition(IntFlag):
     """LEAN's flags, in the order of their bits."""
@@ -62,6 +64,8 @@ class SaleCondition(IntFlag):
 
 
 OFFICIAL = SaleCondition.OFFICIAL_OPEN | SaleCondition.OFFICIAL_CLOSE
+OPENING = SaleCondition.OPENING_PRINTS | SaleCondition.OFFICIAL_OPEN
+CLOSING = SaleCondition.CLOSING_PRINTS | SaleCondition.OFFICIAL_CLOSE
 INCLUDED = (
     SaleCondition.REGULAR
     | SaleCondition.CASH
@@ -102,6 +106,19 @@ def meaning(code: str, suspicious: bool = False) -> Meaning:
         sets_price=priced and not flags & OFFICIAL and not suspicious,
         counts_volume=not flags & OFFICIAL,
     )
+
+
+@lru_cache(maxsize=4096)
+def auction_of(code: str) -> str:
+    """ "open" or "close" where the condition code says that an auction prints, else "".
+
+    Exchanges tell of their auctions by the print itself, or by an official open or close that
+    repeats it; which exchange's auction is the official one, the code does not know.
+    """
+    flags = SaleCondition(int(code or "0", 16) & 0xFFFFFFFF)
+    if flags & OPENING:
+        return OPEN
+    return CLOSE if flags & CLOSING else ""
 
 
 def _letters(flags: int) -> list[str]:

@@ -24,12 +24,15 @@ from datetime import date
 from pathlib import Path
 
 from quotes.bars import midnight
+from quotes.calendar import EXCHANGE
 from quotes.feeds.base import FeedError, Tick
-from quotes.feeds.conditions import meaning
+from quotes.feeds.conditions import auction_of, meaning
 from quotes.feeds.lean_files import lines_of
-from quotes.ticks import MICROSECONDS, Quote, Trade
+from quotes.feeds.listings import listed_on
+from quotes.ticks import CLOSE, MICROSECONDS, OPEN, Quote, Trade, to_micros
 
 PERIOD_US = {"second": MICROSECONDS, "minute": 60 * MICROSECONDS}
+NEVER_US = 2**63 - 1
 EMPTY = ("0", "0", "")  # price, size and exchange of a side on which nobody stands
 
 
@@ -110,7 +113,15 @@ class QuoteTicks(RowReader):
 
 
 class TradeTicks(RowReader):
-    """One row, one trade; its condition decides what it counts for."""
+    """One row, one trade; its condition decides what it counts for.
+
+    Each exchange holds auctions of its own. The official ones are those of the listing exchange; of
+    a symbol whose listing is not known, whichever prints first.
+    """
+
+    def __init__(self, symbol: str, on: date, resolution: str, epoch: int) -> None:
+        super().__init__(symbol, on, resolution, epoch)
+        self.listed_on = listed_on(symbol)
 
     def read(self, lines: list[str]) -> list[Tick]:
         trades: list[Tick] = []
@@ -118,11 +129,13 @@ class TradeTicks(RowReader):
             self.row += 1
             at, price, size, exchange, condition, suspicious = line.split(",")
             letters, sets_price, counts_volume = meaning(condition, suspicious == "1")
+            auction = auction_of(condition) if exchange == (self.listed_on or exchange) else ""
             self.sequence += 1
             trades.append(
                 Trade(
                     self.symbol, self.instant(at), int(price), int(size), self.sequence,
                     self.epoch, 0, exchange, letters, sets_price, counts_volume,
+                    auction if suspicious != "1" else "",
                 )
             )  # fmt: skip
         return trades
@@ -148,7 +161,18 @@ class QuoteBars(RowReader):
 
 
 class TradeBars(RowReader):
-    """One row, up to four trades that have its open, high, low, close and volume."""
+    """One row, up to four trades that have its open, high, low, close and volume.
+
+    The makers of the data move the auctions into the first and the last bar of the session, so the
+    first price there is the opening auction's, and the last one the closing auction's.
+    """
+
+    def __init__(self, symbol: str, on: date, resolution: str, epoch: int) -> None:
+        super().__init__(symbol, on, resolution, epoch)
+        day = EXCHANGE.day(on)
+        self.open_us = NEVER_US if day is None else to_micros(day.open_at)
+        self.close_us = NEVER_US if day is None else to_micros(day.close_at)
+        self.opened = False
 
     def read(self, lines: list[str]) -> list[Tick]:
         trades: list[Tick] = []
@@ -156,8 +180,18 @@ class TradeBars(RowReader):
             self.row += 1
             at, *prices, volume = line.split(",")
             open_, high, low, close = map(int, prices)
-            trades += self.prints(self.instant(at), open_, high, low, close, int(volume))
+            at_us = self.instant(at)
+            prints = list(self.prints(at_us, open_, high, low, close, int(volume)))
+            self.mark_auctions(at_us, prints)
+            trades += prints
         return trades
+
+    def mark_auctions(self, at_us: int, prints: list[Trade]) -> None:
+        if not self.opened and self.open_us <= at_us < self.close_us:
+            self.opened = True
+            prints[0] = prints[0]._replace(auction=OPEN)
+        if at_us < self.close_us <= at_us + PERIOD_US[self.resolution]:
+            prints[-1] = prints[-1]._replace(auction=CLOSE)
 
     def prints(
         self, at_us: int, open_: int, high: int, low: int, close: int, volume: int

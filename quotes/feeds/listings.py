@@ -97,8 +97,17 @@ LISTINGS = tuple(
 
 _BY_SYMBOL = {listing.symbol: listing for listing in LISTINGS}
 
+# How the tape names the exchanges.
+_LETTERS = {"NYSE": "N", "NASDAQ": "Q", "ARCA": "P", "AMEX": "A", "BATS": "Z"}
+
 
 def describe(symbol: str) -> InstrumentSpec:
     """What is known of a symbol; of an unknown one no more than the symbol."""
     listing = _BY_SYMBOL.get(symbol)
     return listing.spec if listing else InstrumentSpec(symbol)
+
+
+def listed_on(symbol: str) -> str:
+    """The tape's letter of the exchange whose auctions are official; "" where it is not known."""
+    listing = _BY_SYMBOL.get(symbol)
+    return _LETTERS[listing.exchange] if listing else ""

@@ -5,13 +5,13 @@ the tape does not depend on when the feed was started, and catching up after a p
 `skip_to` goes straight to the instant.
 
 At the usual activity it makes some 110 ticks a second over all instruments, little enough for the
-one process that does everything.
+one process that does everything. Each day opens and closes with an auction in every instrument.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from datetime import date
+from datetime import date, timedelta
 from math import ceil, sqrt
 from operator import itemgetter
 from random import Random
@@ -19,9 +19,9 @@ from random import Random
 from quotes.bars import midnight
 from quotes.calendar import NEW_YORK
 from quotes.feeds.base import READ_LIMIT, Feed, InstrumentSpec, Tick
-from quotes.feeds.listings import LISTINGS, Listing
+from quotes.feeds.listings import LISTINGS, Listing, listed_on
 from quotes.feeds.simulated_prices import PricePaths, activity_at, price_of
-from quotes.ticks import MICROSECONDS, Quote, Trade, to_instant
+from quotes.ticks import CLOSE, MICROSECONDS, OPEN, Quote, Trade, to_instant
 
 QUOTES_PER_SECOND = 1.4  # of an instrument of activity 1, at average time of day
 TRADE_SHARE = 0.4  # of the quotes that a trade follows
@@ -32,6 +32,8 @@ CENT = 100  # in 1/10,000 USD
 LOT = 100
 EXCHANGES = "NQPZKV"
 CONDITIONS = ("@",)
+CROSS_CONDITIONS = {OPEN: ("@", "O"), CLOSE: ("@", "6")}
+CROSS_FACTOR = 20  # an auction trades this many times what is displayed
 
 _at_us = itemgetter(1)
 
@@ -108,10 +110,15 @@ class SimulatedFeed(Feed):
             for _ in range(_whole(rate * listing.activity, draw))
         }
         self._ticks, self._next = [], 0
-        for part_us, index in sorted(turns):
+        crosses = _crosses(second, on)
+        for part_us, index in sorted(turns | crosses.keys()):
             level = _between(self._minute[1][index], offset, part_us)
             at_us = second * MICROSECONDS + part_us
-            ticks = self._turn(index, at_us, level, draw)
+            auction = crosses.get((part_us, index))
+            if auction:
+                ticks = self._cross(index, at_us, level, auction)
+            else:
+                ticks = self._turn(index, at_us, level, draw)
             if at_us >= self._from_us:
                 self._ticks += self._numbered(index, ticks)
 
@@ -144,6 +151,18 @@ class SimulatedFeed(Feed):
         )  # fmt: skip
         return [quote, trade]
 
+    def _cross(self, index: int, at_us: int, level: float, auction: str) -> list[Tick]:
+        """The auction that opens or closes the day: a quote, and a large trade at its middle."""
+        draw = self._paths.generator("cross", at_us, index)
+        quote = self._quote(index, at_us, level, draw)
+        cents = (quote.bid + quote.ask) // 2 // CENT
+        trade = Trade(
+            quote.symbol, at_us, cents * CENT, CROSS_FACTOR * displayed_size(cents, draw),
+            exchange=listed_on(quote.symbol), conditions=CROSS_CONDITIONS[auction],
+            auction=auction,
+        )  # fmt: skip
+        return [quote, trade]
+
     def _quote(self, index: int, at_us: int, level: float, draw: Random) -> Quote:
         listing = LISTINGS[index]
         cents = price_of(listing, level) * 100
@@ -162,6 +181,16 @@ class SimulatedFeed(Feed):
             sequences[kind] += 1
             numbered.append(tick._replace(sequence=sequences[kind], epoch=self.epoch))
         return numbered
+
+
+def _crosses(second: int, on: date) -> dict[tuple[int, int], str]:
+    """The auctions of a second, by part of the second and listing: the day's first and last
+    microsecond."""
+    if second == midnight(on):
+        return {(0, index): OPEN for index in range(len(LISTINGS))}
+    if second + 1 == midnight(on + timedelta(days=1)):
+        return {(MICROSECONDS - 1, index): CLOSE for index in range(len(LISTINGS))}
+    return {}
 
 
 def _between(levels: list[float], offset: int, part_us: int) -> float:

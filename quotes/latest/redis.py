@@ -253,4 +253,4 @@ def _loaded(packed: bytes | None) -> list[Any]:
 
 
 def _unpack(kind: type[Any], packed: bytes | None) -> Any:
-    return None if packed is None else kind._make(msgpack.unpackb(packed, use_list=False))
+    return None if packed is None else kind(*msgpack.unpackb(packed, use_list=False))

@@ -4,11 +4,13 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-from django.db import transaction
+from django.db import IntegrityError, transaction
 
 from events import bulk
-from events.bulk import update_rows
+from events.bulk import insert_rows, new_row, read_rows, update_rows
+from events.models import Event
 from portfolios.models import Position
+from quotes.calendar import NEW_YORK
 from tests.portfolios.factories import funded_account, make_instrument
 
 pytestmark = pytest.mark.django_db
@@ -61,3 +63,49 @@ def test_many_rows_take_few_statements(
 def test_no_rows_need_no_statement(django_assert_num_queries: object) -> None:
     with transaction.atomic(), django_assert_num_queries(0):  # type: ignore[operator]
         update_rows([], ["quantity"])
+
+
+@pytest.mark.parametrize("payload", [{"a": "it's 100 % “x”\\", "n": [1, None, 2.5]}, {}])
+def test_new_rows_come_back_as_they_went(payload: dict[str, object]) -> None:
+    event = new_row(
+        Event,
+        kind="test.made",
+        subject="a '%s' \\ subject",
+        actor="user:1",
+        account_id=7,
+        account_sequence=2**62,
+        recorded_at=NOON.astimezone(NEW_YORK),
+        payload=payload,
+    )
+    with transaction.atomic():
+        insert_rows([event])
+
+    (stored,) = read_rows(Event.objects.all())
+    assert stored == Event.objects.get()
+    assert not stored._state.adding
+    for field in ("kind", "subject", "account_sequence", "recorded_at", "at", "payload", "hash"):
+        assert getattr(stored, field) == getattr(event, field), field
+
+
+def test_a_new_row_has_the_defaults_of_its_model() -> None:
+    made = new_row(Position, account_id=1, instrument_id=2, updated_at=NOON)
+    usual = Position(account_id=1, instrument_id=2, updated_at=NOON)
+    fields = [field.attname for field in Position._meta.concrete_fields]
+    assert {name: getattr(made, name) for name in fields} == {
+        name: getattr(usual, name) for name in fields
+    }
+    with pytest.raises(AssertionError, match="no such columns"):
+        new_row(Position, account=1)
+
+
+def test_rows_that_break_a_rule_of_the_table_are_refused() -> None:
+    (position,) = positions(1)
+    position.hold_quantity = Decimal(-1)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        update_rows([position], ["hold_quantity"])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_outside_a_transaction_nothing_is_written() -> None:
+    with pytest.raises(AssertionError, match="in a transaction"):
+        insert_rows([new_row(Event, kind="x", actor="y", recorded_at=NOON)])

@@ -6,7 +6,7 @@ import pytest
 from quotes.bars import Aggregator, midnight
 from quotes.calendar import EXCHANGE
 from quotes.feeds.base import FeedError
-from quotes.feeds.conditions import meaning
+from quotes.feeds.conditions import auction_of, meaning
 from quotes.feeds.lean import LeanFeed
 from quotes.ticks import MICROSECONDS, Quote, Trade
 from tests.quotes.lean_folder import DAY, NINE_MS, lean_file, write_lean_folder
@@ -136,9 +136,57 @@ def test_the_sale_condition_decides_what_a_trade_counts_for(
     assert read_all(tmp_path) == [
         Trade(
             "IBM", MIDNIGHT_US + MICROSECONDS, 500, 100, 1, exchange="N", conditions=letters,
-            sets_price=sets_price, counts_volume=counts_volume,
+            sets_price=sets_price, counts_volume=counts_volume, auction=auction_of(condition),
         )
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("exchange", "condition", "suspicious", "auction"),
+    [
+        ("N", "40", 0, "open"),
+        ("N", "80", 0, "close"),
+        ("N", "4000000", 0, "open"),
+        ("N", "1000000", 0, "close"),
+        ("Q", "40", 0, ""),  # an auction, but not of the exchange that lists it
+        ("N", "40", 1, ""),
+        ("N", "1", 0, ""),
+    ],
+)
+def test_the_listing_exchange_holds_the_official_auctions(
+    tmp_path: Path, exchange: str, condition: str, suspicious: int, auction: str
+):
+    lean_file(tmp_path, "tick", "IBM", "trade", f"1000,500,100,{exchange},{condition},{suspicious}")
+    assert [trade.auction for trade in read_all(tmp_path)] == [auction]
+
+
+def test_the_first_and_the_last_price_of_a_session_of_bars_are_the_auctions(tmp_path: Path):
+    at = [34_140_000, 34_200_000, 34_260_000, 57_540_000, 57_600_000]
+    lean_file(tmp_path, "minute", "IBM", "trade", *[f"{ms},20,24,19,21,400" for ms in at])
+    marked = {trade.at_us: trade.auction for trade in read_all(tmp_path) if trade.auction}
+    assert list(marked.values()) == ["open", "close"]
+    opened_us, closed_us = marked
+    assert opened_us == MIDNIGHT_US + 34_200 * MICROSECONDS
+    assert MIDNIGHT_US + 57_540 * MICROSECONDS < closed_us < MIDNIGHT_US + 57_600 * MICROSECONDS
+
+
+def test_the_recorded_day_has_its_auctions(lean_data: Path):
+    feed = LeanFeed(lean_data, DAY, ["AIG", "BAC", "IBM", "SPY"])
+    found: dict[tuple[str, str], set[int]] = {}
+    while ticks := feed.read(feed.end_us):
+        for tick in ticks:
+            if isinstance(tick, Trade) and tick.auction:
+                found.setdefault((tick.symbol, tick.auction), set()).add(tick.price)
+    assert found == {
+        ("AIG", "open"): {490_000},
+        ("AIG", "close"): {487_300},
+        ("BAC", "open"): {139_000},
+        ("BAC", "close"): {138_100},
+        ("IBM", "open"): {1_820_000},
+        ("IBM", "close"): {1_820_100},
+        ("SPY", "open"): {1_674_300},
+        ("SPY", "close"): {1_674_200},
+    }
 
 
 def test_a_suspicious_trade_is_volume_without_a_price():

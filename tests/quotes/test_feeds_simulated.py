@@ -190,3 +190,19 @@ def test_the_days_of_a_clock_change_have_all_their_minutes():
     bars = next(iter(simulated_history(7, until)))
     starts = [bar.start for bar in bars if bar.timeframe == MINUTE]
     assert starts == list(range(starts[0], starts[-1] + 60, 60))
+
+
+def test_a_day_opens_and_closes_with_an_auction_in_every_instrument():
+    last = midnight(date(2026, 3, 5)) * MICROSECONDS
+    marked = [
+        tick
+        for tick in tape(start_us=last - 60 * MICROSECONDS, seconds=120)
+        if isinstance(tick, Trade) and tick.auction
+    ]
+    everyone = [listing.symbol for listing in LISTINGS]
+    assert [(tick.symbol, tick.at_us) for tick in marked if tick.auction == "close"] == [
+        (symbol, last - 1) for symbol in everyone
+    ]
+    assert [(tick.symbol, tick.at_us) for tick in marked if tick.auction == "open"] == [
+        (symbol, last) for symbol in everyone
+    ]

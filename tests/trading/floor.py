@@ -82,6 +82,20 @@ class TradingFloor:
             symbol, at_us, prices[0], bid_size, prices[1], ask_size, self.sequence, 1, at_us
         )
 
+    def trade(
+        self,
+        price: str,
+        size: int = 100,
+        at: datetime | None = None,
+        symbol: str = "AAPL",
+        **fields: Any,
+    ) -> Trade:
+        """The next trade of the tape, not yet played."""
+        self.sequence += 1
+        at_us = to_micros(at) if at else market_clock().now_us() + 1_000
+        units = to_units(Decimal(price), PRICE_PLACES)
+        return Trade(symbol, at_us, units, size, self.sequence, 1, **fields)
+
     def print_trade(self, price: str) -> None:
         """Let this be the last trade, without moving the market."""
         self.sequence += 1
@@ -89,7 +103,11 @@ class TradingFloor:
         units = to_units(Decimal(price), PRICE_PLACES)
         latest.put_many([Trade("AAPL", at_us, units, 100, self.sequence, 1)])
 
-    def play(self, *ticks: Quote, until: datetime | None = None) -> None:
+    def prints(self, price: str, size: int = 100, **fields: Any) -> None:
+        """Play one trade."""
+        self.play(self.trade(price, size, **fields))
+
+    def play(self, *ticks: Quote | Trade, until: datetime | None = None) -> None:
         """Advance the market over these ticks, as feed and engine do it together."""
         last_us = max((tick.at_us for tick in ticks), default=market_clock().now_us() + 1_000)
         watermark_us = to_micros(until) if until else last_us

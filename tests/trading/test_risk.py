@@ -39,7 +39,7 @@ MARKET_SELL = replace(MARKET_BUY, side=Side.SELL, quantity=Decimal(6))
 
 
 def test_a_limit_buy_holds_its_value() -> None:
-    assert assess(LIMIT_BUY, RICH, OPEN) == (Hold(cash=Decimal(950)), None)
+    assert assess(LIMIT_BUY, RICH, OPEN)[:2] == (Hold(cash=Decimal(950)), None)
 
 
 def test_a_market_buy_holds_its_collar() -> None:
@@ -56,7 +56,7 @@ def test_a_buy_by_amount_holds_the_amount() -> None:
 
 
 def test_a_market_sell_holds_shares_and_takes_any_price() -> None:
-    assert assess(MARKET_SELL, HOLDER, OPEN) == (Hold(quantity=Decimal(6)), None)
+    assert assess(MARKET_SELL, HOLDER, OPEN)[:2] == (Hold(quantity=Decimal(6)), None)
 
 
 def test_a_sell_by_amount_holds_the_shares_it_may_need() -> None:
@@ -170,6 +170,58 @@ def test_ioc_needs_an_open_market() -> None:
     assert assess(request, RICH, OPEN)
     with pytest.raises(OrderRuleBroken):
         assess(request, RICH, CLOSED)
+
+
+@pytest.mark.parametrize("time_in_force", [TimeInForce.OPG, TimeInForce.CLS])
+def test_an_auction_order_outside_its_window_is_refused(time_in_force: TimeInForce) -> None:
+    request = replace(LIMIT_BUY, time_in_force=time_in_force)
+    assert assess(request, RICH, CLOSED)
+    with pytest.raises(OrderRuleBroken, match="shortly before the auction"):
+        assess(request, RICH, replace(CLOSED, takes_order=False))
+
+
+STOP_BUY = replace(MARKET_BUY, type=OrderType.STOP, stop_price=Decimal(110))
+
+
+def test_a_buy_stop_holds_a_collar_above_its_stop() -> None:
+    assessment = assess(STOP_BUY, RICH, OPEN)
+    assert assessment.collar_price == Decimal("114.4")
+    assert assessment.hold == Hold(cash=Decimal(1144))
+
+
+def test_a_stop_limit_holds_its_limit() -> None:
+    request = replace(STOP_BUY, type=OrderType.STOP_LIMIT, limit_price=Decimal(111))
+    assert assess(request, RICH, OPEN)[:2] == (Hold(cash=Decimal(1110)), None)
+
+
+def test_a_sell_stop_holds_its_shares() -> None:
+    request = replace(MARKET_SELL, type=OrderType.STOP, stop_price=Decimal(90))
+    assert assess(request, HOLDER, OPEN)[:2] == (Hold(quantity=Decimal(6)), None)
+
+
+def test_a_trailing_buy_starts_from_the_ask_and_holds_a_collar_above_its_stop() -> None:
+    request = replace(MARKET_BUY, type=OrderType.TRAILING_STOP, trail_percent=Decimal(5))
+    assessment = assess(request, RICH, OPEN)
+    assert (assessment.hwm, assessment.stop_price) == (Decimal(100), Decimal(105))
+    assert assessment.collar_price == Decimal("109.2")
+
+
+def test_a_trailing_sell_starts_from_the_bid() -> None:
+    request = replace(MARKET_SELL, type=OrderType.TRAILING_STOP, trail_price=Decimal("2.5"))
+    assessment = assess(request, HOLDER, OPEN)
+    assert (assessment.hwm, assessment.stop_price) == (Decimal(99), Decimal("96.5"))
+
+
+def test_a_trail_that_leaves_no_price_is_refused() -> None:
+    request = replace(MARKET_SELL, type=OrderType.TRAILING_STOP, trail_price=Decimal(99))
+    with pytest.raises(OrderRuleBroken, match="market price of 99"):
+        assess(request, HOLDER, OPEN)
+
+
+def test_a_trailing_stop_needs_a_price_to_follow() -> None:
+    request = replace(MARKET_BUY, type=OrderType.TRAILING_STOP, trail_price=Decimal(1))
+    with pytest.raises(NoUsablePrice):
+        assess(request, RICH, replace(OPEN, quote=None, last_price=0))
 
 
 def test_orders_in_a_halt_are_accepted_and_wait() -> None:

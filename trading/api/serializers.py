@@ -88,6 +88,8 @@ class OrderBody(serializers.Serializer):
             notional=data.get("notional"),
             limit_price=data.get("limit_price"),
             stop_price=data.get("stop_price"),
+            trail_price=data.get("trail_price"),
+            trail_percent=data.get("trail_percent"),
             client_order_id=data.get("client_order_id") or "",
             extended_hours=bool(data.get("extended_hours")),
             order_class=OrderClass(order_class),
@@ -99,11 +101,6 @@ def _refuse_leftovers(data: dict[str, Any]) -> None:
     for name in ("take_profit", "stop_loss"):
         if data.get(name) is not None:
             raise InvalidOrder(f"simple orders do not take {name}")
-    if data["type"] == OrderType.TRAILING_STOP:
-        return
-    for name in ("trail_price", "trail_percent"):
-        if data.get(name) is not None:
-            raise InvalidOrder(f"{data['type']} orders do not take {name}")
 
 
 class TradingQuery(QuerySerializer):

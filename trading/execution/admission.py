@@ -8,20 +8,20 @@ from decimal import Decimal
 
 from quotes.amounts import PRICE_PLACES, from_units
 from quotes.calendar import Calendar
-from quotes.ticks import to_micros
+from quotes.ticks import Trade, to_micros
 from trading import risk
 from trading.execution import intake
+from trading.execution.auctions import Auctions
 from trading.execution.certificate import working_order
 from trading.execution.decisions import Admission, Decision, Ending
 from trading.execution.floor import Floor
 from trading.execution.hours import Hours
 from trading.execution.matching import Waiting, WorkingOrder, touch
-from trading.models import Order, OrderStatus, TimeInForce
+from trading.models import IMMEDIATE, Order, OrderStatus
 
-IMMEDIATE_WALL_SECONDS = 5.0  # an ioc that could not be admitted for so long is canceled
+IMMEDIATE_WALL_SECONDS = 5.0  # an ioc or fok that could not be admitted for so long is canceled
 
 NOT_ADMITTED = "the engine could not take it in within 5 s"
-NOTHING_AT_ONCE = "ioc: no more could be had at once"
 
 
 class Admissions:
@@ -40,6 +40,7 @@ class Admissions:
         self._listing = listing
         self._calendar = calendar
         self._decide = decide
+        self._auctions = Auctions(decide, floor.model)
         self._by_wall = by_wall  # whether wall time may end an order: not where runs must repeat
         self._queued: set[int] = set()  # waiting for a session that they may trade in
         self._unpriced: dict[str, dict[int, Order]] = {}  # waiting for a quote to be held by
@@ -52,7 +53,7 @@ class Admissions:
         `between` is called after each slice of them, for there may be many.
         """
         self._give_up_waiting()
-        known = self._queued | undecided
+        known = self._queued | self._auctions.pks() | undecided
         for unpriced in self._unpriced.values():
             known |= unpriced.keys()
         while rows := intake.accepted(self._listing.by_id, known):
@@ -65,6 +66,11 @@ class Admissions:
         if symbol in self._unpriced:
             self._admit_all(self._unpriced.pop(symbol).values())
 
+    def cross(self, trade: Trade) -> None:
+        """An auction has printed: the orders that wait for it trade or end."""
+        if not self._listing.is_halted(trade.symbol):
+            self._auctions.cross(trade, self._floor.now_us)
+
     def reopen(self) -> None:
         """Another session has begun: everyone at the door may ask again."""
         self._queued.clear()
@@ -73,6 +79,7 @@ class Admissions:
     def forget(self, pk: int) -> None:
         """The order is over."""
         self._queued.discard(pk)
+        self._auctions.forget(pk)
         for rows in self._unpriced.values():
             rows.pop(pk, None)
 
@@ -86,6 +93,10 @@ class Admissions:
         if order.is_immediate and (too_late := self._too_late(row, order)):
             self._decide(Ending(order, at_us, OrderStatus.CANCELED, too_late))
             return
+        if order.auction:
+            self._auctions.wait(order)
+            self._floor.book.expect_expiry(order)
+            return
         if not self._floor.hours.may_trade(order):
             self._queued.add(order.pk)
             return
@@ -93,7 +104,7 @@ class Admissions:
         if isinstance(collar_price, Waiting) or self._waits_for_a_quote(order):
             self._unpriced.setdefault(order.symbol, {})[row.pk] = row
             return
-        self._place(order, Admission(order, at_us, collar_price))
+        self._floor.take_in(Admission(order, at_us, collar_price))
 
     def _give_up_waiting(self) -> None:
         """Look again at the immediate orders that wait for a quote: their time may be up."""
@@ -101,7 +112,7 @@ class Admissions:
             row
             for rows in self._unpriced.values()
             for row in rows.values()
-            if row.time_in_force == TimeInForce.IOC
+            if row.time_in_force in IMMEDIATE
         ]
         for row in waiting:
             self.forget(row.pk)
@@ -116,19 +127,6 @@ class Admissions:
             return False
         return self._floor.usable_quote(order.symbol) is Waiting.NO_QUOTE
 
-    def _place(self, order: WorkingOrder, admission: Admission) -> None:
-        """Let the order meet the standing quote; what is left of it rests, or ends at once."""
-        self._decide(admission)
-        if self._floor.match_incoming(order):
-            return
-        why = self._floor.why(order) or Waiting.LIMIT
-        if order.is_immediate:
-            reason = why or NOTHING_AT_ONCE
-            self._decide(Ending(order, admission.at_us, OrderStatus.CANCELED, reason))
-            return
-        admission.reason = order.reason = str(why)
-        self._floor.book.add(order)
-
     def _too_late(self, row: Order, order: WorkingOrder) -> str:
         """Why an immediate order is not even tried; "" where it is."""
         if not self._floor.hours.may_trade(order):
@@ -141,13 +139,14 @@ class Admissions:
     def _new_collar(self, row: Order, order: WorkingOrder) -> Decimal | Waiting | None:
         """The collar of an order that was queued while closed, from the quote that stands now.
 
-        None where it keeps the one it has, a reason where there is nothing to set it from.
+        None where it keeps the one it has (a stop until it is triggered), a reason where there is
+        nothing to set it from.
         """
         needed = risk.needs_collar(
             is_market=order.is_market, is_buy=order.is_buy, by_amount=order.leaves is None
         )
         then = Hours(self._calendar, to_micros(row.submitted_at))
-        if not needed or then.may_trade(order):
+        if not needed or order.stop or then.may_trade(order):
             return None
         quote = self._floor.usable_quote(order.symbol)
         if isinstance(quote, Waiting):

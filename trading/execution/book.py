@@ -1,4 +1,4 @@
-"""The resting orders of a shard, by symbol: best price first, then the oldest.
+"""The resting orders and waiting stops of a shard, by symbol: best price first, then the oldest.
 
 A cache of the database that only the engine's thread touches; it can be thrown away and loaded
 again at any moment.
@@ -6,58 +6,35 @@ again at any moment.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from trading.execution.matching import NEVER_US, WorkingOrder
-
-Rank = tuple[int, int]  # (price, best first; row id)
-
-
-def rank(order: WorkingOrder) -> Rank:
-    """Its place: a higher bound comes first among buys, a lower one among sells; then row id."""
-    return (-order.bound if order.is_buy else order.bound, order.pk)
-
-
-class Side:
-    """The resting orders of one side of one symbol."""
-
-    __slots__ = ("_orders", "_ranks")
-
-    def __init__(self) -> None:
-        self._ranks: list[Rank] = []
-        self._orders: dict[Rank, WorkingOrder] = {}
-
-    def __len__(self) -> int:
-        return len(self._ranks)
-
-    def __iter__(self) -> Iterator[WorkingOrder]:
-        """Best first. The book must not change while somebody iterates."""
-        for place in self._ranks:
-            yield self._orders[place]
-
-    def add(self, order: WorkingOrder) -> None:
-        place = rank(order)
-        insort(self._ranks, place)
-        self._orders[place] = order
-
-    def remove(self, order: WorkingOrder) -> None:
-        place = rank(order)
-        del self._orders[place]
-        del self._ranks[bisect_left(self._ranks, place)]
+from trading.execution.side import Side
+from trading.execution.stops import Stops
 
 
 @dataclass(slots=True)
 class SymbolBook:
-    """Both sides of one symbol."""
+    """Both sides of one symbol, and the stops that wait beside them."""
 
     buys: Side = field(default_factory=Side)
     sells: Side = field(default_factory=Side)
+    buy_stops: Stops = field(default_factory=lambda: Stops(True))
+    sell_stops: Stops = field(default_factory=lambda: Stops(False))
+
+    def __bool__(self) -> bool:
+        return bool(self.buys or self.sells or self.buy_stops or self.sell_stops)
 
     def side(self, is_buy: bool) -> Side:
         return self.buys if is_buy else self.sells
+
+    def stops(self, is_buy: bool) -> Stops:
+        return self.buy_stops if is_buy else self.sell_stops
+
+    def home(self, order: WorkingOrder) -> Side | Stops:
+        """Where the order is kept as it is now."""
+        return self.stops(order.is_buy) if order.stop else self.side(order.is_buy)
 
 
 class Book:
@@ -92,8 +69,8 @@ class Book:
     def add(self, order: WorkingOrder) -> None:
         assert order.pk not in self._orders, f"order {order.pk} rests already"
         self._orders[order.pk] = order
-        self._symbols.setdefault(order.symbol, SymbolBook()).side(order.is_buy).add(order)
-        heappush(self._expiries, (order.expires_us, order.pk))
+        self._symbols.setdefault(order.symbol, SymbolBook()).home(order).add(order)
+        self.expect_expiry(order)
         self.watch(order)
 
     def remove(self, pk: int) -> WorkingOrder | None:
@@ -102,15 +79,15 @@ class Book:
         if order is None:
             return None
         book = self._symbols[order.symbol]
-        book.side(order.is_buy).remove(order)
-        if not book.buys and not book.sells:
+        book.home(order).remove(order)
+        if not book:
             del self._symbols[order.symbol]
         self._watched.discard(pk)
         return order
 
     def watch(self, order: WorkingOrder) -> None:
         """Remember, or forget, the order as one whose owner may be told why it waits."""
-        if order.is_market or order.reason:
+        if (order.is_market and not order.stop) or order.reason:
             self._watched.add(order.pk)
         else:
             self._watched.discard(order.pk)
@@ -118,6 +95,10 @@ class Book:
     def watched(self) -> list[WorkingOrder]:
         """Market orders, and those that have a reason to lose; oldest first."""
         return [self._orders[pk] for pk in sorted(self._watched)]
+
+    def expect_expiry(self, order: WorkingOrder) -> None:
+        """Count the order in `expires_us`, also one that does not rest here."""
+        heappush(self._expiries, (order.expires_us, order.pk))
 
     @property
     def expires_us(self) -> int:

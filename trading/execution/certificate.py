@@ -5,11 +5,13 @@ from __future__ import annotations
 import uuid
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
+from events.bulk import new_row
 from portfolios.models import Position
 from quotes.amounts import CASH_PLACES, PRICE_PLACES, QUANTITY_PLACES, from_units, to_units
 from quotes.ticks import Quote, to_instant, to_micros
-from trading.execution.decisions import Execution
+from trading.execution.decisions import AUCTION, Execution
 from trading.execution.matching import (
     MODEL_VERSION,
     NEVER_US,
@@ -18,17 +20,30 @@ from trading.execution.matching import (
     Waiting,
     WorkingOrder,
     match,
+    match_auction,
 )
-from trading.models import Fill, Order, OrderType, Side
+from trading.execution.queue import Place, match_print
+from trading.models import (
+    AUCTIONS,
+    IMMEDIATE,
+    MARKETS,
+    STOPS,
+    Fill,
+    Order,
+    Side,
+    TimeInForce,
+)
+from trading.trailing import trail_of
 
 
 def certified_fill(execution: Execution, order: Order, position: Position, at: datetime) -> Fill:
     """The fill's row. Order and position are as they are after it."""
     quote, found = execution.quote, execution.match
-    return Fill(
+    return new_row(
+        Fill,
         execution_id=execution.execution_id,
         account_id=order.account_id,
-        order=order,
+        order_id=order.pk,
         instrument_id=order.instrument_id,
         number=execution.number,
         side=order.side,
@@ -52,7 +67,20 @@ def certified_fill(execution: Execution, order: Order, position: Position, at: d
         resolution=quote.resolution,
         model=execution.model,
         model_version=MODEL_VERSION,
+        **_place_columns(execution.place),
     )
+
+
+def _place_columns(place: Place | None) -> dict[str, Any]:
+    if place is None:
+        return {}
+    return {
+        "queue_ahead": from_units(place.ahead, QUANTITY_PLACES),
+        "queue_reached": from_units(place.reached, QUANTITY_PLACES),
+        "trade_sequence": place.trade_sequence,
+        "trade_price": from_units(place.trade_price, PRICE_PLACES),
+        "trade_size": place.trade_size,
+    }
 
 
 def leaves(order: Order) -> Decimal | None:
@@ -63,12 +91,14 @@ def leaves(order: Order) -> Decimal | None:
 def recompute(fill: Fill, order: Order, spent_before: Decimal) -> Match | Waiting:
     """What the model makes of the certificate. `spent_before`: the cash of the order's earlier
     fills, which bounds an order by amount."""
-    return match(
-        _order_before(fill, order, spent_before),
-        certified_quote(fill, order.instrument.symbol),
-        to_units(fill.taken_before, QUANTITY_PLACES),
-        FillModel(fill.model),
-    )
+    working = _order_before(fill, order, spent_before)
+    quote = certified_quote(fill, order.instrument.symbol)
+    taken = to_units(fill.taken_before, QUANTITY_PLACES)
+    if quote.resolution == AUCTION:
+        return match_auction(working, quote.bid) or Waiting.LIMIT
+    if place := certified_place(fill):
+        return match_print(working, place, taken) or Waiting.LINE
+    return match(working, quote, taken, FillModel(fill.model))
 
 
 def expected_execution_id(fill: Fill, order: Order) -> uuid.UUID:
@@ -92,6 +122,23 @@ def certified_quote(fill: Fill, symbol: str) -> Quote:
     )
 
 
+def certified_place(fill: Fill) -> Place | None:
+    """Where its order stood in line, and the trade that let it through; None if it did not."""
+    if fill.trade_sequence is None:
+        return None
+    assert fill.queue_ahead is not None
+    assert fill.queue_reached is not None
+    assert fill.trade_price is not None
+    assert fill.trade_size is not None
+    return Place(
+        ahead=to_units(fill.queue_ahead, QUANTITY_PLACES),
+        reached=to_units(fill.queue_reached, QUANTITY_PLACES),
+        trade_sequence=fill.trade_sequence,
+        trade_price=to_units(fill.trade_price, PRICE_PLACES),
+        trade_size=fill.trade_size,
+    )
+
+
 def _order_before(fill: Fill, order: Order, spent_before: Decimal) -> WorkingOrder:
     working = working_order(order, order.instrument.symbol)
     if fill.leaves_quantity is not None:
@@ -106,6 +153,7 @@ def working_order(order: Order, symbol: str) -> WorkingOrder:
     """The order as the engine works it, from its row."""
     left = leaves(order)
     bound = order.limit_price or order.collar_price or Decimal(0)
+    waits_for_stop = order.type in STOPS and order.triggered_at is None
     return WorkingOrder(
         pk=order.pk,
         public_id=order.public_id,
@@ -113,7 +161,7 @@ def working_order(order: Order, symbol: str) -> WorkingOrder:
         instrument_id=order.instrument_id,
         symbol=symbol,
         is_buy=order.side == Side.BUY,
-        is_market=order.type == OrderType.MARKET,
+        is_market=order.type in MARKETS,
         bound=to_units(bound, PRICE_PLACES),
         leaves=None if left is None else to_units(left, QUANTITY_PLACES),
         cash_left=None
@@ -121,7 +169,12 @@ def working_order(order: Order, symbol: str) -> WorkingOrder:
         else to_units(order.notional - order.filled_cash, CASH_PLACES),
         expires_us=NEVER_US if order.expires_at is None else to_micros(order.expires_at),
         extended_hours=order.extended_hours,
-        is_immediate=order.time_in_force == "ioc",
+        is_immediate=order.time_in_force in IMMEDIATE,
+        is_all_or_none=order.time_in_force == TimeInForce.FOK,
+        auction=AUCTIONS.get(TimeInForce(order.time_in_force), ""),
+        stop=to_units(order.stop_price or Decimal(0), PRICE_PLACES) if waits_for_stop else 0,
+        trail=trail_of(order.trail_price, order.trail_percent),
+        mark=to_units(order.hwm or Decimal(0), PRICE_PLACES),
         submitted_us=to_micros(order.submitted_at),
         fills=order.fill_count,
         reason=order.reason,

@@ -10,9 +10,12 @@ import uuid
 from dataclasses import dataclass
 from decimal import Decimal
 
-from quotes.ticks import Quote
+from quotes.ticks import Quote, Trade
 from trading.execution.matching import FillModel, Match, WorkingOrder
+from trading.execution.queue import Place
 from trading.models import OrderStatus
+
+AUCTION = "auction"  # resolution of the quote that an auction's price makes: bid = ask
 
 
 @dataclass(slots=True)
@@ -40,6 +43,30 @@ class Admission(Decision):
 
 
 @dataclass(slots=True)
+class Trigger(Decision):
+    """A stop works from now on as a market or limit order.
+
+    `tick` is what triggered it and `price` the price of that: of a trade, or of the touch that a
+    trailing stop follows. `collar_price` is set for one that becomes a market buy.
+    """
+
+    tick: Quote | Trade
+    price: int
+    stop: int
+    mark: int  # of a trailing stop
+    collar_price: Decimal | None = None
+    reason: str = ""  # why it waits, where it does
+
+
+@dataclass(slots=True)
+class Following(Decision):
+    """A trailing stop has moved: worth a note, now and then, and no event."""
+
+    stop: int
+    mark: int
+
+
+@dataclass(slots=True)
 class Execution(Decision):
     """The order trades with a quote."""
 
@@ -48,6 +75,13 @@ class Execution(Decision):
     number: int  # 1, 2, … within the order
     completes: bool
     model: FillModel
+    place: Place | None = None  # of an order in line, and the trade that let it through
+
+    @property
+    def takes_displayed_size(self) -> bool:
+        """Whether it took of what the quote displays; in line that happened when it was reached."""
+        is_auction = self.quote.resolution == AUCTION
+        return self.model is not FillModel.INSTANT and self.place is None and not is_auction
 
     @property
     def execution_id(self) -> uuid.UUID:

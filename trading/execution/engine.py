@@ -21,7 +21,7 @@ from quotes import latest
 from quotes.clock import WALL_MODES, market_clock
 from quotes.models import MarketClock
 from quotes.streaming.bus import CONTROL, ORDERS
-from quotes.ticks import Batch, Quote, to_instant
+from quotes.ticks import Batch, Quote, Trade, to_instant
 from trading import states
 from trading.execution import intake
 from trading.execution.admission import Admissions
@@ -126,10 +126,12 @@ class Engine:
         for tick in batch.ticks:
             if tick.at_us >= self.floor.next_us:
                 self._pass_time(tick.at_us)
-            if type(tick) is Quote:
+            if isinstance(tick, Quote):
                 self._hear_quote(tick)
-                if self.pending.is_full:
-                    self.drain()
+            else:
+                self._hear_trade(tick)
+            if self.pending.is_full:
+                self.drain()
         self._pass_time(batch.watermark_us)
 
     def _hear_quote(self, quote: Quote) -> None:
@@ -138,6 +140,13 @@ class Engine:
         self.floor.hear(quote)
         self.admissions.admit_priced(quote.symbol)
         self.floor.match_resting(quote.symbol, quote)
+
+    def _hear_trade(self, trade: Trade) -> None:
+        if not self.floor.standing.is_newer_trade(trade):
+            return
+        if trade.auction:
+            self.admissions.cross(trade)
+        self.floor.hear_trade(trade)
 
     # --- what is due besides ticks --------------------------------------------------------------
 
@@ -150,12 +159,24 @@ class Engine:
         if self._poll_due or overdue:
             self._admit_accepted()
         self._match_again()
+        if overdue:
+            self._note_trailing()
         if len(self.pending):
             self._settle()
         if overdue:
             write_reasons(self.floor.book, self.floor.why)
             if time.monotonic() - self._refreshed_at >= REFRESH_SECONDS:
                 self._refresh_listing()
+
+    def _note_trailing(self) -> None:
+        """Have it written where trailing stops stand: for their owners, and for a next engine.
+
+        Between two notes a stop stands in memory only. An engine that takes over starts from the
+        last one: a stop that is at most a second behind, and never nearer to the market than the
+        one that the market had moved.
+        """
+        for following in self.floor.take_moved():
+            self.pending.add(following)
 
     def _notice_silence(self) -> None:
         """When a silent feed speaks again, the quotes that stand are good again."""
@@ -253,12 +274,18 @@ class Engine:
         self._refresh_listing()
         self._load_book()
         if self.clock.mode in WALL_MODES:
-            for quote in self._latest_quotes():
+            quotes, trades = self._latest_ticks()
+            for quote in quotes:
                 self._hear_quote(quote)
+            for trade in trades:
+                self._hear_trade(trade)
 
-    def _latest_quotes(self) -> list[Quote]:
+    def _latest_ticks(self) -> tuple[list[Quote], list[Trade]]:
         newest = latest.get_many(sorted(self.listing.by_symbol)).values()
-        return [one.quote for one in newest if one.quote is not None]
+        return (
+            [one.quote for one in newest if one.quote is not None],
+            [one.trade for one in newest if one.trade is not None],
+        )
 
 
 class SteppedEngine(Engine):
@@ -277,13 +304,17 @@ class SteppedEngine(Engine):
         self._target_us: int | None = None  # the advance that is being played
 
     def load(self) -> None:
-        """Also let the last quotes stand, and finish an advance that was played meanwhile.
+        """Also let the last quotes and trades stand, and finish an advance that was played
+        meanwhile.
 
-        Orders in the book have met those quotes already.
+        Orders in the book have met them already.
         """
         super().load()
-        for quote in self._latest_quotes():
+        quotes, trades = self._latest_ticks()
+        for quote in quotes:
             self.floor.hear(quote)
+        for trade in trades:
+            self.floor.standing.hear_trade(trade)
         row = MarketClock.objects.get(pk=1)
         self._settled_us = row.settled_us
         if row.settled_us < row.advance_to_us <= row.watermark_us:
@@ -322,8 +353,11 @@ class SteppedEngine(Engine):
 
     def _reach(self, watermark_us: int) -> None:
         """Commit what the batch brought; at the barrier, say so."""
+        at_barrier = self._target_us is not None and watermark_us >= self._target_us
+        if at_barrier:
+            self._note_trailing()
         self._commit()
-        if self._target_us is not None and watermark_us >= self._target_us:
+        if at_barrier:
             write_reasons(self.floor.book, self.floor.why)
             self._settled_us, self._target_us = watermark_us, None
             MarketClock.objects.filter(pk=1, settled_us__lt=watermark_us).update(

@@ -2,16 +2,30 @@
 
 No database and no clock here. Whoever drives it says what time it is and whether the feed is
 silent; what the floor decides goes to `decide`, to be settled.
+
+Stops wait beside the resting orders. A trade that sets the price triggers plain stops, a quote the
+trailing ones, which follow the bid (a sell) or the ask (a buy); both only in the regular session
+and not in a halt. A stop that is triggered meets the quote that stands, after all who rest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from quotes.amounts import PRICE_PLACES, from_units
 from quotes.calendar import Calendar
-from quotes.ticks import Quote
-from trading.execution.book import Book, Side
-from trading.execution.decisions import Decision, Execution
+from quotes.ticks import Quote, Trade
+from trading import risk
+from trading.execution import queue
+from trading.execution.book import Book
+from trading.execution.decisions import (
+    Admission,
+    Decision,
+    Ending,
+    Execution,
+    Following,
+    Trigger,
+)
 from trading.execution.hours import Hours
 from trading.execution.intake import Listing
 from trading.execution.matching import (
@@ -25,7 +39,13 @@ from trading.execution.matching import (
     sweep,
     touch,
 )
+from trading.execution.side import Side
 from trading.execution.standing import Standing
+from trading.execution.stops import is_met
+from trading.models import OrderStatus
+
+NOTHING_AT_ONCE = "no more could be had at once"
+FOLLOWED_MAX = 500  # trailing stops whose moves one pass writes
 
 
 class Floor:
@@ -46,7 +66,8 @@ class Floor:
         self.is_stale = False
         self._listing = listing
         self._decide = decide
-        self._model = model
+        self.model = model
+        self._moved: dict[int, WorkingOrder] = {}  # trailing stops, since it was last written
 
     @property
     def next_us(self) -> int:
@@ -59,14 +80,47 @@ class Floor:
         self.standing.hear(quote)
 
     def match_resting(self, symbol: str, quote: Quote) -> None:
-        """Match the resting orders of a symbol against the quote that stands."""
+        """Match the resting orders of a symbol against the quote that stands, then let its
+        trailing stops follow."""
         resting = self.book.of(symbol)
         if resting is None or not self.hours.anyone_may_trade or self._listing.is_halted(symbol):
             return
         for is_buy in (True, False):
             side = resting.side(is_buy)
             if side:
-                self._sweep(self._eligible(side, quote), is_buy, quote)
+                if self.model is FillModel.QUEUE:
+                    queue.line_up_front(side, quote)
+                self._sweep(self._eligible(side, quote.at_us), is_buy, quote)
+        if self.hours.everyone_may_trade and not quote.is_crossed:
+            for is_buy in (True, False):
+                self._follow(symbol, is_buy, quote)
+
+    def hear_trade(self, trade: Trade) -> None:
+        """Let those in line move up by this trade, and trigger the stops it reaches."""
+        self.now_us = max(self.now_us, trade.at_us)
+        self.standing.hear_trade(trade)
+        symbol = trade.symbol
+        resting = self.book.of(symbol)
+        if resting is None or not self.hours.anyone_may_trade or self._listing.is_halted(symbol):
+            return
+        if self.model is FillModel.QUEUE and trade.counts_volume:
+            for is_buy in (True, False):
+                self._advance(resting.side(is_buy), trade)
+        if trade.sets_price and self.hours.everyone_may_trade:
+            for is_buy in (True, False):
+                for order in resting.stops(is_buy).met_by_trade(trade.price):
+                    self._trigger(order, trade, trade.price)
+
+    def take_in(self, admission: Admission) -> None:
+        """Give an order its place: it meets the standing quote, and what is left of it rests or,
+        where it cannot wait, ends."""
+        order = admission.order
+        self._decide(admission)
+        if not order.stop:
+            self._work(admission)
+            return
+        self.book.add(order)
+        self._trigger_if_met(order)
 
     def match_incoming(self, order: WorkingOrder) -> bool:
         """Match a new order against the quote that stands; True when that completes it.
@@ -81,7 +135,7 @@ class Floor:
     def take_back(self, execution: Execution) -> None:
         """Free the size of a fill that was not settled."""
         order, found = execution.order, execution.match
-        if execution.model is FillModel.NBBO:
+        if execution.takes_displayed_size:
             self.standing.give_back(order.symbol, order.is_buy, found.price, found.quantity)
 
     def usable_quote(self, symbol: str) -> Quote | Waiting:
@@ -103,8 +157,13 @@ class Floor:
     def why(self, order: WorkingOrder) -> Waiting | None:
         """Why an order does not trade; None where it is about to.
 
-        A limit order whose price the market has not reached waits for that and nothing else.
+        A stop, and a limit order whose price the market has not reached, wait for that and nothing
+        else.
         """
+        if order.stop:
+            return Waiting.LIMIT
+        if order.reached:
+            return Waiting.LINE
         quote = self.standing.quote(order.symbol)
         if not order.is_market:
             price = 0 if quote is None else touch(quote, order.is_buy)[0]
@@ -115,19 +174,113 @@ class Floor:
         usable = self.usable_quote(order.symbol)
         if isinstance(usable, Waiting):
             return usable
-        outcome = match(order, usable, self._level(usable, order.is_buy).taken, self._model)
+        outcome = match(order, usable, self._level(usable, order.is_buy).taken, self.model)
         return outcome if isinstance(outcome, Waiting) else None
 
-    def _eligible(self, side: Side, quote: Quote) -> Iterator[WorkingOrder]:
-        """The orders that may trade with this quote now, best first."""
+    def take_moved(self) -> list[Following]:
+        """Where trailing stops have moved to since the last call, as decisions; not too many."""
+        pks = sorted(self._moved)[:FOLLOWED_MAX]
+        moved = [self._moved.pop(pk) for pk in pks]
+        return [
+            Following(order, self.now_us, order.stop, order.mark)
+            for order in moved
+            if order.stop and order.pk in self.book
+        ]
+
+    def _follow(self, symbol: str, is_buy: bool, quote: Quote) -> None:
+        """Let the trailing stops of one side follow a quote, and trigger those it reaches."""
+        resting = self.book.of(symbol)
+        price = touch(quote, is_buy)[0]
+        if resting is None or price == 0:
+            return
+        stops = resting.stops(is_buy)
+        if not stops:
+            return
+        for order in stops.follow(price):
+            self._moved[order.pk] = order
+        for order in stops.met_by_quote(price):
+            if quote.at_us < order.expires_us:
+                self._trigger(order, quote, price)
+
+    def _trigger_if_met(self, order: WorkingOrder) -> None:
+        """Trigger a new stop where the market is beyond its price already."""
+        quote = self.usable_quote(order.symbol)
+        if order.trail is not None:
+            if isinstance(quote, Waiting) or quote.is_crossed:
+                return
+            self._follow(order.symbol, order.is_buy, quote)
+            return
+        trade = self.standing.trade(order.symbol)
+        is_of_now = trade is not None and trade.at_us >= self.hours.began_us
+        if trade is None or not is_of_now or self._listing.is_halted(order.symbol):
+            return
+        if is_met(order, trade.price):
+            self._trigger(order, trade, trade.price)
+
+    def _trigger(self, order: WorkingOrder, tick: Quote | Trade, price: int) -> None:
+        """Make a market or limit order of a stop, and let it meet the standing quote.
+
+        A market buy gets a new collar, of the touch or, where no quote is usable, of the price that
+        triggered it: the old one stood on the stop's own price.
+        """
+        self.book.remove(order.pk)
+        at_us = max(self.now_us, order.submitted_us)
+        decision = Trigger(order, at_us, tick, price, order.stop, order.mark)
+        order.stop = 0
+        if risk.needs_collar(
+            is_market=order.is_market, is_buy=order.is_buy, by_amount=order.leaves is None
+        ):
+            order.bound = risk.collar(order.is_buy, self._usable_touch(order) or price)
+            decision.collar_price = from_units(order.bound, PRICE_PLACES)
+        self._decide(decision)
+        self._work(decision)
+
+    def _usable_touch(self, order: WorkingOrder) -> int:
+        """The price that the order meets; 0 where no usable quote shows one."""
+        quote = self.usable_quote(order.symbol)
+        if isinstance(quote, Waiting) or quote.is_crossed:
+            return 0
+        return touch(quote, order.is_buy)[0]
+
+    def _work(self, decision: Admission | Trigger) -> None:
+        """Let an order that has just become active meet the standing quote; what is left of it
+        rests, or ends at once."""
+        order = decision.order
+        if self.match_incoming(order):
+            return
+        why = self.why(order) or Waiting.LIMIT
+        if order.is_immediate:
+            reason = str(why) or NOTHING_AT_ONCE
+            self._decide(Ending(order, decision.at_us, OrderStatus.CANCELED, reason))
+            return
+        decision.reason = order.reason = str(why)
+        if self.model is FillModel.QUEUE:
+            quote = self.usable_quote(order.symbol)
+            if isinstance(quote, Quote):
+                queue.line_up(order, quote)
+        self.book.add(order)
+
+    def _advance(self, side: Side, trade: Trade) -> None:
+        """Let a side's orders in line move up, and execute what that lets through."""
+        for order, found, completes, place in queue.advance(
+            self._eligible(side, trade.at_us), trade
+        ):
+            quote = self.standing.quote(order.symbol)
+            assert quote is not None, "nobody reaches anything without a quote"
+            self._execute(order, found, completes, quote, place)
+            if completes:
+                self.book.remove(order.pk)
+
+    def _eligible(self, side: Side, at_us: int) -> Iterator[WorkingOrder]:
+        """The orders that may trade at this instant, best first."""
         everyone = self.hours.everyone_may_trade
         for order in side:
-            if quote.at_us < order.expires_us and (everyone or self.hours.may_trade(order)):
+            if at_us < order.expires_us and (everyone or self.hours.may_trade(order)):
                 yield order
 
     def _sweep(self, orders: Iterable[WorkingOrder], is_buy: bool, quote: Quote) -> bool:
         """Match orders of one side; True when the last fill completed its order."""
-        fills, left = sweep(orders, quote, self._level(quote, is_buy), self._model)
+        fills, left = sweep(orders, quote, self._level(quote, is_buy), self.model)
         if fills:
             self.standing.put(quote.symbol, is_buy, left)
         completes = False
@@ -140,6 +293,15 @@ class Floor:
     def _level(self, quote: Quote, is_buy: bool) -> Level:
         return self.standing.level(quote, is_buy)
 
-    def _execute(self, order: WorkingOrder, found: Match, completes: bool, quote: Quote) -> None:
+    def _execute(
+        self,
+        order: WorkingOrder,
+        found: Match,
+        completes: bool,
+        quote: Quote,
+        place: queue.Place | None = None,
+    ) -> None:
         at_us = max(self.now_us, order.submitted_us)
-        self._decide(Execution(order, at_us, quote, found, order.fills, completes, self._model))
+        self._decide(
+            Execution(order, at_us, quote, found, order.fills, completes, self.model, place)
+        )

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from quotes.amounts import PRICE_PLACES, QUANTITY_PLACES, to_units
 from quotes.models import Instrument
 from trading import states
+from trading.execution.decisions import AUCTION
 from trading.execution.matching import FillModel, Level
 from trading.models import Fill, Order, OrderStatus, Side
 
@@ -66,7 +67,11 @@ def taken_levels(instrument_ids: Collection[int]) -> dict[tuple[int, bool], Leve
 
     So displayed size that one engine has taken is not offered again by the next.
     """
-    fills = Fill.objects.filter(instrument_id__in=instrument_ids, model=FillModel.NBBO)
+    fills = Fill.objects.filter(
+        instrument_id__in=instrument_ids,
+        model__in=(FillModel.NBBO, FillModel.QUEUE),
+        trade_sequence__isnull=True,
+    ).exclude(resolution=AUCTION)
     levels: dict[tuple[int, bool], Level] = {}
     for fill in fills.order_by("-pk")[:FILLS_LOOKED_AT]:
         is_buy = fill.side == Side.BUY

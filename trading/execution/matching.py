@@ -7,7 +7,8 @@ decides when the market is open and which quote stands.
 An order executes at the touch, a buy at the ask and a sell at the bid, never beyond its `bound`:
 its limit, or the collar of a market order. Under the model `nbbo` no more trades at a price than
 is displayed there, and what has been taken stays taken until the quote shows fresh size. Under
-`instant` the whole quantity trades at the touch.
+`instant` the whole quantity trades at the touch. Under `queue` (`queue.py`) resting limit orders
+stand in line as well.
 
 A fill that leaves something of the order is for whole shares; only the fill that completes an
 order may be fractional. So every partial fill is worth an exact amount, and rounding happens at
@@ -24,15 +25,17 @@ from uuid import UUID
 
 from quotes.amounts import QUANTITY_UNIT
 from quotes.ticks import Quote
+from trading.trailing import Trail
 
 NEVER_US = 2**62  # a time that no market reaches: the expiry of what does not expire
 
-MODEL_VERSION = 1  # raised with every change of what a model would fill
+MODEL_VERSION = 2  # raised with every change of what a model would fill
 
 
 class FillModel(StrEnum):
     NBBO = "nbbo"
     INSTANT = "instant"
+    QUEUE = "queue"
 
 
 class Waiting(StrEnum):
@@ -44,15 +47,22 @@ class Waiting(StrEnum):
     ONE_SIDED = "nobody offers the other side"
     CROSSED = "the quote is crossed"
     SIZE = "the displayed size is taken, waiting for fresh size"
+    WHOLE = "not all of it could be had at once"
+    LINE = "others stood at its price first"
     WORTHLESS = "what is left is worth less than 0.0001 USD"
     HALTED = "trading in this instrument is halted"
     STALE = "the market data feed is silent"
     CLOSED = "the market is closed"
+    OPENING = "waiting for the opening auction"
+    CLOSING = "waiting for the closing auction"
 
 
 @dataclass(slots=True)
 class WorkingOrder:
-    """An admitted order as the book keeps it. Exactly one of `leaves` and `cash_left` is set."""
+    """An admitted order as the book keeps it. Exactly one of `leaves` and `cash_left` is set.
+
+    A stop is a market or limit order that waits while its `stop` is set.
+    """
 
     pk: int
     public_id: UUID
@@ -66,7 +76,14 @@ class WorkingOrder:
     cash_left: int | None  # of an order by amount: what it may still buy or sell for
     expires_us: int
     extended_hours: bool = False
-    is_immediate: bool = False  # ioc: what does not fill at once is canceled
+    is_immediate: bool = False  # ioc, fok: what does not fill at once is canceled
+    is_all_or_none: bool = False  # fok
+    auction: str = ""  # quotes.ticks.OPEN or CLOSE: it trades in that auction only
+    stop: int = 0  # the price that triggers it; 0: it is no stop, or was triggered
+    trail: Trail | None = None
+    mark: int = 0  # of a trailing stop: the best price it has followed
+    ahead: int | None = None  # in line before it (`queue.py`); None: it has no place yet
+    reached: int = 0  # what would have filled, were nobody before it
     submitted_us: int = 0
     fills: int = 0  # how many it has had
     reason: str = ""  # why it waits, as its row says
@@ -74,7 +91,7 @@ class WorkingOrder:
     def wanted(self, price: int) -> int:
         """How much it would trade at this price if there were no end of size."""
         if self.leaves is not None:
-            return self.leaves
+            return self.leaves - self.reached
         assert self.cash_left is not None
         return self.cash_left * QUANTITY_UNIT // price
 
@@ -89,6 +106,11 @@ class WorkingOrder:
         self.cash_left -= match.cash
         assert self.cash_left >= 0, f"order {self.pk} overspent"
         return self.wanted(match.price) == 0
+
+    @property
+    def is_in_line(self) -> bool:
+        """Whether somebody stands before it, or it still waits for what it has reached."""
+        return bool(self.ahead or self.reached)
 
 
 class Match(NamedTuple):
@@ -151,8 +173,10 @@ def match(
         return Waiting.COLLAR if order.is_market else Waiting.LIMIT
 
     quantity = order.wanted(price)
-    if model is FillModel.NBBO:
+    if model is not FillModel.INSTANT:
         available = max(displayed * QUANTITY_UNIT - taken, 0)
+        if quantity > available and order.is_all_or_none:
+            return Waiting.WHOLE
         if quantity > available:
             quantity = available - available % QUANTITY_UNIT  # a partial fill is whole shares
         if quantity == 0:
@@ -169,20 +193,36 @@ def sweep(
     """Match one side's orders, given best price first then oldest first, against one quote.
 
     Returns the fills in the order they happen, each with whether it completed its order, and what
-    is left of the level. `level` must have been rolled to this quote.
+    is left of the level. `level` must have been rolled to this quote. What an order in line reaches
+    is no fill; it counts in the order and in the level.
     """
     fills: list[tuple[WorkingOrder, Match, bool]] = []
     for order in orders:
         outcome = match(order, quote, level.taken, model)
         if isinstance(outcome, Match):
-            if model is FillModel.NBBO:
+            if model is not FillModel.INSTANT:
                 level = level._replace(taken=level.taken + outcome.quantity)
-            fills.append((order, outcome, order.take(outcome)))
+            if order.is_in_line:
+                order.reached += outcome.quantity
+            else:
+                fills.append((order, outcome, order.take(outcome)))
         elif outcome in (Waiting.LIMIT, Waiting.COLLAR, Waiting.CROSSED, Waiting.ONE_SIDED):
             break  # whoever comes later has no better price
-        if model is FillModel.NBBO and level.taken >= level.displayed * QUANTITY_UNIT:
+        if model is not FillModel.INSTANT and level.taken >= level.displayed * QUANTITY_UNIT:
             break
     return fills, level
+
+
+def match_auction(order: WorkingOrder, price: int) -> Match | None:
+    """What an order does in an auction that was held at this price: all of it, or nothing.
+
+    An auction finds the one price at which most can trade; whoever accepts that price trades.
+    """
+    if not order.is_market and not is_within(order.bound, price, order.is_buy):
+        return None
+    quantity = order.wanted(price)
+    cash = cash_of(quantity, price)
+    return Match(price, quantity, cash, 0) if cash else None
 
 
 def give_back(level: Level, price: int, quantity: int) -> Level:

@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from django.db import connection, transaction
 
-from events.bulk import update_rows
+from events.bulk import insert_rows, update_rows
 from events.leases import Lease
 from events.models import Event
 from portfolios import ledger, lot_rows, positions
@@ -38,7 +38,14 @@ from quotes.ticks import to_instant
 from trading import risk, states, updates
 from trading.errors import InsufficientBuyingPower
 from trading.execution.certificate import certified_fill
-from trading.execution.decisions import Admission, Decision, Ending, Execution
+from trading.execution.decisions import (
+    Admission,
+    Decision,
+    Ending,
+    Execution,
+    Following,
+    Trigger,
+)
 from trading.fees import fee
 from trading.locks import lock_orders
 from trading.models import AVERAGE_PLACES, Fill, Order, OrderStatus
@@ -62,6 +69,9 @@ ORDER_FIELDS = (
     "hold_cash",
     "hold_quantity",
     "collar_price",
+    "stop_price",
+    "hwm",
+    "triggered_at",
 )
 
 
@@ -150,18 +160,22 @@ class _Books:
                 return self._fill(decision, order)
             case Ending():
                 return self._end(decision, order)
+            case Trigger():
+                return self._trigger(decision, order)
+            case Following():
+                return self._follow(decision, order)
         raise AssertionError(f"no such decision: {decision}")
 
     def write(self) -> None:
         """Write everything that changed, in bulk, and announce it after the commit."""
-        Fill.objects.bulk_create(self.fills)
+        insert_rows(self.fills)
         positions.write(self.positions.values(), self.applied)
         update_rows(self.changed.values(), ORDER_FIELDS)
         if self.events:
             updates.record(self.events)
             ledger.save(self.accounts.values())
 
-    # --- the three decisions --------------------------------------------------------------------
+    # --- the decisions --------------------------------------------------------------------------
 
     def _admit(self, decision: Admission, order: Order) -> bool:
         if order.status != OrderStatus.ACCEPTED:
@@ -170,7 +184,7 @@ class _Books:
         at = to_instant(decision.at_us)
         if decision.collar_price is not None:
             order.collar_price = decision.collar_price
-            if short := self._cannot_afford(order):
+            if short := self._cannot_afford(order, "when it was taken in"):
                 self._finish(order, OrderStatus.REJECTED, at, short)
                 return False  # written, and nothing that was decided after it holds
         states.transition(order, OrderStatus.NEW, at, decision.reason)
@@ -203,6 +217,45 @@ class _Books:
         self.fills.append(fill)
         self._note("fill" if decision.completes else "partial_fill", order, at, fill)
         return True
+
+    def _trigger(self, decision: Trigger, order: Order) -> bool:
+        if order.triggered_at is not None:  # settled before, by a commit whose answer was lost
+            return order.status in states.FILLABLE or order.status == OrderStatus.FILLED
+        if order.status not in states.FILLABLE:
+            return False
+        at = max(to_instant(decision.at_us), order.updated_at)
+        self._move_stop(decision, order)
+        if decision.collar_price is not None:
+            order.collar_price = decision.collar_price
+            if short := self._cannot_afford(order, "when its stop was triggered"):
+                self._finish(order, OrderStatus.CANCELED, at, short)
+                return False  # written, and nothing that was decided after it holds
+        order.triggered_at = order.updated_at = at
+        order.reason = decision.reason
+        self._hold(order)
+        self.changed[order.pk] = order
+        self.events.append(
+            updates.draft_trigger(
+                order,
+                self.accounts[order.account_id],
+                actor=ACTOR,
+                price=from_units(decision.price, PRICE_PLACES),
+                tick=decision.tick,
+            )
+        )
+        return True
+
+    def _follow(self, decision: Following, order: Order) -> bool:
+        """Note where a trailing stop stands; it may have been triggered or have ended since."""
+        if order.status in states.FILLABLE and order.triggered_at is None:
+            self._move_stop(decision, order)
+            self.changed[order.pk] = order
+        return True
+
+    def _move_stop(self, decision: Trigger | Following, order: Order) -> None:
+        if decision.order.trail is not None:
+            order.stop_price = from_units(decision.stop, PRICE_PLACES)
+            order.hwm = from_units(decision.mark, PRICE_PLACES)
 
     def _end(self, decision: Ending, order: Order) -> bool:
         if decision.status not in states.TRANSITIONS[OrderStatus(order.status)]:
@@ -242,7 +295,7 @@ class _Books:
             )
         )
 
-    def _cannot_afford(self, order: Order) -> str:
+    def _cannot_afford(self, order: Order, when: str) -> str:
         """Why the account cannot hold the order at its new collar; "" where it can."""
         account = self.accounts[order.account_id]
         others = risk.AccountView(cash=account.cash, hold_cash=account.hold_cash - order.hold_cash)
@@ -251,7 +304,7 @@ class _Books:
         except InsufficientBuyingPower as error:
             numbers = error.extras
             return (
-                f"{error.message} at the opening: "
+                f"{error.message} {when}: "
                 f"needs {numbers['cost_basis']}, has {numbers['buying_power']}"
             )
         return ""

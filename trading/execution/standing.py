@@ -1,8 +1,8 @@
-"""The quotes that stand, and what has been taken of them."""
+"""The quotes that stand, what has been taken of them, and the last trades."""
 
 from __future__ import annotations
 
-from quotes.ticks import Quote
+from quotes.ticks import Quote, Trade
 from trading.execution.matching import Level, give_back, roll, touch
 
 Touch = tuple[str, bool]  # (symbol, whether it is the side that buys meet)
@@ -17,6 +17,8 @@ class Standing:
     def __init__(self) -> None:
         self._quotes: dict[str, Quote] = {}
         self._levels: dict[Touch, Level] = {}
+        self._trades: dict[str, Trade] = {}  # the last that set the price
+        self._heard: dict[str, tuple[int, int]] = {}  # epoch and sequence of the last trade
 
     def quote(self, symbol: str) -> Quote | None:
         return self._quotes.get(symbol)
@@ -46,6 +48,19 @@ class Standing:
         level = self._levels.get((symbol, is_buy))
         if level is not None:
             self.put(symbol, is_buy, give_back(level, price, quantity))
+
+    def trade(self, symbol: str) -> Trade | None:
+        """The last trade that set the price."""
+        return self._trades.get(symbol)
+
+    def hear_trade(self, trade: Trade) -> None:
+        self._heard[trade.symbol] = (trade.epoch, trade.sequence)
+        if trade.sets_price:
+            self._trades[trade.symbol] = trade
+
+    def is_newer_trade(self, trade: Trade) -> bool:
+        """Whether the trade came after the last one heard."""
+        return (trade.epoch, trade.sequence) > self._heard.get(trade.symbol, (-1, -1))
 
     def is_newer(self, quote: Quote) -> bool:
         """Whether the quote came after the one that stands."""

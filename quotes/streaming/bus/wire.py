@@ -10,8 +10,9 @@ from quotes.ticks import Bar, Batch, Quote, Trade
 
 PLAIN, BATCH, BARS = 0, 1, 2
 
-_TICKS = {len(kind._fields): kind for kind in (Quote, Trade)}
-assert len(_TICKS) == 2, "ticks are told apart by their number of fields"
+# Ticks are told apart by this field: an array in a trade, a number in a quote.
+_CONDITIONS = Trade._fields.index("conditions")
+assert Quote._fields[_CONDITIONS] == "received_us", "a quote has a number there"
 
 
 def pack(publisher: str, serial: int, message: Any) -> bytes:
@@ -35,8 +36,11 @@ def unpack(data: bytes) -> tuple[str, int, Any]:
 
 def _batch(body: bytes) -> Batch:
     ticks, watermark_us, epoch, number = msgpack.unpackb(body, use_list=False)
-    made = tuple([_TICKS[len(tick)]._make(tick) for tick in ticks])
-    return Batch(made, watermark_us, epoch, number)
+    return Batch(tuple([_tick(tick) for tick in ticks]), watermark_us, epoch, number)
+
+
+def _tick(fields: tuple[Any, ...]) -> Quote | Trade:
+    return Trade._make(fields) if type(fields[_CONDITIONS]) is tuple else Quote._make(fields)
 
 
 def _bars(body: bytes) -> list[Bar]:

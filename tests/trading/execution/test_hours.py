@@ -10,7 +10,7 @@ from quotes.ticks import to_micros
 from tests.portfolios.factories import new_york
 from trading.execution.hours import Hours
 from trading.models import TimeInForce
-from trading.sessions import expiry, may_trade
+from trading.sessions import expiry, may_trade, takes_auction_orders
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_the_simulated_market_only_knows_midnight() -> None:
 @pytest.mark.parametrize("session", Session)
 def test_who_may_trade_when(session: Session) -> None:
     assert may_trade(session, extended_hours=False) == (session is Session.REGULAR)
-    extended = session in (Session.PRE, Session.REGULAR, Session.AFTER)
+    extended = session is not Session.CLOSED
     assert may_trade(session, extended_hours=True) == extended
 
 
@@ -77,3 +77,57 @@ def test_other_lifetimes() -> None:
     gtc = expiry(EXCHANGE, at, TimeInForce.GTC, extended_hours=False)
     assert gtc == at + timedelta(days=90)
     assert expiry(EXCHANGE, at, TimeInForce.IOC, extended_hours=False) is None
+
+
+@pytest.mark.parametrize(
+    ("time_in_force", "at", "taken"),
+    [
+        (TimeInForce.OPG, "2013-10-07 09:27", True),
+        (TimeInForce.OPG, "2013-10-07 09:28", False),
+        (TimeInForce.OPG, "2013-10-07 12:00", False),
+        (TimeInForce.OPG, "2013-10-07 19:00", True),
+        (TimeInForce.OPG, "2013-10-07 21:00", True),
+        (TimeInForce.CLS, "2013-10-07 15:49", True),
+        (TimeInForce.CLS, "2013-10-07 15:50", False),
+        (TimeInForce.CLS, "2013-10-07 18:59", False),
+        (TimeInForce.CLS, "2013-10-07 19:00", True),
+        (TimeInForce.CLS, "2013-11-29 12:51", False),  # an early close
+        (TimeInForce.CLS, "2013-11-29 16:00", True),
+    ],
+)
+def test_auction_orders_are_taken_in_their_window(
+    time_in_force: TimeInForce, at: str, taken: bool
+) -> None:
+    assert takes_auction_orders(EXCHANGE, new_york(at), time_in_force) is taken
+
+
+@pytest.mark.parametrize(
+    ("time_in_force", "at", "taken"),
+    [
+        (TimeInForce.OPG, "2024-03-05 00:10", False),
+        (TimeInForce.OPG, "2024-03-05 00:30", True),
+        (TimeInForce.OPG, "2024-03-05 23:59", False),
+        (TimeInForce.CLS, "2024-03-05 00:10", True),
+        (TimeInForce.CLS, "2024-03-05 23:51", False),
+    ],
+)
+def test_where_the_market_never_closes_only_the_auction_itself_is_barred(
+    time_in_force: TimeInForce, at: str, taken: bool
+) -> None:
+    assert takes_auction_orders(ROUND_THE_CLOCK, new_york(at), time_in_force) is taken
+
+
+@pytest.mark.parametrize(
+    ("time_in_force", "at", "ends"),
+    [
+        (TimeInForce.OPG, "2013-10-07 08:00", "2013-10-07 10:00"),
+        (TimeInForce.OPG, "2013-10-07 19:30", "2013-10-08 10:00"),
+        (TimeInForce.CLS, "2013-10-07 08:00", "2013-10-07 16:30"),
+        (TimeInForce.CLS, "2013-11-29 08:00", "2013-11-29 13:30"),
+    ],
+)
+def test_auction_orders_live_until_their_auction_must_be_over(
+    time_in_force: TimeInForce, at: str, ends: str
+) -> None:
+    found = expiry(EXCHANGE, new_york(at), time_in_force, extended_hours=False)
+    assert found == new_york(ends)

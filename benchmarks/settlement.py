@@ -1,0 +1,239 @@
+"""Fills settled per second, durably, beside three usual ways to write a filled order.
+
+    deploy/local/servers.sh .venv/bin/python -m benchmarks.settlement
+
+Openbell settles fills as its execution process does: micro-batches of decisions, each one
+transaction that locks the lease, the accounts and the orders, and writes the fill, its postings,
+the position, the lot, the order, the account and the event. One process, one connection, many
+accounts. The peers (`benchmarks/peers/order_transactions.py`) write less for an order, each in a
+transaction of its own, from two processes with eight connections each. The database flushes its
+log at every commit. Printed are medians over the rounds; CPU is per fill or order, of Python and
+of the database server.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import statistics
+import threading
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from decimal import Decimal
+from itertools import count
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.own_database import own_database
+
+ACCOUNTS, SYMBOLS = 400, 20
+BATCH = 200  # decisions in one transaction
+PROCESSES, CONNECTIONS_EACH = 2, 8
+QUANTITY, LIMIT, ASK = Decimal(10), Decimal(100), 1_000_000
+
+numbers = count(1)
+
+
+class Run(NamedTuple):
+    """One measurement of one way."""
+
+    per_second: float
+    python_us: float
+    database_us: float
+
+
+def main() -> None:
+    options = parse()
+    with own_database() as name:
+        from benchmarks.peers.order_transactions import PEERS, make_tables
+
+        make_tables(ACCOUNTS)
+        market = Market()
+        ways: dict[str, Callable[[], Run]] = {
+            f"Openbell, batches of {BATCH}": lambda: settle_some(market, options.fills)
+        }
+        for peer, place in PEERS.items():
+            ways[peer] = lambda place=place: place_for(place, options.seconds)  # type: ignore[misc]
+        runs: dict[str, list[Run]] = {way: [] for way in ways}
+        for _ in range(options.rounds):
+            for way, measure in ways.items():
+                runs[way].append(measure())
+        print_table(name, runs)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--fills", type=int, default=8_000, help="in each round")
+    parser.add_argument("--seconds", type=float, default=4.0, help="of a peer in each round")
+    return parser.parse_args()
+
+
+class Market:
+    """Accounts, instruments and a lease, as the execution process has them."""
+
+    def __init__(self) -> None:
+        from django.contrib.auth import get_user_model
+
+        from events.leases import acquire
+        from portfolios.models import Account
+        from quotes.clock import market_clock
+        from quotes.models import Instrument
+
+        user = get_user_model().objects.create(username="bench")
+        now = datetime.now(UTC)
+        Account.objects.bulk_create(
+            Account(number=f"PA{n:08d}", user=user, cash=Decimal(10**9), created_at=now)
+            for n in range(ACCOUNTS)
+        )
+        self.accounts = list(Account.objects.order_by("pk"))
+        for n in range(SYMBOLS):
+            Instrument.objects.create(symbol=f"S{n:02d}")
+        self.instruments = {each.pk: each for each in Instrument.objects.order_by("pk")}
+        self.calendar = market_clock().calendar
+        lease = acquire("execution:0")
+        assert lease is not None, "a fresh database has no other owner"
+        self.lease = lease
+
+    def executions(self, fills: int) -> list[Any]:
+        """Admitted orders of all accounts in turn, and the decisions that fill each of them."""
+        from quotes.ticks import Quote, to_micros
+        from trading.execution.certificate import working_order
+        from trading.execution.decisions import Execution
+        from trading.execution.matching import FillModel, Match, match
+
+        made = []
+        for row in self._orders(fills):
+            working = working_order(row, self.instruments[row.instrument_id].symbol)
+            at_us, number = to_micros(row.submitted_at), next(numbers)
+            quote = Quote(
+                working.symbol, at_us, ASK - 100, 500, ASK, 500, number, 1, at_us, "P", "Q"
+            )
+            found = match(working, quote, 0)
+            assert isinstance(found, Match)
+            working.take(found)
+            made.append(Execution(working, at_us, quote, found, 1, True, FillModel.NBBO))
+        return made
+
+    def _orders(self, fills: int) -> Iterable[Any]:
+        from django.db.models import F
+
+        from portfolios.models import Account
+        from trading.models import Order, OrderStatus, OrderType, Side, TimeInForce
+
+        assert fills % ACCOUNTS == 0, "every account has as many"
+        now = datetime.now(UTC)
+        ids = list(self.instruments)
+        first = next(numbers)
+        rows = [
+            Order(
+                account=self.accounts[n % ACCOUNTS], instrument_id=ids[n // ACCOUNTS % len(ids)],
+                client_order_id=f"{first}-{n}", side=Side.BUY, type=OrderType.LIMIT,
+                time_in_force=TimeInForce.DAY, quantity=QUANTITY, limit_price=LIMIT,
+                status=OrderStatus.NEW, hold_cash=QUANTITY * LIMIT, submitted_at=now,
+                updated_at=now, recorded_at=now,
+            )
+            for n in range(fills)
+        ]  # fmt: skip
+        Order.objects.bulk_create(rows, batch_size=500)
+        held = QUANTITY * LIMIT * (fills // ACCOUNTS)
+        Account.objects.update(hold_cash=F("hold_cash") + int(held * 10_000))
+        return Order.objects.filter(client_order_id__startswith=f"{first}-").order_by("pk")
+
+
+def settle_some(market: Market, fills: int) -> Run:
+    """Settle that many fills, batch after batch."""
+    from trading.execution.settlement import settle
+
+    decisions = market.executions(fills)
+    database, python, begun = database_ns(), time.process_time_ns(), time.perf_counter()
+    for start in range(0, fills, BATCH):
+        batch = decisions[start : start + BATCH]
+        outcome = settle(
+            batch, lease=market.lease, instruments=market.instruments, calendar=market.calendar
+        )
+        assert len(outcome.settled) == len(batch), "every fill is settled"
+    seconds = time.perf_counter() - begun
+    return Run(
+        fills / seconds,
+        (time.process_time_ns() - python) / fills / 1000,
+        (database_ns() - database) / fills / 1000,
+    )
+
+
+def place_for(place: Callable[[int], None], seconds: float) -> Run:
+    """Place orders from all connections at once, for so long."""
+    from django.db import connections
+
+    connections.close_all()  # none is shared with a child
+    context = multiprocessing.get_context("fork")
+    done: Any = context.Queue()
+    before, begun = database_ns(), time.perf_counter()
+    connections.close_all()
+    workers = [
+        context.Process(target=_place_in_threads, args=(place, seconds, number, done))
+        for number in range(PROCESSES)
+    ]
+    for worker in workers:
+        worker.start()
+    outcomes = [done.get(timeout=seconds + 60) for _ in workers]
+    elapsed = time.perf_counter() - begun
+    for worker in workers:
+        worker.join(10)
+    orders = sum(placed for placed, _ in outcomes)
+    python_ns = sum(spent for _, spent in outcomes)
+    spent = database_ns() - before
+    return Run(orders / elapsed, python_ns / orders / 1000, spent / orders / 1000)
+
+
+def _place_in_threads(place: Callable[[int], None], seconds: float, number: int, done: Any) -> None:
+    until = time.monotonic() + seconds
+    placed = [0] * CONNECTIONS_EACH
+
+    def work(thread: int) -> None:
+        from django.db import connection
+
+        mine = range(number * CONNECTIONS_EACH + thread, ACCOUNTS, PROCESSES * CONNECTIONS_EACH)
+        while time.monotonic() < until:
+            for account in mine:
+                place(account + 1)
+                placed[thread] += 1
+        connection.close()
+
+    before = time.process_time_ns()
+    threads = [threading.Thread(target=work, args=(each,)) for each in range(CONNECTIONS_EACH)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    done.put((sum(placed), time.process_time_ns() - before))
+
+
+def database_ns() -> int:
+    """CPU time that all threads of the database server have had, those that ended apart."""
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT @@pid_file")
+        pid = int(Path(cursor.fetchone()[0]).read_text())
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) * 10_000_000  # ticks of 10 ms, ended threads too
+
+
+def print_table(name: str, runs: dict[str, list[Run]]) -> None:
+    print(f"\nfilled orders made durable, {name}, median of the rounds")
+    print(f"{'':32}{'per second':>12}{'× ORM':>8}{'Python µs':>11}{'database µs':>13}")
+    medians = {
+        way: Run(*map(statistics.median, zip(*of_way, strict=True))) for way, of_way in runs.items()
+    }
+    orm = next(run for way, run in medians.items() if way.startswith("ORM"))
+    for way, run in medians.items():
+        times = run.per_second / orm.per_second
+        print(
+            f"{way:32}{run.per_second:12,.0f}{times:8.1f}{run.python_us:11.0f}{run.database_us:13.0f}"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,117 @@
+"""Every fill can be worked out again, and one that was tampered with is found."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db.models import F
+
+from portfolios.models import Account
+from tests.portfolios.factories import assert_books_balance, funded_account
+from tests.trading.floor import CLOSE, TradingFloor
+from trading import verification
+from trading.execution.matching import FillModel
+from trading.models import Fill, OrderType, TimeInForce
+
+pytestmark = pytest.mark.django_db
+
+
+def verify() -> str:
+    out = StringIO()
+    call_command("verify_fills", stdout=out, stderr=StringIO())
+    return out.getvalue().strip()
+
+
+def a_day_of_every_kind() -> Account:
+    """Fills by market, amount, limit, fok, stop, stop limit, trailing stop and auction."""
+    floor = TradingFloor()
+    floor.show("99", "100", ask_size=30)
+    account = funded_account("100000")
+    floor.buy(account, "50", limit="101")
+    floor.buy(account, None, notional=Decimal(333))
+    floor.show("99", "100", ask_size=55)
+    floor.show("99", "101", ask_size=500)
+    floor.buy(account, "7", limit="101", time_in_force=TimeInForce.FOK)
+    floor.sell(account, "12.5")
+    floor.buy(account, "5", type=OrderType.STOP, stop_price=Decimal(103))
+    stop_limit = {"type": OrderType.STOP_LIMIT, "stop_price": Decimal(103)}
+    floor.buy(account, "6", limit_price=Decimal(104), **stop_limit)
+    floor.sell(account, "10", type=OrderType.TRAILING_STOP, trail_percent=Decimal(2))
+    floor.sell(account, "8", time_in_force=TimeInForce.CLS)
+    floor.play(floor.quote("102", "103", ask_size=3), floor.trade("103"))
+    floor.show("105", "106")
+    floor.show("101", "102")
+    floor.play(floor.trade("101.5", at=CLOSE, auction="close"))
+    return account
+
+
+def test_fills_of_every_kind_agree_with_their_certificates() -> None:
+    account = a_day_of_every_kind()
+    kinds = set(Fill.objects.values_list("order__type", "order__time_in_force", "resolution"))
+    assert kinds == {
+        ("limit", "day", "tick"),
+        ("market", "day", "tick"),
+        ("limit", "fok", "tick"),
+        ("stop", "day", "tick"),
+        ("stop_limit", "day", "tick"),
+        ("trailing_stop", "day", "tick"),
+        ("market", "cls", "auction"),
+    }
+    assert verify() == f"{Fill.objects.count()} fills, all as their certificates make them"
+    assert_books_balance(account)
+
+
+def test_fills_from_the_line_agree_with_their_certificates() -> None:
+    floor = TradingFloor(model=FillModel.QUEUE)
+    floor.show("99", "100", bid_size=30)
+    accounts = [funded_account(), funded_account()]
+    for account in accounts:
+        floor.buy(account, "10", limit="99")
+    floor.show("98", "99", ask_size=15)
+    floor.prints("99", 20)
+    assert Fill.objects.count() == 0
+    floor.prints("99", 13)
+    floor.prints("98.5", 1)
+    first, *others = Fill.objects.order_by("pk")
+    assert (first.quantity, first.queue_ahead, first.trade_size) == (3, 10, 13)
+    assert [fill.quantity for fill in others] == [7, 5]
+    assert [fill.trade_price for fill in others] == [Decimal("98.5")] * 2
+    assert verify() == "3 fills, all as their certificates make them"
+    assert_books_balance(*accounts)
+
+
+@pytest.mark.parametrize(
+    ("which", "changes", "why"),
+    [
+        ({"order__type": "limit"}, {"price": F("price") + 100}, "price"),
+        ({"order__type": "limit"}, {"quantity": F("quantity") - 10**9}, "quantity"),
+        ({"order__type": "market"}, {"cash": F("cash") + 1}, "cash"),
+        ({"order__type": "stop"}, {"ask": F("ask") - 100}, "price"),
+        ({"order__type": "stop"}, {"taken_before": F("taken_before") + 10**9}, "quantity"),
+        ({"order__type": "trailing_stop"}, {"quote_sequence": F("quote_sequence") + 1}, "id"),
+        ({"resolution": "auction"}, {"bid": F("bid") + 100}, "price"),
+        ({"order__time_in_force": "fok"}, {"model": "guess"}, "model guess"),
+        ({"order__time_in_force": "fok"}, {"number": 2}, "fills before it"),
+    ],
+)
+def test_one_altered_fill_is_found_and_named(
+    which: dict[str, Any], changes: dict[str, Any], why: str
+) -> None:
+    a_day_of_every_kind()
+    altered = Fill.objects.filter(**which).order_by("pk").first()
+    assert altered is not None
+    Fill.objects.filter(pk=altered.pk).update(**changes)
+    with pytest.raises(CommandError, match=why) as wrong:
+        verify()
+    assert str(altered.execution_id) in str(wrong.value)
+
+
+def test_slices_do_not_break_an_order_in_two(monkeypatch: pytest.MonkeyPatch) -> None:
+    a_day_of_every_kind()
+    monkeypatch.setattr(verification, "SLICE", 1)
+    assert len(list(verification.verify_fills())) == Fill.objects.count()
+    assert verify().endswith("all as their certificates make them")
