@@ -54,6 +54,7 @@ def on_starting(server: Any) -> None:
 def _check_and_load() -> None:
     import django
     from django.conf import settings
+    from django.core.cache import caches
 
     from config.databases import start
 
@@ -61,3 +62,5 @@ def _check_and_load() -> None:
     django.setup()
     start.check_servers()
     import_module(settings.ROOT_URLCONF)
+    for name in settings.CACHES:
+        caches[name]  # imports Redis's client, and connects to nothing before it is asked
