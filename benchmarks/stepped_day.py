@@ -4,8 +4,9 @@
 
 Each run starts an Openbell of its own on the recording (or with `--feed simulated` on a simulated
 day, which needs no data), stepped, places the same seeded orders
-between the steps, and at the end prints what happened, what `manage.py reconcile` says and the
-SHA-256 of `manage.py export_fills`. It exits with 1 where books or digests differ.
+between the steps, and at the end prints what happened, what `manage.py reconcile` and
+`manage.py verify_fills` say and the SHA-256 of `manage.py export_fills`. It exits with 1 where
+books, certificates or digests differ.
 """
 
 from __future__ import annotations
@@ -97,8 +98,12 @@ class Script:
         kind = self.chance.random()
         if kind < 0.15:
             order |= {"type": "market", "notional": str(self.chance.randint(1, 2_000))}
-        elif kind < 0.4:
+        elif kind < 0.35:
             order |= {"type": "market", "qty": str(self.chance.randint(1, 30))}
+        elif kind < 0.5:
+            order |= self.stop(symbol, quotes)
+        elif kind < 0.55:
+            order |= {"type": "market", "qty": "10", "time_in_force": "cls"}
         else:
             order |= self.limit(symbol, quotes)
         status, answer = self.client.request("POST", "/v2/orders", order)
@@ -106,16 +111,28 @@ class Script:
         self.answers[f"{status} {message.partition(' (')[0]}"] += 1
 
     def limit(self, symbol: str, quotes: dict[str, Any]) -> dict[str, Any]:
-        quote = quotes.get(symbol)
-        middle = (quote["ap"] + quote["bp"]) / 2 if quote else 50.0
-        price = max(middle * (1 + self.chance.gauss(0, 0.001)), 0.01)
-        time_in_force = self.chance.choice(("day", "gtc", "ioc"))
         return {
             "type": "limit",
             "qty": str(self.chance.randint(1, 60)),
-            "limit_price": f"{price:.2f}",
-            "time_in_force": time_in_force,
+            "limit_price": self.near(symbol, quotes),
+            "time_in_force": self.chance.choice(("day", "gtc", "ioc", "fok")),
         }
+
+    def stop(self, symbol: str, quotes: dict[str, Any]) -> dict[str, Any]:
+        """A stop near the market, of one of the three types."""
+        kind = self.chance.choice(("stop", "stop_limit", "trailing_stop"))
+        order = {"type": kind, "qty": str(self.chance.randint(1, 30))}
+        if kind == "trailing_stop":
+            return order | {"trail_percent": f"{self.chance.uniform(0.02, 0.2):.4f}"}
+        if kind == "stop_limit":
+            order["limit_price"] = self.near(symbol, quotes)
+        return order | {"stop_price": self.near(symbol, quotes)}
+
+    def near(self, symbol: str, quotes: dict[str, Any]) -> str:
+        """A price in whole cents about the middle of the market."""
+        quote = quotes.get(symbol)
+        middle = (quote["ap"] + quote["bp"]) / 2 if quote else 50.0
+        return f"{max(middle * (1 + self.chance.gauss(0, 0.001)), 0.01):.2f}"
 
     def cancel_some(self) -> None:
         _, resting = self.client.request("GET", "/v2/orders?status=open&limit=500&direction=asc")
@@ -173,13 +190,14 @@ def play(arguments: argparse.Namespace, home: Path) -> Run:
         seconds = time.monotonic() - started
         fills = command(platform, "export_fills").stdout
         books = command(platform, "reconcile")
+        certificates = command(platform, "verify_fills")
     return Run(
         orders=script.placed,
         answers=script.answers,
         fills=max(fills.count("\n") - 1, 0),
         digest=hashlib.sha256(fills.encode()).hexdigest(),
-        books=books.stdout + books.stderr,
-        balanced=books.returncode == 0,
+        books=books.stdout + books.stderr + certificates.stdout + certificates.stderr,
+        balanced=books.returncode == 0 and certificates.returncode == 0,
         seconds=seconds,
     )
 

@@ -99,3 +99,16 @@ def test_an_update_without_a_fill_has_no_execution() -> None:
     update = update_json("canceled", accepted_order(status="canceled"), NOON, instrument=AAPL)
     assert set(update) == {"event", "timestamp", "order"}
     TradeUpdate(**update)
+
+
+def test_the_official_client_reads_a_trailing_stop() -> None:
+    order = accepted_order(
+        type="trailing_stop",
+        limit_price=None,
+        trail_percent=Decimal("1.5000"),
+        hwm=Decimal("200.0000"),
+        stop_price=Decimal("197.0000"),
+    )
+    parsed = AlpacaOrder(**order_json(order, AAPL))
+    assert (parsed.trail_percent, parsed.trail_price) == ("1.5", None)
+    assert (parsed.hwm, parsed.stop_price) == ("200", "197")

@@ -119,6 +119,7 @@ class Floor:
         if not order.stop:
             self._work(admission)
             return
+        order.reason = ""
         self.book.add(order)
         self._trigger_if_met(order)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 
 from tests.trading.execution.scripts import (
     SHARE,
@@ -19,6 +19,8 @@ from tests.trading.execution.scripts import (
 from tests.trading.naive_matcher import Happening, NaiveMarket, Script
 from trading.execution.matching import FillModel
 from trading.trailing import Trail
+
+scripted = settings(max_examples=60, deadline=None)  # time is no matter of right and wrong
 
 NBBO, INSTANT, QUEUE = FillModel.NBBO, FillModel.INSTANT, FillModel.QUEUE
 
@@ -196,16 +198,19 @@ class TestQueue:
         assert found == [("fill", 1, 4, 10)]
 
 
+@scripted
 @given(scripts())
 def test_the_floor_agrees_with_the_naive_one_under_nbbo(script: Script) -> None:
     assert RealMarket(NBBO).play(script) == NaiveMarket(NBBO).play(script)
 
 
+@scripted
 @given(scripts())
 def test_the_floor_agrees_with_the_naive_one_under_instant(script: Script) -> None:
     assert RealMarket(INSTANT).play(script) == NaiveMarket(INSTANT).play(script)
 
 
+@scripted
 @given(scripts(sane=True))
 def test_the_floor_agrees_with_the_naive_one_under_queue(script: Script) -> None:
     assert RealMarket(QUEUE).play(script) == NaiveMarket(QUEUE).play(script)
@@ -231,6 +236,7 @@ def fill_of(fills: list[tuple[int, int, int]], unit: int) -> tuple[int, int] | N
     return next(((step, price) for up_to, step, price in fills if unit <= up_to), None)
 
 
+@scripted
 @given(scripts(amounts=False, sane=True))
 @example(numbered([quote(9, 10, bid_size=3), order(1, bound=9), quote(8, 9), trade(8)]))
 def test_queue_fills_no_share_earlier_or_better_than_nbbo(script: Script) -> None:
@@ -244,6 +250,7 @@ def test_queue_fills_no_share_earlier_or_better_than_nbbo(script: Script) -> Non
             assert price >= other[1] if sides[pk] else price <= other[1]
 
 
+@scripted
 @given(scripts(amounts=False, sane=True))
 def test_nbbo_fills_no_share_earlier_than_instant_nor_at_a_better_touch(script: Script) -> None:
     loose, strict = units(RealMarket(INSTANT).play(script)), units(under_nbbo(script))
