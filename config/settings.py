@@ -55,7 +55,6 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
 HTTP_THREADS = environment.whole("HTTP_THREADS", default=8, least=1)  # of the embedded server
 
 INSTALLED_APPS = [
-    "daphne",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",

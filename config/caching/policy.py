@@ -46,8 +46,16 @@ class Namespace:
     version: int = 1  # raise it when what is kept under this name changes its shape
 
 
+# While one caller's request renews an answer, others are given the old one, so long at most. The
+# edge drops what nobody has asked for in 5 s: an answer that has ended is younger than this there,
+# or gone, and either way a crowd that asks for it sends us one request. Where renewing fails, no
+# one is given an old one: nginx and CDNs would, unless told not to.
+RENEWING_SECONDS = 6
+
+
 def _shared(seconds: int) -> str:
-    return f"public, max-age={seconds}, s-maxage={seconds}"
+    renewing = f"stale-while-revalidate={RENEWING_SECONDS}, stale-if-error=0"
+    return f"public, max-age={seconds}, s-maxage={seconds}, {renewing}"
 
 
 ROUTES = tuple(

@@ -30,10 +30,10 @@ from config.launcher import address
 from config.launcher.home import prepare as prepare_home
 from config.launcher.home import write_private
 from config.launcher.problems import Problem, in_plain_sentences
+from deploy.local import edge
 
 HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parents[1]
-TEMPLATE = CHECKOUT / "deploy" / "nginx" / "openbell.conf.template"
 PROCFILE = HERE / "Procfile"
 PROCESSES = re.findall(r"^(\w+):", PROCFILE.read_text(), re.MULTILINE)
 SERVERS = ("databases", "redis", "edge")  # the others are Openbell's own
@@ -149,27 +149,17 @@ def _configure_edge(variables: dict[str, str]) -> None:
     state.mkdir(exist_ok=True, mode=0o700)
     host, port = environment.text("HOST", "127.0.0.1"), environment.whole("PORT", default=8000)
 
-    def servers(kind: str) -> str:
-        lines = (
-            f"server 127.0.0.1:{variables[f'{kind}{n}_PORT']} max_fails=1 fail_timeout=2s;"
-            for n in (1, 2)
-        )
-        return "\n    ".join(lines)
-
-    text = TEMPLATE.read_text()
-    for name, value in {
-        "user": "user root;" if os.getuid() == 0 else "",  # or it could not read its own folder
-        "state": str(state),
-        "real_ip_from": "",  # nothing stands in front of it
-        "web_servers": servers("WEB"),
-        "stream_servers": servers("STREAM"),
-        "listen": f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-    }.items():
-        text = text.replace(f"@{name}@", value)
+    text = edge.configuration(
+        state,
+        listen=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+        web_ports=[variables["WEB1_PORT"], variables["WEB2_PORT"]],
+        stream_ports=[variables["STREAM1_PORT"], variables["STREAM2_PORT"]],
+    )
     (state / "nginx.conf").write_text(text)
 
 
 def _start(variables: dict[str, str], url: str) -> None:
+    prepared, ready = _Gate("prepared"), _Gate("ready")
     told = {**os.environ, **variables, "HOST": "127.0.0.1", "PYTHON": sys.executable}
     told |= {"PYTHONUNBUFFERED": "1", "DJANGO_SETTINGS_MODULE": "config.settings"}
     with LOG.open("ab") as log:
@@ -186,14 +176,34 @@ def _start(variables: dict[str, str], url: str) -> None:
             start_new_session=True,  # it outlives this command and its terminal
         )
     (RUN / "supervisor.pid").write_text(str(supervisor.pid))
-    prepared = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "config.launcher.prepare", url], cwd=CHECKOUT, env=told, check=False
     )
-    if prepared.returncode != 0:
+    if done.returncode != 0:
         raise Problem("The cluster could not be prepared.")
-    (RUN / "prepared").touch()
+    prepared.open()
     _wait_until_ready(variables, url)
-    (RUN / "ready").touch()
+    ready.open()
+
+
+class _Gate:
+    """What keep.sh waits at: a pipe that nobody writes to, and a file in its place once it opens.
+
+    Ten processes that looked for the file ten times a second would take a third of a core from
+    those that are starting.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._path = RUN / name
+        os.mkfifo(self._path, 0o600)
+        self._held = os.open(self._path, os.O_RDWR)
+
+    def open(self) -> None:
+        """Let everybody through: who waits reads the end of the pipe, who comes later the file."""
+        file = self._path.with_name(f".{self._path.name}")
+        file.touch()
+        file.replace(self._path)
+        os.close(self._held)
 
 
 def _wait_until_ready(variables: dict[str, str], url: str) -> None:

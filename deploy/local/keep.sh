@@ -3,7 +3,9 @@
 #
 # One that fails is started again a second later, as systemd would. One that ends well was told to
 # and stays down; this script then rests, because the supervisor takes all down when one ends.
-# --prepared and --ready wait for the file of that name first. The process id is in run/NAME.pid.
+# --prepared and --ready wait for the file of that name first: until then a pipe stands in its place,
+# which whoever starts the cluster holds open, so that waiting costs nothing. The process id is in
+# run/NAME.pid.
 set -u
 RUN="$OPENBELL_HOME/run"
 child=""
@@ -21,7 +23,13 @@ case $1 in --*) AFTER=${1#--}; shift ;; *) AFTER="" ;; esac
 NAME=$1
 shift
 trap leave TERM INT HUP
-while [ -n "$AFTER" ] && [ ! -e "$RUN/$AFTER" ]; do rest 0.1; done
+while [ -n "$AFTER" ] && [ ! -f "$RUN/$AFTER" ]; do
+  cat "$RUN/$AFTER" >/dev/null 2>&1 &
+  child=$!
+  wait "$child"
+  child=""
+  [ -f "$RUN/$AFTER" ] || rest 1
+done
 
 while [ ! -e "$RUN/stopping" ]; do
   "$@" &

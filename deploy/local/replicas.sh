@@ -14,6 +14,7 @@ PYTHON=.venv/bin/python
 ACTION=${1:-} BASE=${2:-}
 NODES="0 1 2"
 SECONDS_MAX=30
+REDO_LOG=32M
 AS_ROOT=""
 [ "$(id -u)" != 0 ] || AS_ROOT="--user=root" # it refuses to run as root unless told to
 
@@ -45,10 +46,28 @@ install_node() {
   rm -rf "$data"
   mkdir -p "$BASE/$1.tmp"
   "$(tool mariadb-install-db mysql_install_db)" --no-defaults $AS_ROOT --datadir="$data" \
-    --tmpdir="$BASE/$1.tmp" \
+    --tmpdir="$BASE/$1.tmp" --innodb-log-file-size="$REDO_LOG" \
     --auth-root-authentication-method=normal --skip-test-db --innodb-use-native-aio=0 \
     >"$BASE/$1.install.log" 2>&1 || { tail -n 20 "$BASE/$1.install.log" >&2; return 1; }
   touch "$data/.complete"
+}
+
+# All three begin alike, so what was installed for the primary serves the replicas, too, as long as
+# it has not been started.
+install() {
+  local node pids=""
+  if [ ! -e "$BASE/0/.complete" ]; then
+    install_node 0 || return 1
+    for node in 1 2; do copy_node "$node" & pids="$pids $!"; done
+  else
+    for node in 1 2; do install_node "$node" & pids="$pids $!"; done
+  fi
+  for node in $pids; do wait "$node" || return 1; done
+}
+
+copy_node() {
+  rm -rf "$BASE/$1" "$BASE/$1.part"
+  mkdir -p "$BASE/$1.tmp" && cp -R "$BASE/0" "$BASE/$1.part" && mv "$BASE/$1.part" "$BASE/$1"
 }
 
 start_node() {
@@ -65,6 +84,7 @@ start_node() {
     --relay-log="$BASE/$node/relay" --character-set-server=utf8mb4 \
     --collation-server=utf8mb4_bin --default-time-zone=+00:00 \
     --transaction-isolation=READ-COMMITTED --innodb-flush-log-at-trx-commit=1 --sync-binlog=1 \
+    --innodb-log-file-size="$REDO_LOG" \
     --innodb-use-native-aio=0 --innodb-buffer-pool-size=64M --performance-schema=OFF $role \
     </dev/null >"$BASE/$node.log" 2>&1 &
 }
@@ -108,12 +128,11 @@ catch_up() {
 }
 
 start() {
-  local node pids=""
+  local node
   umask 077
   mkdir -p "$BASE"
   choose_ports
-  for node in $NODES; do install_node "$node" & pids="$pids $!"; done
-  for node in $pids; do wait "$node" || fail "MariaDB could not be installed into $BASE."; done
+  install || fail "MariaDB could not be installed into $BASE."
   for node in $NODES; do start_node "$node"; done
   for node in $NODES; do wait_for_node "$node"; done
   create_users

@@ -17,8 +17,8 @@ from tests.api import recording
 from tests.people import a_trader
 
 PUBLIC = {
-    "/public/market": "public, max-age=60, s-maxage=60",
-    "/public/quotes": "public, max-age=5, s-maxage=5",
+    "/public/market": "public, max-age=60, s-maxage=60, stale-while-revalidate=6, stale-if-error=0",
+    "/public/quotes": "public, max-age=5, s-maxage=5, stale-while-revalidate=6, stale-if-error=0",
 }
 EXAMPLES = {"int": "1", "str": "AAPL", "path": "x", "slug": "x", "uuid": "0" * 32}
 

@@ -1,0 +1,33 @@
+"""nginx's configuration, out of deploy/nginx/openbell.conf.template."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+TEMPLATE = Path(__file__).resolve().parents[1] / "nginx" / "openbell.conf.template"
+
+
+def configuration(
+    state: Path, *, listen: str, web_ports: Iterable[int | str], stream_ports: Iterable[int | str]
+) -> str:
+    """What makes nginx listen at an address of this machine, before processes on these ports.
+
+    It keeps its files in the folder `state`, which exists.
+    """
+    text = TEMPLATE.read_text()
+    for name, value in {
+        "user": "user root;" if os.getuid() == 0 else "",  # or it could not read its own folder
+        "state": str(state),
+        "real_ip_from": "",  # nothing stands in front of it
+        "web_servers": _servers(web_ports),
+        "stream_servers": _servers(stream_ports),
+        "listen": listen,
+    }.items():
+        text = text.replace(f"@{name}@", value)
+    return text
+
+
+def _servers(ports: Iterable[int | str]) -> str:
+    return "\n    ".join(f"server 127.0.0.1:{port} max_fails=1 fail_timeout=2s;" for port in ports)
