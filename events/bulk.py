@@ -23,6 +23,7 @@ from django.db import connection, models, transaction
 from django.db.models.base import ModelState
 
 CHUNK = 200  # rows in one statement
+UPDATED = 50  # the same for an update, which grows with rows × columns
 WORD = re.compile(r"[A-Za-z0-9_.:/-]{0,80}")  # text that means itself in any statement
 
 M = TypeVar("M", bound=models.Model)
@@ -50,7 +51,7 @@ def new_row(model: type[M], /, **values: Any) -> M:
 
 def insert_rows(rows: Iterable[models.Model]) -> None:
     """Append new rows of one model. Keys that the database gives are not filled in."""
-    for some in _chunks(rows):
+    for some in _chunks(rows, CHUNK):
         columns = _inserted(type(some[0]), connection.vendor)
         values: Values = []
         texts = ", ".join(f"({_text(row, columns, values)})" for row in some)
@@ -59,13 +60,31 @@ def insert_rows(rows: Iterable[models.Model]) -> None:
 
 
 def update_rows(rows: Iterable[models.Model], fields: Sequence[str]) -> None:
-    """Write these fields of rows of one model as they are in memory; the rows exist."""
-    for some in _chunks(rows):
-        columns = _named(type(some[0]), connection.vendor, tuple(fields))
+    """Write these fields of rows of one model as they are in memory; the rows exist.
+
+    By their keys and in no other way: an update that joins them may read, and lock, everybody's.
+    """
+    for some in _chunks(rows, UPDATED):
+        (_, key, write_key), *columns = _named(type(some[0]), connection.vendor, tuple(fields))
+        keys = [write_key(row.pk, []) for row in some]
         values: Values = []
-        texts = [_text(row, columns, values) for row in some]
-        update = _update_sqlite if connection.vendor == "sqlite" else _update_mysql
-        _execute(update(_table(some[0]), [name for _, name, _ in columns], texts), values)
+        assignments = ", ".join(_cases(some, keys, key, column, values) for column in columns)
+        _execute(
+            f"UPDATE {_table(some[0])} SET {assignments} WHERE {key} IN ({', '.join(keys)})", values
+        )
+
+
+def _cases(
+    rows: Sequence[models.Model], keys: Sequence[str], key: str, column: Column, values: Values
+) -> str:
+    attribute, name, write = column
+    whens = " ".join(
+        [
+            f"WHEN {each} THEN {write(row.__dict__[attribute], values)}"
+            for each, row in zip(keys, rows, strict=True)
+        ]
+    )
+    return f"{name} = CASE {key} {whens} ELSE {name} END"
 
 
 def read_rows(query: models.QuerySet[M]) -> list[M]:
@@ -82,10 +101,10 @@ def _made(model: type[M], alias: str, names: list[str], row: tuple[Any, ...]) ->
     return made
 
 
-def _chunks(rows: Iterable[models.Model]) -> Iterator[list[models.Model]]:
+def _chunks(rows: Iterable[models.Model], size: int) -> Iterator[list[models.Model]]:
     assert transaction.get_connection().in_atomic_block, "rows change in a transaction"
     remaining = iter(rows)
-    while some := list(islice(remaining, CHUNK)):
+    while some := list(islice(remaining, size)):
         yield some
 
 
@@ -96,23 +115,6 @@ def _table(row: models.Model) -> str:
 def _execute(statement: str, values: Values) -> None:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
-
-
-def _update_mysql(table: str, names: list[str], rows: list[str]) -> str:
-    """MySQL and MariaDB spell a list of values differently, but not a union."""
-    key, *changed = names
-    head = ", ".join(f"NULL AS {name}" for name in names)
-    union = " UNION ALL SELECT ".join([f"SELECT {head} FROM DUAL WHERE FALSE", *rows])
-    assignments = ", ".join(f"{table}.{name} = v.{name}" for name in changed)
-    return f"UPDATE {table} JOIN ({union}) v ON {table}.{key} = v.{key} SET {assignments}"
-
-
-def _update_sqlite(table: str, names: list[str], rows: list[str]) -> str:
-    """A union may have 500 parts there, a list of values any number."""
-    key, *changed = names
-    values = ", ".join(f"({row})" for row in rows)
-    assignments = ", ".join(f"{name} = v.column{n}" for n, name in enumerate(changed, 2))
-    return f"UPDATE {table} SET {assignments} FROM (VALUES {values}) v WHERE {key} = v.column1"
 
 
 def _text(row: models.Model, columns: Sequence[Column], values: Values) -> str:

@@ -52,7 +52,7 @@ def test_many_rows_take_few_statements(
     monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: object
 ) -> None:
     rows = positions(7)
-    monkeypatch.setattr(bulk, "CHUNK", 3)
+    monkeypatch.setattr(bulk, "UPDATED", 3)
     for row in rows:
         row.quantity = Decimal(row.pk)
     with transaction.atomic(), django_assert_num_queries(3):  # type: ignore[operator]

@@ -150,7 +150,14 @@ def hang_the_primary(floor: Floor, seconds: float = HUNG_SECONDS) -> None:
     floor.settle(begun)
 
 
-@pytest.mark.parametrize("hurt", [killed, hung, lagging])
+@pytest.mark.parametrize(
+    "hurt",
+    [
+        killed,
+        pytest.param(hung, marks=pytest.mark.long),
+        pytest.param(lagging, marks=pytest.mark.long),
+    ],
+)
 def test_a_replica_fails_and_nobody_notices(floor: Floor, hurt: Hurt) -> None:
     lose_a_replica(floor, hurt)
 
@@ -163,6 +170,7 @@ def test_the_primary_dies_and_returns(floor: Floor) -> None:
     lose_the_primary(floor)
 
 
+@pytest.mark.long
 def test_the_primary_hangs_and_goes_on(floor: Floor) -> None:
     hang_the_primary(floor)
 

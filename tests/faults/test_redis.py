@@ -81,7 +81,14 @@ def lose_redis(floor: Floor, hurt: Hurt) -> None:
     floor.settle(begun, slowest=SLOWEST_SECONDS_MAX)
 
 
-@pytest.mark.parametrize("hurt", [killed, hung, flushed])
+@pytest.mark.parametrize(
+    "hurt",
+    [
+        killed,
+        pytest.param(hung, marks=pytest.mark.long),
+        pytest.param(flushed, marks=pytest.mark.long),
+    ],
+)
 def test_redis_fails_and_trading_goes_on(floor: Floor, hurt: Hurt) -> None:
     lose_redis(floor, hurt)
 

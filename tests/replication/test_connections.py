@@ -85,7 +85,7 @@ async def knock(port: int, times: int) -> None:
     await asyncio.gather(*(once(number) for number in range(times)))
 
 
-@pytest.mark.parametrize("kind", ["web", "stream"])
+@pytest.mark.parametrize("kind", ["web", pytest.param("stream", marks=pytest.mark.long)])
 def test_a_process_opens_what_was_computed_and_never_more(
     counted: Cluster, redis_url: str, kind: str
 ) -> None:
