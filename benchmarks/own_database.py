@@ -15,12 +15,15 @@ sys.path.insert(0, str(ROOT))
 
 
 @contextmanager
-def own_database() -> Iterator[str]:
+def own_database(*, with_redis: bool = False) -> Iterator[str]:
     """Django set up on a schema of the benchmark's own; yields the database's name.
 
     It lies on the server that DATABASE_URL names, whose user may make schemas called `test_…`; on
-    SQLite in a temporary folder without it. Nothing is cached in Redis.
+    SQLite in a temporary folder without it. Nothing is cached in Redis, unless the benchmark is
+    about that: then in the one that REDIS_URL names.
     """
+    if with_redis and not (os.environ.get("REDIS_URL") and os.environ.get("DATABASE_URL")):
+        raise SystemExit("DATABASE_URL and REDIS_URL have to name servers: deploy/local/servers.sh")
     home = tempfile.mkdtemp(prefix="openbell-bench-")
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "config.settings",
@@ -28,7 +31,7 @@ def own_database() -> Iterator[str]:
         "OPENBELL_ENV_FILE": os.devnull,
         "SECRET_KEY": "only-for-this-benchmark",
         "LOG_LEVEL": "WARNING",
-        "REDIS_URL": "",
+        "REDIS_URL": os.environ["REDIS_URL"] if with_redis else "",
         "REDIS_STATE_URL": "",
     }
     try:
