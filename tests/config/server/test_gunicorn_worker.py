@@ -151,7 +151,7 @@ def test_more_connections_than_a_database_has_is_a_plain_sentence() -> None:
         env={**os.environ, "PORT": "1", "HTTP_THREADS": "60", "WEB_WORKERS": "2"},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
     )
     assert done.returncode != 0
     assert "is 120 connections" in done.stderr
