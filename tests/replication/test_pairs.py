@@ -56,8 +56,20 @@ def forget_marks(account: Account) -> None:
     caches["state"].delete(f"pin:{account.pk}")
 
 
+def ask(client: Client, path: str) -> Any:
+    """What is answered. On a machine that is full a server may say 503, which shows nothing old."""
+    answers: list[Any] = []
+
+    def is_answered() -> bool:
+        answers.append(client.get(path))
+        return bool(answers[-1].status_code != 503)
+
+    wait_until(is_answered, seconds=30)
+    return answers[-1].json()
+
+
 def cash(client: Client) -> Decimal:
-    return Decimal(client.get("/v2/account").json()["cash"])
+    return Decimal(ask(client, "/v2/account")["cash"])
 
 
 @pytest.mark.parametrize("pairs", PAIRS)
@@ -117,9 +129,9 @@ class Screen:
         return self.floor.quote("90", str(price), ask_size=1, symbol=self.symbol)
 
     def refetch(self, order_id: str) -> Seen:
-        account = self.client.get("/v2/account").json()
-        positions = self.client.get("/v2/positions").json()
-        order = self.client.get(f"/v2/orders/{order_id}").json()
+        account = ask(self.client, "/v2/account")
+        positions = ask(self.client, "/v2/positions")
+        order = ask(self.client, f"/v2/orders/{order_id}")
         held = sum((Decimal(each["qty"]) for each in positions), Decimal(0))
         return Seen(Decimal(account["cash"]), held, Decimal(order["filled_qty"]))
 
