@@ -281,8 +281,9 @@ class Floor:
 
     def _sweep(self, orders: Iterable[WorkingOrder], is_buy: bool, quote: Quote) -> bool:
         """Match orders of one side; True when the last fill completed its order."""
-        fills, left = sweep(orders, quote, self._level(quote, is_buy), self.model)
-        if fills:
+        level = self._level(quote, is_buy)
+        fills, left = sweep(orders, quote, level, self.model)
+        if left != level:
             self.standing.put(quote.symbol, is_buy, left)
         completes = False
         for order, found, completes in fills:

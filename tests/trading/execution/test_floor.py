@@ -193,6 +193,11 @@ class TestQueue:
             ("fill", 2, 5, 9),
         ]
 
+    def test_what_one_in_line_has_reached_is_gone_for_the_next(self, market: Market) -> None:
+        script = [quote(9, 10, bid_size=30), order(1, bound=9), quote(8, 9, ask_size=10)]
+        assert market(*script, order(2, bound=9), model=QUEUE) == []
+        assert market(*script, order(2, shares=3, bound=10), model=QUEUE) == []
+
     def test_what_takes_at_once_stands_in_no_line(self, market: Market) -> None:
         found = market(quote(9, 10, ask_size=4), order(1, bound=10), model=QUEUE)
         assert found == [("fill", 1, 4, 10)]
