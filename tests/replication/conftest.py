@@ -168,10 +168,11 @@ def _state(url: str) -> dict[str, Any]:
 
 @pytest.fixture
 def settled(replicated: Cluster) -> Cluster:
-    """The same with both replicas fit, and with marks old enough to be trusted."""
+    """The same with all servers known to be fit, and with marks old enough to be trusted."""
     from config.databases import health, pinning
 
     wait_until(lambda: len(health.usable_replicas()) == 2)
+    wait_until(lambda: not health.primary_is_away())  # an earlier test may have stopped it
     caches["state"].set(pinning.KEPT, 1, None)
     return replicated
 
