@@ -5,13 +5,16 @@ instruments there are, from a list of all that costs one query to load.
 """
 
 import os
+import time
+from collections.abc import Sized
 from typing import Any
 
 from django.core.cache import caches
+from django.db import connection
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
-from benchmarks.stampede import KEY
+from benchmarks.stampede import INSTRUMENTS, KEY
 from config.server import gunicorn_worker
 from config.settings import *  # noqa: F403
 from config.settings import DATABASES, MIDDLEWARE
@@ -49,9 +52,16 @@ def plain(request: HttpRequest) -> HttpResponse:
     return answer(found)
 
 
-def answer(found: list[Any]) -> HttpResponse:
+def connected(request: HttpRequest) -> HttpResponse:
+    """Keep a thread busy, so that the next request has to take another."""
+    connection.ensure_connection()
+    time.sleep(0.3)
+    return answer(range(INSTRUMENTS))
+
+
+def answer(found: Sized) -> HttpResponse:
     text = str(len(found))
     return HttpResponse(text, headers={"Content-Length": str(len(text))})
 
 
-urlpatterns = [path("ours", ours), path("plain", plain)]
+urlpatterns = [path("ours", ours), path("plain", plain), path("connected", connected)]

@@ -167,12 +167,17 @@ def _state(url: str) -> dict[str, Any]:
 
 
 @pytest.fixture
-def settled(replicated: Cluster) -> Cluster:
+def settled(replicated: Cluster, settings: Any) -> Cluster:
     """The same with all servers known to be fit, and with marks old enough to be trusted."""
-    from config.databases import health, pinning
+    from config.databases import health, heartbeat, pinning
+    from events.models import Lease
 
+    wait_until(lambda: bool(health.usable_replicas()) and not health.primary_is_away())
+    beat = Lease.objects.get(name=heartbeat.NAME).expires_at
+    for alias in settings.REPLICAS:  # an earlier test may have broken them off from the primary
+        beats = Lease.objects.using(alias).filter(name=heartbeat.NAME, expires_at__gte=beat)
+        wait_until(beats.exists)
     wait_until(lambda: len(health.usable_replicas()) == 2)
-    wait_until(lambda: not health.primary_is_away())  # an earlier test may have stopped it
     caches["state"].set(pinning.KEPT, 1, None)
     return replicated
 
