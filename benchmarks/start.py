@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.deploy.test_cluster import Cluster
+from tests.deploy.cluster import Cluster
 from tests.running import RunningPlatform
 
 TICKS = os.sysconf("SC_CLK_TCK")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -17,66 +16,9 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import ROOT
-from tests.running import free_port
+from tests.deploy.cluster import SERVERS, Cluster
 
-SERVERS = ("mariadbd", "redis-server", "nginx")
-UP_SECONDS_MAX = 120
 TAKEOVER_SECONDS_MAX = 6.0  # 2 s of it are the lease; the rest is asking, on a busy machine
-
-
-class Cluster:
-    """A cluster with a home and a port of its own, driven as `make` drives it."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-
-    def run(self, command: str, *arguments: str, fine: bool = True) -> str:
-        inherited = {
-            name: value
-            for name, value in os.environ.items()
-            if name not in ("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "DJANGO_SETTINGS_MODULE")
-        }
-        done = subprocess.run(
-            [sys.executable, "-m", f"deploy.local.{command}", *arguments],
-            cwd=ROOT,
-            env={**inherited, "OPENBELL_HOME": str(self.home), "PORT": str(self.port)},
-            capture_output=True,
-            text=True,
-            timeout=UP_SECONDS_MAX,
-        )
-        assert not fine or done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def smoke(self) -> None:
-        assert "All is well" in self.run("smoke", self.url)
-
-    def pid(self, name: str) -> int:
-        return int((self.home / "cluster" / "run" / f"{name}.pid").read_text())
-
-    def is_up(self, name: str) -> bool:
-        return re.search(rf"{name} +up", self.run("cluster", "status")) is not None
-
-    @property
-    def log(self) -> str:
-        return (self.home / "cluster" / "cluster.log").read_text(errors="replace")
-
-    def owner(self, lease: str) -> int | None:
-        found = re.search(rf"{lease} +is owned by process (\d+)", self.run("cluster", "status"))
-        return int(found[1]) if found else None
-
-    def processes(self) -> list[str]:
-        """Command lines of whatever runs with this home."""
-        mark = f"OPENBELL_HOME={self.home / 'cluster'}".encode()
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                if mark in (folder / "environ").read_bytes().split(b"\0"):
-                    found.append((folder / "cmdline").read_text().replace("\0", " "))
-            except OSError:
-                continue
-        return found
 
 
 @pytest.fixture(scope="module")

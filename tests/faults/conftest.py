@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.deploy.test_cluster import SERVERS
+from tests.deploy.cluster import SERVERS
 from tests.faults.crash_points import Armed, Fork, Forked
 
 pytest.register_assert_rewrite("tests.faults.floor")  # it asserts for all tests here

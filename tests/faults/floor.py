@@ -23,7 +23,7 @@ from typing import Any
 import MySQLdb
 
 from tests.conftest import ROOT
-from tests.deploy.test_cluster import Cluster
+from tests.deploy.cluster import Cluster
 from tests.faults.load import ACCOUNT, MARKET, PUBLIC, WRITE, Asked, Load, Person
 
 PRIMARY, FIRST, SECOND = 0, 1, 2

@@ -119,9 +119,7 @@ def test_servers_that_do_not_answer_delay_the_start_by_two_seconds_together(
 
     assert time.monotonic() - begun < 3
     said = [record.args[0] for record in caplog.records if record.name == "config.databases.start"]
-    assert sorted(said) == [
-        f"{alias} at {address(alias)}" for alias in ("replica_1", "replica_2")
-    ]
+    assert sorted(said) == [f"{alias} at {address(alias)}" for alias in ("replica_1", "replica_2")]
 
 
 def test_no_process_of_any_kind_starts_on_a_replica_that_takes_writes(replicated, redis_url):
