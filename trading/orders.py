@@ -6,38 +6,34 @@ settled by `trading.execution.settlement`; nothing else writes orders.
 
 from __future__ import annotations
 
-import logging
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import groupby
 from uuid import UUID
 
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import transaction
 
-from events import log
 from events.bulk import update_rows
 from events.errors import NotFound, OpenbellError, Refused
 from events.models import Event
 from events.transactions import retried
 from portfolios import ledger, positions
-from portfolios.errors import AccountNotFound
 from portfolios.locks import lock_account
 from portfolios.models import BOOK_FIELDS, Account, Position
 from quotes.clock import market_clock
 from quotes.models import Instrument
 from quotes.queries import get_instrument
-from trading import states, updates
-from trading.errors import DuplicateClientOrderId, OrderFinished, OrderRuleBroken
+from trading import client_ids, states, updates
+from trading.errors import OrderFinished, OrderRuleBroken
 from trading.execution.matching import Waiting
 from trading.locks import lock_order, lock_orders, turn
 from trading.market import market_view
 from trading.models import Order, OrderStatus, TimeInForce
+from trading.refusals import record_refusal
 from trading.request import OrderRequest, check_request
 from trading.risk import AccountView, Assessment, MarketView, assess
 from trading.sessions import expiry
-
-logger = logging.getLogger(__name__)
 
 TICK = timedelta(microseconds=1)
 SLICE = (
@@ -74,22 +70,11 @@ def submit(*, account_id: int, request: OrderRequest, actor: str) -> Order:
             extended_hours=request.extended_hours,
             time_in_force=request.time_in_force,
         )
-        with turn(account_id):
-            return _submit_once(account_id, request, instrument, market, actor)
+        with turn(account_id), client_ids.unique(account_id, request.client_order_id):
+            return _submit(account_id, request, instrument, market, actor)
     except Refused as refusal:
-        _record_refusal(account_id, request, refusal, actor)
+        record_refusal(account_id, request.summary(), refusal, actor)
         raise
-
-
-def _submit_once(
-    account_id: int, request: OrderRequest, instrument: Instrument, market: MarketView, actor: str
-) -> Order:
-    try:
-        return _submit(account_id, request, instrument, market, actor)
-    except IntegrityError:
-        if not _is_taken(account_id, request.client_order_id):
-            raise
-        raise DuplicateClientOrderId from None
 
 
 @retried
@@ -101,12 +86,11 @@ def _submit(
     key = (account.pk, instrument.pk)
     position = positions.load_positions([key]).get(key)
 
-    if request.client_order_id and _is_taken(account.pk, request.client_order_id):
-        raise DuplicateClientOrderId
+    client_ids.check_free(account.pk, request.client_order_id)
     assessment = assess(request, account_view(account, position), market)
 
-    order = _accepted(account, instrument, request, assessment)
-    order.reason = _waits_for(order, market)
+    order = accepted_order(account, instrument, request, assessment)
+    order.reason = waits_for(order, market)
     ledger.hold(
         account,
         position,
@@ -287,7 +271,7 @@ def _instrument(symbol: str) -> Instrument:
         raise OrderRuleBroken(error.message, symbol=symbol) from None
 
 
-def _accepted(
+def accepted_order(
     account: Account, instrument: Instrument, request: OrderRequest, assessment: Assessment
 ) -> Order:
     """The order as it is stored; its market time is later than that of the account's last one."""
@@ -323,40 +307,10 @@ def _accepted(
     )
 
 
-def _waits_for(order: Order, market: MarketView) -> str:
+def waits_for(order: Order, market: MarketView) -> str:
     """Why a new order cannot trade at once; "" where it can."""
     if order.time_in_force == TimeInForce.OPG:
         return Waiting.OPENING
     if order.time_in_force == TimeInForce.CLS:
         return Waiting.CLOSING
     return "" if market.is_open else Waiting.CLOSED
-
-
-def _is_taken(account_id: int, client_order_id: str) -> bool:
-    return Order.objects.filter(account_id=account_id, client_order_id=client_order_id).exists()
-
-
-def _record_refusal(account_id: int, request: OrderRequest, refusal: Refused, actor: str) -> None:
-    """Leave a trace of what was refused and why. The refusal stands even where this fails."""
-    try:
-        _write_refusal(account_id, request, refusal, actor)
-    except AccountNotFound:
-        return
-    except (OpenbellError, DatabaseError):
-        logger.exception("a refusal of account %s was not recorded", account_id)
-
-
-@retried
-@transaction.atomic(durable=True)
-def _write_refusal(account_id: int, request: OrderRequest, refusal: Refused, actor: str) -> None:
-    account = lock_account(account_id)
-
-    log.record(
-        "trading.order.refused",
-        actor=actor,
-        subject=f"account:{account.public_id}",
-        account=account,
-        at=market_clock().now(),
-        payload={"request": request.summary(), "refusal": refusal.body()},
-    )
-    account.save(update_fields=["event_sequence"])

@@ -101,7 +101,7 @@ def check_request(request: OrderRequest) -> None:
     _check_time_in_force(request)
     _check_fractions(request)
     _check_extended_hours(request)
-    _check_client_order_id(request.client_order_id)
+    check_client_order_id(request.client_order_id)
 
 
 def _check_offered(request: OrderRequest) -> None:
@@ -115,9 +115,14 @@ def _check_size(request: OrderRequest) -> None:
     if request.quantity is not None and request.notional is not None:
         raise InvalidOrder("only one of qty or notional is accepted")
     if request.quantity is not None:
-        _check_amount("qty", request.quantity, QUANTITY_PLACES, QUANTITY_MAX)
+        check_quantity(request.quantity)
     if request.notional is not None:
         _check_amount("notional", request.notional, CASH_PLACES, ORDER_VALUE_MAX)
+
+
+def check_quantity(quantity: Decimal) -> None:
+    """Raise InvalidOrder or OrderRuleBroken unless it is a quantity that an order can have."""
+    _check_amount("qty", quantity, QUANTITY_PLACES, QUANTITY_MAX)
 
 
 def _check_prices(request: OrderRequest) -> None:
@@ -191,7 +196,8 @@ def _check_extended_hours(request: OrderRequest) -> None:
         raise OrderRuleBroken("extended hours orders must be DAY or GTC limit orders")
 
 
-def _check_client_order_id(client_order_id: str) -> None:
+def check_client_order_id(client_order_id: str) -> None:
+    """Raise InvalidOrder unless it is text that an order can be named by; "" is."""
     if len(client_order_id) > CLIENT_ORDER_ID_MAX:
         raise InvalidOrder(
             f"client_order_id must be at most {CLIENT_ORDER_ID_MAX} characters",

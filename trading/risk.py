@@ -38,7 +38,7 @@ from trading.errors import (
 from trading.fees import fee
 from trading.models import IMMEDIATE, TimeInForce
 from trading.request import OrderRequest
-from trading.trailing import Trail, stop_of, trail_of
+from trading.trailing import Trail, better_mark, stop_of, trail_of
 
 ZERO = Decimal(0)
 
@@ -85,6 +85,7 @@ class MarketView:
     is_fractionable: bool = True
     is_halted: bool = False
     takes_order: bool = True  # False outside the window in which an auction's orders are taken
+    mark: int = 0  # of a trailing stop that goes on in place of another: how far that one has come
 
 
 class Hold(NamedTuple):
@@ -133,7 +134,8 @@ def assess(request: OrderRequest, account: AccountView, market: MarketView) -> A
         raise NoUsablePrice(f"no price of {market.symbol} to hold a {request.type} order against")
     _check_limit(request, reference)
 
-    stop_price = request.stop_price if trail is None else _first_stop(request, trail, reference)
+    mark = _first_mark(request, market, reference)
+    stop_price = request.stop_price if trail is None else _first_stop(request, trail, mark)
     collar_price = _collar_price(request, stop_price, reference)
     hold = _hold_of_request(request, collar_price)
     _check_value(request, account, reference)
@@ -143,7 +145,7 @@ def assess(request: OrderRequest, account: AccountView, market: MarketView) -> A
         _check_shares(request, account, hold.quantity)
     if trail is None:
         return Assessment(hold, collar_price)
-    return Assessment(hold, collar_price, stop_price, from_units(reference, PRICE_PLACES))
+    return Assessment(hold, collar_price, stop_price, from_units(mark, PRICE_PLACES))
 
 
 def hold_of(order: Terms) -> Hold:
@@ -240,11 +242,16 @@ def _check_limit(request: OrderRequest, reference: int) -> None:
         )
 
 
-def _first_stop(request: OrderRequest, trail: Trail, reference: int) -> Decimal:
+def _first_mark(request: OrderRequest, market: MarketView, reference: int) -> int:
+    """From which price a trailing stop begins to follow."""
+    return better_mark(market.mark, reference, request.is_buy) if market.mark else reference
+
+
+def _first_stop(request: OrderRequest, trail: Trail, mark: int) -> Decimal:
     """Where a trailing stop stands at first."""
-    stop = stop_of(reference, trail, request.is_buy)
+    stop = stop_of(mark, trail, request.is_buy)
     if stop == 0:
-        price = plain(from_units(reference, PRICE_PLACES))
+        price = plain(from_units(mark, PRICE_PLACES))
         raise OrderRuleBroken(f"the trail is more than the market price of {price}", price=price)
     return from_units(stop, PRICE_PLACES)
 

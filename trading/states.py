@@ -60,6 +60,9 @@ CANCELABLE = frozenset(
 )
 # In the book: the engine has admitted it, and a fill may be settled.
 FILLABLE = frozenset({OrderStatus.NEW, OrderStatus.PARTIALLY_FILLED})
+REPLACEABLE = frozenset(
+    status for status, following in TRANSITIONS.items() if OrderStatus.REPLACED in following
+)
 
 # The column that tells when an order entered a state, where there is one.
 ENTERED_AT = {

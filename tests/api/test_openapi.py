@@ -137,7 +137,6 @@ def test_every_answer_with_a_body_has_its_shape(document: dict[str, Any]) -> Non
 
     assert bodiless == {
         ("DELETE", "/v2/orders/{order_id}"),
-        ("PATCH", "/v2/orders/{order_id}"),  # not offered yet
         ("DELETE", "/v2/watchlists/{watchlist_id}"),
         ("DELETE", "/v2/watchlists:by_name"),
         ("DELETE", "/api/keys/{key_id}"),

@@ -21,7 +21,7 @@ from quotes.clock import forget_clock
 from quotes.latest import forget_latest
 from tests.portfolios.factories import assert_books_balance, funded_account
 from tests.trading.floor import TradingFloor, now_of
-from trading import locks, orders
+from trading import client_ids, locks, orders
 from trading.errors import AccountBusy
 from trading.models import Fill, Order
 
@@ -86,7 +86,7 @@ def test_the_unique_index_decides_where_the_queue_does_not(
 ) -> None:
     """As between processes, of which each has its own queue; and as if the check came too early."""
     monkeypatch.setattr(locks, "WAITING_MAX", 1_000)
-    truth = orders._is_taken
+    truth = client_ids.is_taken
     mine = threading.local()
 
     def too_early(account_id: int, client_order_id: str) -> bool:
@@ -94,7 +94,7 @@ def test_the_unique_index_decides_where_the_queue_does_not(
         looked, mine.looked = getattr(mine, "looked", False), True
         return looked and truth(account_id, client_order_id)
 
-    monkeypatch.setattr(orders, "_is_taken", too_early)
+    monkeypatch.setattr(client_ids, "is_taken", too_early)
 
     def place() -> Order:
         return floor.buy(account, "1", limit="90", client_order_id="once")

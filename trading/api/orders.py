@@ -1,4 +1,4 @@
-"""`/v2/orders`: place, list, read and cancel orders."""
+"""`/v2/orders`: place, list, read, replace and cancel orders."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ from trading.api.serializers import (
     NestedQuery,
     OrderBody,
     OrderListQuery,
+    ReplaceBody,
+    read_changes,
     read_order,
     read_order_id,
 )
-from trading.errors import NotOffered
 from trading.models import Order
 from trading.queries import OrderFilter
+from trading.replacing import replace_order
 from trading.wire import order_json
 
 
@@ -78,13 +80,18 @@ class OrderDetail(APIView):
 
     @extend_schema(
         operation_id="replace_order",
-        summary="Replace an order: not offered yet",
-        request=None,
-        responses={422: None},
+        summary="Replace an order by a new one with other terms",
+        request=ReplaceBody,
+        responses=schemas.Order,
     )
     def patch(self, request: Request, order_id: str) -> Response:
-        queries.get_order(request.auth.account_id, read_order_id(order_id))
-        raise NotOffered("replacing an order")
+        order = replace_order(
+            account_id=request.auth.account_id,
+            order_id=read_order_id(order_id),
+            changes=read_changes(request),
+            actor=request.auth.actor,
+        )
+        return Response(order_json(order))
 
     @extend_schema(
         operation_id="cancel_order", summary="Cancel an open order", responses={204: None}

@@ -21,6 +21,7 @@ from quotes.api.fields import CalendarDateField, InstantField, QuerySerializer, 
 from trading.errors import InvalidOrder, NotOffered
 from trading.models import OrderClass, OrderType, Side, TimeInForce
 from trading.queries import ACTIVITIES_MAX, ORDERS_DEFAULT, ORDERS_MAX
+from trading.replacing import Changes
 from trading.request import CLIENT_ORDER_ID_MAX, OrderRequest
 
 NUMBER = re.compile(r"[+-]?(\d{1,40}\.?\d{0,40}|\.\d{1,40})([eE][+-]?\d{1,2})?", re.ASCII)
@@ -103,6 +104,28 @@ def _refuse_leftovers(data: dict[str, Any]) -> None:
             raise InvalidOrder(f"simple orders do not take {name}")
 
 
+class ReplaceBody(serializers.Serializer):
+    """The body of PATCH /v2/orders/{id}; what is left out, or null, stays as it is."""
+
+    qty = AmountField(
+        required=False, allow_null=True, help_text="of the whole order, with what has been filled"
+    )
+    time_in_force = serializers.ChoiceField(TimeInForce.choices, required=False, allow_null=True)
+    limit_price = AmountField(required=False, allow_null=True)
+    stop_price = AmountField(required=False, allow_null=True)
+    trail = AmountField(
+        required=False, allow_null=True, help_text="of a trailing stop, in USD or percent as it was"
+    )
+    client_order_id = serializers.CharField(
+        required=False,
+        allow_null=True,
+        allow_blank=True,
+        trim_whitespace=False,
+        max_length=CLIENT_ORDER_ID_MAX,
+        help_text="of the new order; generated where absent",
+    )
+
+
 class TradingQuery(QuerySerializer):
     """A query string of the trading API, where a wrong parameter is 422."""
 
@@ -159,6 +182,22 @@ def read_order_id(text: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise Invalid("order_id is missing") from None
+
+
+def read_changes(request: Request) -> Changes:
+    """What a request's body wants otherwise of an order. Raises Invalid."""
+    body = ReplaceBody(data=request.data)
+    body.is_valid(raise_exception=True)
+    data = body.validated_data
+    named = data.get("time_in_force")
+    return Changes(
+        quantity=data.get("qty"),
+        time_in_force=TimeInForce(named) if named else None,
+        limit_price=data.get("limit_price"),
+        stop_price=data.get("stop_price"),
+        trail=data.get("trail"),
+        client_order_id=data.get("client_order_id") or "",
+    )
 
 
 def read_order(request: Request) -> OrderRequest:

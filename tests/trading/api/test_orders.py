@@ -54,6 +54,10 @@ class Trader:
         text = body if isinstance(body, str) else json.dumps(body)
         return self.client.post(path, text, content_type="application/json")
 
+    def patch(self, path: str, body: Any) -> Any:
+        text = body if isinstance(body, str) else json.dumps(body)
+        return self.client.patch(path, text, content_type="application/json")
+
     def place(self, **changes: Any) -> dict[str, Any]:
         answer = self.post(LIMIT | changes)
         assert answer.status_code == 200, answer.content
@@ -380,3 +384,52 @@ def test_order_times_carry_the_market_not_the_wall(floor: TradingFloor, trader: 
     later = trader.place()
     parsed = [AlpacaOrder(**one).submitted_at for one in (order, later)]
     assert parsed[1] - parsed[0] >= timedelta(hours=1)
+
+
+def test_an_order_is_replaced_as_the_official_client_reads_it(
+    floor: TradingFloor, trader: Trader
+) -> None:
+    old = trader.place(client_order_id="old")
+    path = f"/v2/orders/{old['id']}"
+    refused = trader.patch(path, {"qty": 2})
+    assert (refused.status_code, refused.json()["code"]) == (422, 42210000)
+    floor.pass_time(seconds=1)
+
+    answer = trader.patch(path, {"qty": 2, "limit_price": "96.5", "stop_price": None})
+    assert answer.status_code == 200, answer.content
+    new = AlpacaOrder(**answer.json())
+    assert (str(new.replaces), new.qty, new.limit_price) == (old["id"], "2", "96.5")
+    ended = AlpacaOrder(**trader.get(path).json())
+    assert (ended.status, ended.replaced_by) == ("replaced", new.id)
+    assert ended.replaced_at is not None
+    assert [order["id"] for order in trader.get("/v2/orders").json()] == [str(new.id)]
+    assert_books_balance(trader.account)
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({}, 422, 42210000),
+        ({"qty": "many"}, 422, 40010001),
+        ({"qty": 0}, 422, 40010001),
+        ({"time_in_force": "eternal"}, 422, 40010001),
+        ({"limit_price": [1]}, 422, 40010001),
+        ({"limit_price": "95.001"}, 422, 42210000),
+        ({"client_order_id": "x" * 129, "qty": 2}, 422, 40010001),
+        ({"qty": 100_000}, 403, 40310000),
+        ("[]", 400, 40010001),
+    ],
+)
+def test_a_bad_replacement_is_refused_with_a_code(
+    floor: TradingFloor, trader: Trader, body: Any, status: int, code: int
+) -> None:
+    old = trader.place()
+    floor.pass_time(seconds=1)
+    answer = trader.patch(f"/v2/orders/{old['id']}", body)
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.content
+    assert Order.objects.get().status == "new"
+
+
+def test_an_unknown_order_is_not_replaced(trader: Trader) -> None:
+    assert trader.patch(f"/v2/orders/{uuid.uuid4()}", {"qty": 2}).status_code == 404
+    assert trader.patch("/v2/orders/none", {"qty": 2}).status_code == 422
