@@ -1,13 +1,40 @@
 """Refusals at the gate.
 
+Invalid
+└── IdempotencyKeyInvalid
 Refused
-├── RateLimited        too many requests of one caller within a minute
-└── TooManyKeys        an account keeps a bounded number of keys
+├── AnswerLost             409  done under this Idempotency-Key, but the answer cannot be given again
+├── IdempotencyKeyReused        an Idempotency-Key that came with another request before
+├── RateLimited            429  too many requests of one caller within a minute
+└── TooManyKeys                 an account keeps a bounded number of keys
 """
 
 from __future__ import annotations
 
-from events.errors import Refused
+from events.errors import Invalid, Refused
+
+
+class IdempotencyKeyInvalid(Invalid):
+    message = "Idempotency-Key must be 1 to 255 printable ASCII characters without a space"
+
+
+class IdempotencyKeyReused(Refused):
+    """One key is for one request. What it was for is done and stays as it is."""
+
+    code = 42210001
+
+    def __init__(self, key: str) -> None:
+        super().__init__(
+            "this Idempotency-Key was used for another request", idempotency_key=key
+        )
+
+
+class AnswerLost(Refused):
+    """The request was carried out once and not again; `subject` is what it changed."""
+
+    code = 40910001
+    http_status = 409
+    message = "this request was carried out before, and its answer cannot be given again"
 
 
 class RateLimited(Refused):

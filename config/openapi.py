@@ -41,6 +41,17 @@ ERROR_ANSWER = {
 }
 
 
+# What `access.idempotency` reads, for every write.
+WRITES = METHODS - {"get"}
+ONCE_ONLY = {
+    "in": "header",
+    "name": "Idempotency-Key",
+    "description": "any text of your own, good for 24 hours: the same request sent again with it "
+    "is not carried out again, and is answered as before, with `Idempotent-Replayed: true`",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+}
+
+
 class Schema(AutoSchema):
     """drf-spectacular's reading of a view, without the view's own docstring: that is for us."""
 
@@ -58,6 +69,8 @@ def complete(result: dict[str, Any], **_: Any) -> dict[str, Any]:
             found.add(subject)
             item[method]["tags"] = [subject]
             item[method]["responses"]["default"] = ERROR_ANSWER
+            if method in WRITES:
+                item[method].setdefault("parameters", []).append(ONCE_ONLY)
     ordered = [subject for _pattern, subject in SUBJECTS] + [OTHER]
     result["tags"] = [{"name": subject} for subject in ordered if subject in found]
     return result

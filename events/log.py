@@ -3,7 +3,8 @@
 `record` writes one, `draft` and `record_many` write a batch in bulk. Each event of an account
 takes the next number of that account's own counter, so the caller must hold the account's lock
 and save the account in the same transaction. After the commit the hook that settings name in
-`AFTER_COMMIT` hears which accounts changed.
+`AFTER_COMMIT` hears which accounts changed. Where the request came with an Idempotency-Key, its
+first event takes the key's row along (`events.idempotency`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from django.db import DEFAULT_DB_ALIAS, transaction
 from django.db.models import Q
 from django.utils.module_loading import import_string
 
+from events import idempotency
 from events.bulk import insert_rows, new_row
 from events.models import Event
 
@@ -65,6 +67,7 @@ def record(kind: str, **fields: Any) -> Event:
     event = draft(kind, **fields)
     event.save(force_insert=True)
     transaction.on_commit(Recorded([event]))
+    idempotency.claim_for([event])
     return event
 
 
@@ -75,6 +78,7 @@ def record_many(events: Iterable[Event]) -> None:
     insert_rows(events)
     if events:
         transaction.on_commit(Recorded(events))
+        idempotency.claim_for(events)
 
 
 def _assert_in_transaction() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from django.db import models
 
+from events.fields import ExactTextField
+
 
 class Event(models.Model):
     """One change, written in the transaction that made it.
@@ -64,6 +66,35 @@ class Salt(models.Model):
 
     def __str__(self) -> str:
         return f"salt of account {self.account_id}"
+
+
+class IdempotencyKey(models.Model):
+    """A write that was asked for under a key, and what it was answered; kept for a day.
+
+    The row is part of the transaction of the first change that the request made, so that one is
+    there exactly when the other is (`events.idempotency`). The columns below the digest are that
+    change's event, as far as it has one; the answer follows when it is known.
+    """
+
+    principal = models.CharField(max_length=80)  # who asked, as the actor of an event
+    key = ExactTextField(max_length=255)
+    request_digest = models.CharField(max_length=64)  # SHA-256 of all that was asked
+    kind = models.CharField(max_length=64, blank=True)
+    subject = models.CharField(max_length=80)
+    account_id = models.BigIntegerField(null=True)
+    account_sequence = models.BigIntegerField(null=True)
+    request_id = models.CharField(max_length=64, blank=True)
+    created_at = models.DateTimeField(db_index=True)  # wall time
+    status = models.PositiveSmallIntegerField(null=True)
+    answer = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["principal", "key"], name="idempotency_key_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.principal} {self.key}"
 
 
 class Lease(models.Model):

@@ -1,7 +1,8 @@
 """Watchlists: named, ordered lists of instruments, a bounded number of bounded length.
 
-They are no part of the books: nothing here locks the account or writes to its event log. A change
-locks the one watchlist; two of a name, the unique index refuses.
+They are no part of the books: nothing here locks the account or writes to its event log, and each
+change takes the request's Idempotency-Key itself. A change locks the one watchlist; two of a name,
+the unique index refuses.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Prefetch, QuerySet
 from django.utils import timezone
 
+from events import idempotency
 from events.transactions import retried
 from portfolios.errors import WatchlistInvalid, WatchlistNameTaken, WatchlistNotFound
 from portfolios.models import Watchlist, WatchlistEntry
@@ -68,6 +70,7 @@ def create_watchlist(
     watchlist = Watchlist(account_id=account_id, name=name)
     _save(watchlist)
     _append(watchlist, instruments)
+    _claim(watchlist)
     return get_watchlist(account_id, watchlist.public_id)
 
 
@@ -92,6 +95,7 @@ def replace_watchlist(
     if instruments is not None:
         watchlist.entries.all().delete()
         _append(watchlist, instruments)
+    _claim(watchlist)
     return get_watchlist(watchlist.account_id, watchlist.public_id)
 
 
@@ -111,6 +115,7 @@ def add_instrument(*, watchlist: Watchlist, instrument: Instrument) -> Watchlist
 
     _append(watchlist, [instrument])
     _touch(watchlist)
+    _claim(watchlist)
     return get_watchlist(watchlist.account_id, watchlist.public_id)
 
 
@@ -128,6 +133,7 @@ def remove_instrument(*, watchlist: Watchlist, instrument: Instrument) -> Watchl
         raise WatchlistNotFound(f"{instrument.symbol} is not on the watchlist")
 
     _touch(watchlist)
+    _claim(watchlist)
     return get_watchlist(watchlist.account_id, watchlist.public_id)
 
 
@@ -136,6 +142,7 @@ def remove_instrument(*, watchlist: Watchlist, instrument: Instrument) -> Watchl
 def delete_watchlist(*, watchlist: Watchlist) -> None:
     """Delete the list with its entries. Raises WatchlistNotFound."""
     _lock(watchlist).delete()
+    _claim(watchlist)
 
 
 def _lock(watchlist: Watchlist) -> Watchlist:
@@ -144,6 +151,10 @@ def _lock(watchlist: Watchlist) -> Watchlist:
         return Watchlist.objects.select_for_update().get(pk=watchlist.pk)
     except Watchlist.DoesNotExist:
         raise WatchlistNotFound from None
+
+
+def _claim(watchlist: Watchlist) -> None:
+    idempotency.claim(subject=f"watchlist:{watchlist.public_id}")
 
 
 def _checked_name(name: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from django.db import models
 from django.db.models import F, Q
 
+from events.fields import ExactTextField
 from portfolios.models import Account, LotMethod
 from quotes.amounts import ScaledField, cash_field, price_field, quantity_field
 from quotes.models import Instrument
@@ -16,23 +17,6 @@ from quotes.ticks import CLOSE, OPEN
 
 AVERAGE_PLACES = 9
 TRAIL_PERCENT_PLACES = 4
-
-
-class ExactTextField(models.CharField):
-    """Text compared byte for byte: VARBINARY on MySQL, whose text ignores trailing spaces."""
-
-    def db_type(self, connection: Any) -> str | None:
-        if connection.vendor == "mysql":
-            assert self.max_length is not None
-            return f"varbinary({self.max_length * 4})"
-        return super().db_type(connection)
-
-    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
-        value = super().get_db_prep_value(value, connection, prepared)
-        return value.encode() if connection.vendor == "mysql" and isinstance(value, str) else value
-
-    def from_db_value(self, value: Any, *_: Any) -> str | None:
-        return value.decode() if isinstance(value, bytes) else value
 
 
 def average_field(**kwargs: Any) -> ScaledField:

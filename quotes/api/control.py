@@ -45,7 +45,7 @@ class Market(APIView):
 
     @extend_schema(operation_id="get_market", summary="The market's time", responses=MarketAnswer)
     def get(self, request: Request) -> Response:
-        return Response(_market_json())
+        return Response(market_json())
 
 
 class Advance(APIView):
@@ -76,7 +76,7 @@ class Jump(APIView):
     )
     def post(self, request: Request) -> Response:
         market.jump(actor=_operator(request), **_read(To, request))
-        return Response(_market_json())
+        return Response(market_json())
 
 
 class Pause(APIView):
@@ -90,7 +90,7 @@ class Pause(APIView):
     )
     def post(self, request: Request) -> Response:
         market.pause(actor=_operator(request))
-        return Response(_market_json())
+        return Response(market_json())
 
 
 class Resume(APIView):
@@ -104,7 +104,7 @@ class Resume(APIView):
     )
     def post(self, request: Request) -> Response:
         market.resume(actor=_operator(request))
-        return Response(_market_json())
+        return Response(market_json())
 
 
 class Speed(APIView):
@@ -118,7 +118,7 @@ class Speed(APIView):
     )
     def post(self, request: Request) -> Response:
         market.set_speed(actor=_operator(request), **_read(NewSpeed, request))
-        return Response(_market_json())
+        return Response(market_json())
 
 
 def _read(shape: type[serializers.Serializer], request: Request) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def _read(shape: type[serializers.Serializer], request: Request) -> dict[str, An
     return given.validated_data
 
 
-def _market_json() -> dict[str, Any]:
+def market_json() -> dict[str, Any]:
     clock = market_clock()
     return {
         "mode": clock.mode,

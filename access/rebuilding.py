@@ -1,0 +1,149 @@
+"""The answer to a write that was carried out and whose own answer was lost, by a crash in between.
+
+It is made from what the request recorded and from what there is now: an order may have filled
+meanwhile. Most requests are one transaction, so all of it is done. Those over all orders or all
+positions are many, and may have stopped half-way: canceling is carried on, over the orders that
+were open at the call; positions that were not closed are left alone, for what was said of them
+then may not hold now.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db.models import QuerySet
+from rest_framework.request import Request
+
+from access.errors import AnswerLost
+from events import log
+from events.errors import NotFound, OpenbellError
+from events.idempotency import KeyTaken
+from events.models import Event, IdempotencyKey
+from portfolios.configurations import configuration
+from portfolios.queries import get_account
+from portfolios.watchlists import get_watchlist
+from portfolios.wire import watchlist_json
+from quotes import market
+from quotes.api.control import To, market_json
+from quotes.ticks import to_micros
+from trading import orders, queries, states
+from trading.models import Order
+from trading.wire import EVENT_KIND, order_json
+
+Answer = tuple[int, Any]  # status, and what becomes the body; None is an empty one
+
+# Whoever asks for all orders or positions within this time finds the first request still at work.
+AT_WORK = timedelta(seconds=30)
+EVENTS_MAX = 10_000  # of an account, after the first one of a request, that may be the request's
+ACCEPTED, CANCELED = f"{EVENT_KIND}accepted", f"{EVENT_KIND}canceled"
+
+
+def rebuild(request: Request, done: IdempotencyKey) -> Answer:
+    """Status and body for the request that `done` was the key of.
+
+    Raises KeyTaken where it is still at work, AnswerLost where nothing tells what was answered.
+    """
+    asked = request.method, request.path
+    if asked in OVER_ALL:
+        if done.created_at > datetime.now(UTC) - AT_WORK:
+            raise KeyTaken
+        return OVER_ALL[asked](request, done)
+    changed, _, name = done.subject.partition(":")
+    answer = BY_SUBJECT.get(changed)
+    if answer is None:
+        raise AnswerLost(subject=done.subject, event=done.kind)
+    return answer(request, done, name)
+
+
+def _order(request: Request, done: IdempotencyKey, name: str) -> Answer:
+    if request.method == "DELETE" and request.path.startswith("/v2/orders/"):
+        return 204, None
+    order = queries.get_order(request.auth.account_id, UUID(name))
+    if request.method == "PATCH" and order.replaced_by is not None:
+        order = order.replaced_by
+    return 200, order_json(order)
+
+
+def _account(request: Request, done: IdempotencyKey, name: str) -> Answer:
+    if done.kind != "portfolios.account.configured":
+        raise AnswerLost(subject=done.subject, event=done.kind)
+    return 200, configuration(get_account(request.auth.account_id))
+
+
+def _watchlist(request: Request, done: IdempotencyKey, name: str) -> Answer:
+    try:
+        return 200, watchlist_json(get_watchlist(request.auth.account_id, UUID(name)))
+    except NotFound:
+        if request.method != "DELETE":
+            raise
+        return 204, None
+
+
+def _api_key(request: Request, done: IdempotencyKey, name: str) -> Answer:
+    if request.method == "DELETE":
+        return 204, None
+    raise AnswerLost(
+        "this key was created, and its secret is shown only once: revoke it and create another",
+        key_id=name,
+    )
+
+
+def _market(request: Request, done: IdempotencyKey, name: str) -> Answer:
+    if done.kind != "quotes.market.advanced":
+        return 200, market_json()
+    given = To(data=request.data)
+    given.is_valid(raise_exception=True)
+    to_us = to_micros(given.validated_data["to"])
+    settled_at = market.wait_until_settled(to_us, market.SETTLE_TIMEOUT_SECONDS)
+    return 200, {"settled_at": settled_at}
+
+
+def _all_canceled(request: Request, done: IdempotencyKey) -> Answer:
+    """Cancel what is left of the orders that were open at the call, and name all that ended."""
+    account_id = request.auth.account_id
+    left = Order.objects.filter(account_id=account_id, status__in=states.CANCELABLE)
+    left = left.filter(recorded_at__lte=done.created_at).order_by("pk")
+    before = log.request_id.set(done.request_id)
+    try:
+        for order_id in left.values_list("public_id", flat=True):
+            with contextlib.suppress(OpenbellError):
+                orders.cancel(
+                    account_id=account_id, order_id=order_id, actor=request.auth.actor
+                )
+    finally:
+        log.request_id.reset(before)
+    ended = _recorded(done).filter(kind=CANCELED).values_list("subject", flat=True)
+    return 207, [{"id": subject.partition(":")[2], "status": 200} for subject in ended]
+
+
+def _all_closed(request: Request, done: IdempotencyKey) -> Answer:
+    """The positions for which an order was accepted."""
+    accepted = _recorded(done).filter(kind=ACCEPTED).values_list("payload", flat=True)
+    said = [update["order"] for update in accepted]
+    return 207, [{"symbol": order["symbol"], "status": 200, "body": order} for order in said]
+
+
+def _recorded(done: IdempotencyKey) -> QuerySet[Event]:
+    """What the request recorded, in its order."""
+    first = done.account_sequence or 0
+    near = Event.objects.filter(
+        account_id=done.account_id, account_sequence__range=(first, first + EVENTS_MAX)
+    )
+    return near.filter(request_id=done.request_id).order_by("account_sequence")
+
+
+OVER_ALL: dict[tuple[str | None, str], Callable[[Request, IdempotencyKey], Answer]] = {
+    ("DELETE", "/v2/orders"): _all_canceled,
+    ("DELETE", "/v2/positions"): _all_closed,
+}
+BY_SUBJECT: dict[str, Callable[[Request, IdempotencyKey, str], Answer]] = {
+    "order": _order,
+    "account": _account,
+    "watchlist": _watchlist,
+    "key": _api_key,
+    "market": _market,
+}
