@@ -3,7 +3,7 @@
 Invalid
 └── IdempotencyKeyInvalid
 Refused
-├── AnswerLost             409  done under this Idempotency-Key, but the answer cannot be given again
+├── AnswerLost             409  done under this Idempotency-Key, and its answer is gone
 ├── IdempotencyKeyReused        an Idempotency-Key that came with another request before
 ├── RateLimited            429  too many requests of one caller within a minute
 └── TooManyKeys                 an account keeps a bounded number of keys
@@ -24,9 +24,7 @@ class IdempotencyKeyReused(Refused):
     code = 42210001
 
     def __init__(self, key: str) -> None:
-        super().__init__(
-            "this Idempotency-Key was used for another request", idempotency_key=key
-        )
+        super().__init__("this Idempotency-Key was used for another request", idempotency_key=key)
 
 
 class AnswerLost(Refused):

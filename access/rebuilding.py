@@ -111,9 +111,7 @@ def _all_canceled(request: Request, done: IdempotencyKey) -> Answer:
     try:
         for order_id in left.values_list("public_id", flat=True):
             with contextlib.suppress(OpenbellError):
-                orders.cancel(
-                    account_id=account_id, order_id=order_id, actor=request.auth.actor
-                )
+                orders.cancel(account_id=account_id, order_id=order_id, actor=request.auth.actor)
     finally:
         log.request_id.reset(before)
     ended = _recorded(done).filter(kind=CANCELED).values_list("subject", flat=True)

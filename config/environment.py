@@ -41,6 +41,14 @@ def home() -> Path:
     return Path(text("OPENBELL_HOME", str(CHECKOUT / ".openbell"))).expanduser().resolve()
 
 
+def folder(name: str, default: Path) -> Path:
+    """A folder, which need not be there. What is there and is none stops the start."""
+    path = Path(text(name, str(default))).expanduser().resolve()
+    if path.exists() and not path.is_dir():
+        raise _malformed(name, "names something that is not a folder", f"{name}={default}")
+    return path
+
+
 def text(name: str, default: str = "") -> str:
     return os.environ.get(name, "").strip() or default
 

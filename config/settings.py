@@ -37,6 +37,8 @@ if FEED == "lean" and not (FEED_DATA and FEED_DATE):
 
 # One database holds one market: two recordings never share books.
 MARKET_HOME = HOME / f"{FEED}-{FEED_DATE if FEED == 'lean' else FEED_SEED}"
+# Signatures over the event log and the key that makes them: out of reach of the database.
+AUDIT_HOME = environment.folder("AUDIT_HOME", MARKET_HOME / "audit")
 
 # --- the web ------------------------------------------------------------------------------------
 

@@ -4,14 +4,15 @@
     hash   = SHA-256(hash before, header with the digest)  so that nothing can be altered
 
 The header is every column but the payload and the hash itself, the event's own number included.
-Whoever changes, adds or removes an event has to write every later link anew.
+Whoever changes, adds or removes an event has to write every later link anew, and cannot do that
+with what is signed outside the database (`events.signing`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -19,6 +20,14 @@ from events.models import ChainHead, Event, Salt
 
 GENESIS = "0" * 64  # the hash before the first event
 CHUNK = 1_000
+ERASED = "events.payloads.erased"  # of the account, before this event
+
+
+class Signed(NamedTuple):
+    """A link of the chain that somebody outside the database vouches for."""
+
+    sequence: int
+    hash: str
 
 
 class Broken(NamedTuple):
@@ -65,37 +74,99 @@ def salts_of(events: Iterable[Event]) -> dict[int | None, bytes]:
     return {None: b"", **{account_id: bytes.fromhex(salt) for account_id, salt in stored}}
 
 
-def verify() -> Broken | None:
+def verify(signed: Iterable[Signed] = ()) -> Broken | None:
     """Walk the whole chain from its first event; None when every link holds."""
-    before, sequence = GENESIS, 0
-    while events := _chained_after(sequence):
-        salts = salts_of(events)
-        for event in events:
-            sequence += 1
-            problem = _problem(event, sequence, before, salts)
-            if problem is not None:
-                return problem
-            before = event.hash or ""
+    walk = Walk(signed)
+    for _ in walk.steps():
+        pass
+    return walk.broken
+
+
+class Walk:
+    """One walk along the chain, from its first event to where its head is at the beginning.
+
+    `signed` are links that signatures vouch for, in their order; read them before the walk begins,
+    for the chain and its signatures go on.
+    """
+
+    def __init__(self, signed: Iterable[Signed] = ()) -> None:
+        self.sequence = 0  # up to here it holds
+        self.signed = 0  # up to here it is what was signed
+        self.erased = 0  # events that hold, and whose payload is erased
+        self.broken: Broken | None = None
+        self.head = _head()
+        self._before = GENESIS
+        self._signed = iter(signed)
+        self._awaited = next(self._signed, None)
+        self._erased_to = _erasures()
+
+    def steps(self) -> Iterator[None]:
+        """Walk, with a pause after each `CHUNK` of events; ends at the first that is broken."""
+        while self.broken is None and self.sequence < self.head:
+            events = _chained(self.sequence, self.head)
+            salts = salts_of(events)
+            for event in events:
+                self.broken = self._check(event, salts)
+                if self.broken is not None:
+                    break
+            if not events:
+                self.broken = Broken(self.sequence + 1, None, "is missing")
+            yield
+        if self.broken is None:
+            self.broken = self._check_end()
+
+    def _check(self, event: Event, salts: dict[int | None, bytes]) -> Broken | None:
+        place = self.sequence + 1
+        if event.sequence != place:
+            return Broken(place, None, "is missing")
+        if event.digest != digest(event, salts.get(event.account_id, b"")):
+            if not self._is_erased(event):
+                return Broken(place, event.pk, "has another payload than was chained")
+            self.erased += 1
+        if event.hash != link(event, self._before):
+            return Broken(place, event.pk, "has another header than was chained")
+        if self._awaited is not None and self._awaited.sequence == place:
+            if self._awaited.hash != event.hash:
+                rewritten = (
+                    f"is not what was signed: the chain was written anew after {self.signed}"
+                )
+                return Broken(place, event.pk, rewritten)
+            self.signed, self._awaited = place, next(self._signed, None)
+        self.sequence, self._before = place, event.hash
+        return None
+
+    def _is_erased(self, event: Event) -> bool:
+        """Whether a later event of the account says that its payloads were erased."""
+        erased_to = self._erased_to.get(event.account_id, 0)
+        return event.payload == {} and (event.account_sequence or 0) < erased_to
+
+    def _check_end(self) -> Broken | None:
+        if self._awaited is not None:
+            return Broken(
+                self.head + 1,
+                None,
+                f"is missing: the log was signed up to {self._awaited.sequence}",
+            )
+        last = Event.objects.order_by("-sequence").exclude(sequence=None).first()
+        if last is not None and (last.sequence or 0) > _head():
+            return Broken(self.head + 1, last.pk, "was put behind the head of the chain")
+        return None
+
+
+def _head() -> int:
     head = ChainHead.objects.filter(pk=ChainHead.ONLY).first()
-    if head is not None and head.sequence > sequence:
-        return Broken(sequence + 1, None, "is missing")
-    return None
+    return 0 if head is None else head.sequence
 
 
-def _chained_after(sequence: int) -> list[Event]:
-    return list(Event.objects.filter(sequence__gt=sequence).order_by("sequence")[:CHUNK])
+def _chained(after: int, head: int) -> list[Event]:
+    events = Event.objects.filter(sequence__gt=after, sequence__lte=head)
+    return list(events.order_by("sequence")[:CHUNK])
 
 
-def _problem(
-    event: Event, sequence: int, before: str, salts: dict[int | None, bytes]
-) -> Broken | None:
-    if event.sequence != sequence:
-        return Broken(sequence, None, "is missing")
-    if event.digest != digest(event, salts.get(event.account_id, b"")):
-        return Broken(sequence, event.pk, "has another payload than was chained")
-    if event.hash != link(event, before):
-        return Broken(sequence, event.pk, "has another header than was chained")
-    return None
+def _erasures() -> dict[int | None, int]:
+    """For each account whose payloads were erased, the number of the event that says so."""
+    rows = Event.objects.filter(kind=ERASED).order_by("id")
+    return dict(rows.values_list("account_id", "account_sequence"))
 
 
 def _instant(at: datetime | None) -> str | None:

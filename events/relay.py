@@ -5,7 +5,8 @@ accounts their order is the relay's, within an account it is that of the account
 event is committed before the next one of its account is written, and has the lower id.
 
 A batch is one transaction under the lease and the lock of the one chain-head row. It is short, for
-on SQLite everybody else waits for it.
+on SQLite everybody else waits for it. The owner also signs the chain as it grows, and forgets
+Idempotency-Keys whose day is over.
 """
 
 from __future__ import annotations
@@ -13,15 +14,18 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
+import time
 from collections.abc import Sequence
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
 from prometheus_client import Counter
 
-from events import chain
+from events import chain, idempotency
 from events.bulk import update_rows
 from events.leases import Lease, LeaseLost, wait_for
 from events.models import ChainHead, Event, Salt
+from events.signing import Signer
 
 LEASE_NAME = "relay"
 BATCH = 50  # events in one transaction, which all other writers of SQLite wait for
@@ -29,6 +33,7 @@ AHEAD = 5_000  # ids read at a time: a look costs as much as there are events th
 IDLE_SECONDS = 0.25
 RETRY_SECONDS = 0.5
 SALT_BYTES = 16
+SWEEP_SECONDS = 60.0
 
 SEQUENCED = Counter("openbell_events_sequenced_total", "Events that got their place in the chain.")
 
@@ -57,15 +62,28 @@ def _own(lease: Lease, stop: threading.Event) -> None:
     ChainHead.objects.bulk_create(
         [ChainHead(pk=ChainHead.ONLY, sequence=0, hash=chain.GENESIS)], ignore_conflicts=True
     )
+    signer = Signer(settings.AUDIT_HOME)
+    swept_at = -SWEEP_SECONDS
     while not stop.is_set():
         waiting = unchained(AHEAD)
         for start in range(0, len(waiting), BATCH):
             if not stop.is_set():
-                sequence(lease, waiting[start : start + BATCH])
+                signer.sign_if_due(sequence(lease, waiting[start : start + BATCH]))
+        signer.sign_if_due(0)
         if len(waiting) < AHEAD:
+            if time.monotonic() - swept_at >= SWEEP_SECONDS:
+                swept_at = _sweep()
             stop.wait(IDLE_SECONDS)
         lease.renew_if_due()
+    signer.sign()
     lease.release()
+
+
+def _sweep() -> float:
+    """Forget the Idempotency-Keys whose day is over; returns when that was done."""
+    while idempotency.sweep() == idempotency.SWEPT:
+        pass
+    return time.monotonic()
 
 
 def unchained(count: int) -> list[int]:

@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
         (lambda: environment.day("X"), "2013-02-30", "X=2013-10-07"),
         (lambda: environment.time_of_day("X", default="09:29"), "noonish", "X=09:29"),
         (lambda: environment.one_of("X", ("a", "b")), "c", "X=a"),
+        (lambda: environment.folder("X", Path("audit")), __file__, "X=audit"),
         (lambda: environment.mysql("X"), "db.example.com", "X=mysql://"),
         (lambda: environment.mysql("X"), "postgres://u:p@h/db", "X=mysql://"),
         (lambda: environment.mysql("X"), "mysql://u:p@h:port/db", "X=mysql://"),

@@ -170,7 +170,9 @@ def test_a_refusal_is_not_kept_and_may_be_tried_again(floor: TradingFloor) -> No
 
 def test_a_stranger_and_a_broken_body_hear_what_they_always_hear(client: Client) -> None:
     assert buy(Client()).status_code == 401
-    assert buy(Client(headers={"APCA-API-KEY-ID": "X", "APCA-API-SECRET-KEY": "Y"})).status_code == 401
+    assert (
+        buy(Client(headers={"APCA-API-KEY-ID": "X", "APCA-API-SECRET-KEY": "Y"})).status_code == 401
+    )
     broken = client.post(
         "/v2/orders", "{", content_type="application/json", headers={"Idempotency-Key": "once"}
     )
