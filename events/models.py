@@ -97,6 +97,17 @@ class IdempotencyKey(models.Model):
         return f"{self.principal} {self.key}"
 
 
+class Cursor(models.Model):
+    """How far a consumer of the log has come: it has handled every event up to `sequence`."""
+
+    name = models.CharField(max_length=64, unique=True)
+    sequence = models.BigIntegerField(default=0)
+    moved_at = models.DateTimeField()  # wall time
+
+    def __str__(self) -> str:
+        return f"{self.name} at {self.sequence}"
+
+
 class Lease(models.Model):
     """Who owns a shard of feed, execution or relay, until when, and in which epoch."""
 

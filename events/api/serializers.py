@@ -22,6 +22,11 @@ class EventAnswer(serializers.Serializer):
     kind = serializers.CharField()
     subject = serializers.CharField()
     actor = serializers.CharField()
+    request_id = serializers.CharField(help_text="the X-Request-ID behind it; may be empty")
     at = serializers.DateTimeField(allow_null=True, help_text="market time")
     recorded_at = serializers.DateTimeField(help_text="wall time")
     payload = serializers.DictField()
+    sequence = serializers.IntegerField(
+        allow_null=True, help_text="its place among all events, a moment later"
+    )
+    hash = serializers.CharField(allow_null=True, help_text="its link of the hash chain")

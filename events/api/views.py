@@ -10,13 +10,26 @@ from rest_framework.views import APIView
 from events.api.serializers import EventAnswer, EventQuery
 from events.queries import account_events
 
-FIELDS = ("account_sequence", "kind", "subject", "actor", "at", "recorded_at", "payload")
+FIELDS = (
+    "account_sequence",
+    "kind",
+    "subject",
+    "actor",
+    "request_id",
+    "at",
+    "recorded_at",
+    "payload",
+    "sequence",
+    "hash",
+)
 
 
 class EventList(APIView):
     @extend_schema(
         operation_id="list_events",
         summary="Events of the account after a number",
+        description="Everything that changed the account, in order and without gaps. Ask again with "
+        "the last `account_sequence` you have; an empty answer says that there is no more yet.",
         parameters=[EventQuery],
         responses=EventAnswer(many=True),
     )

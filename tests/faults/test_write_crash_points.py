@@ -1,0 +1,139 @@
+"""Writes over HTTP, killed between any two statements: whoever sends them again has them once.
+
+A process of its own carries the request out and is killed at the n-th point that it passes: before
+a statement, or before, within or after a COMMIT. The client has no answer and sends the same
+request again, with the same Idempotency-Key. All points are tried one after the other, every
+`STRIDE`-th in the short form.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from access import rebuilding
+from events.models import Event
+from quotes.clock import forget_clock, market_clock
+from quotes.latest import forget_latest
+from tests.conftest import LONG
+from tests.faults.crash_points import Armed, Fork
+from tests.people import Trader, a_trader
+from tests.portfolios.factories import assert_books_balance
+from tests.trading.floor import TradingFloor
+from trading.models import Order
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+STRIDE = 1 if LONG else 5
+POINTS_MAX = 200
+ORDER = {"symbol": "AAPL", "side": "buy", "type": "limit", "time_in_force": "day"}
+BUY = {**ORDER, "qty": "1", "limit_price": "90"}
+
+
+class Desk:
+    """A trader with shares, and what the books of orders say of them."""
+
+    def __init__(self, floor: TradingFloor) -> None:
+        self.trader: Trader = a_trader()
+        floor.buy(self.trader.account, "50")
+        floor.pass_time(seconds=1)
+
+    def send(self, method: str, path: str, key: str, body: dict[str, Any] | None) -> Any:
+        market_clock().heard()
+        ask = getattr(self.trader.client(), method)
+        headers = {"Idempotency-Key": key} if key else {}
+        if body is None:
+            return ask(path, headers=headers)
+        return ask(path, json.dumps(body), content_type="application/json", headers=headers)
+
+    def resting(self) -> str:
+        return str(self.send("post", "/v2/orders", "", BUY).json()["id"])
+
+    def count(self, kind: str) -> int:
+        return Event.objects.filter(account_id=self.trader.account.pk, kind=kind).count()
+
+
+@dataclass(frozen=True)
+class Write:
+    """What is sent, what is there before it, and what is counted to have happened once."""
+
+    method: str
+    path: str
+    status: int
+    body: dict[str, Any] | None = None
+    kind: str = "trading.order.accepted"
+    resting: int = 0  # orders that are open before
+
+
+WRITES = {
+    "submit": Write("post", "/v2/orders", 200, BUY),
+    "cancel": Write("delete", "/v2/orders/{order}", 204, kind="trading.order.canceled", resting=1),
+    "cancel all": Write("delete", "/v2/orders", 207, kind="trading.order.canceled", resting=3),
+    "close a part": Write("delete", "/v2/positions/AAPL?qty=0.001", 200),
+}
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch) -> Desk:
+    forget_clock()
+    forget_latest()
+    floor = TradingFloor()
+    floor.show()
+    monkeypatch.setattr(rebuilding, "AT_WORK", timedelta(0))  # nobody is: they were killed
+    return Desk(floor)
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_write_that_is_killed_and_sent_again_is_done_once(
+    desk: Desk, fork: Fork, name: str
+) -> None:
+    write = WRITES[name]
+    struck = []
+    for point in range(1, POINTS_MAX, STRIDE):
+        orders = [desk.resting() for _ in range(write.resting)]
+        path = write.path.format(order=orders[0] if orders else "")
+        done, placed = desk.count(write.kind), Order.objects.count()
+
+        def send(path: str = path, key: str = f"point-{point}") -> Any:
+            return desk.send(write.method, path, key, write.body)
+
+        sent = fork(send, Armed(point))
+        if sent.wait() == 0:
+            break
+        assert sent.result == -signal.SIGKILL
+        struck.append(sent.struck_at())
+        when = f"killed at point {point}: {struck[-1]}"
+        again = send()
+        assert again.status_code == write.status, (when, again.content)
+        once = max(1, len(orders))
+        assert desk.count(write.kind) == done + once, when
+        assert Order.objects.count() - placed == (not orders), when
+        if name == "cancel all":
+            assert [entry["id"] for entry in again.json()] == orders, when
+        assert_books_balance(desk.trader.account)
+    else:
+        pytest.fail(f"a request has more than {POINTS_MAX} points")
+    assert len(struck) > 10 // STRIDE
+    if STRIDE == 1:
+        for statement in ("INSERT INTO events_idempotencykey", "before COMMIT", "after COMMIT"):
+            assert any(statement in one for one in struck), f"never killed at {statement}"
+
+
+def test_without_a_key_its_own_id_keeps_an_order_from_being_placed_twice(
+    desk: Desk, fork: Fork
+) -> None:
+    for point in range(1, POINTS_MAX, STRIDE):
+        body = {**BUY, "client_order_id": f"mine-{point}"}
+        sent = fork(lambda body=body: desk.send("post", "/v2/orders", "", body), Armed(point))
+        if sent.wait() == 0:
+            break
+        again = desk.send("post", "/v2/orders", "", body)
+        assert again.status_code == 200 or again.json()["code"] == 40010001
+        mine = Order.objects.filter(client_order_id=body["client_order_id"])
+        assert mine.count() == 1, sent.struck_at()
+        assert_books_balance(desk.trader.account)
