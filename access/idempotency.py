@@ -21,6 +21,7 @@ from typing import Any
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
+from django.utils.encoding import force_str
 from rest_framework.request import Request
 from rest_framework.views import APIView
 
@@ -114,10 +115,11 @@ class Protected(APIView):
         self.check_throttles(request)
         if done.status is None:
             done.status, answer = rebuild(request, done)
-            done.answer = self.get_renderers()[0].render(answer).decode()
+            done.answer = force_str(self.get_renderers()[0].render(answer))
             _keep(request, promise, done.status, done.answer)
-        kind = "application/json" if done.answer else None
-        replayed = HttpResponse(done.answer, status=done.status, content_type=kind)
+        replayed = HttpResponse(done.answer, "application/json", done.status)
+        if not done.answer:
+            del replayed.headers["Content-Type"]
         replayed.headers[REPLAYED] = "true"
         return replayed
 

@@ -59,10 +59,15 @@ def rebuild(request: Request, done: IdempotencyKey) -> Answer:
     return answer(request, done, name)
 
 
+def _account_id(request: Request) -> int:
+    credential: Any = request.auth  # the same as the first time: it is part of the digest
+    return int(credential.account_id)
+
+
 def _order(request: Request, done: IdempotencyKey, name: str) -> Answer:
     if request.method == "DELETE" and request.path.startswith("/v2/orders/"):
         return 204, None
-    order = queries.get_order(request.auth.account_id, UUID(name))
+    order = queries.get_order(_account_id(request), UUID(name))
     if request.method == "PATCH" and order.replaced_by is not None:
         order = order.replaced_by
     return 200, order_json(order)
@@ -71,12 +76,12 @@ def _order(request: Request, done: IdempotencyKey, name: str) -> Answer:
 def _account(request: Request, done: IdempotencyKey, name: str) -> Answer:
     if done.kind != "portfolios.account.configured":
         raise AnswerLost(subject=done.subject, event=done.kind)
-    return 200, configuration(get_account(request.auth.account_id))
+    return 200, configuration(get_account(_account_id(request)))
 
 
 def _watchlist(request: Request, done: IdempotencyKey, name: str) -> Answer:
     try:
-        return 200, watchlist_json(get_watchlist(request.auth.account_id, UUID(name)))
+        return 200, watchlist_json(get_watchlist(_account_id(request), UUID(name)))
     except NotFound:
         if request.method != "DELETE":
             raise
@@ -104,14 +109,14 @@ def _market(request: Request, done: IdempotencyKey, name: str) -> Answer:
 
 def _all_canceled(request: Request, done: IdempotencyKey) -> Answer:
     """Cancel what is left of the orders that were open at the call, and name all that ended."""
-    account_id = request.auth.account_id
+    account_id = _account_id(request)
     left = Order.objects.filter(account_id=account_id, status__in=states.CANCELABLE)
     left = left.filter(recorded_at__lte=done.created_at).order_by("pk")
     before = log.request_id.set(done.request_id)
     try:
         for order_id in left.values_list("public_id", flat=True):
             with contextlib.suppress(OpenbellError):
-                orders.cancel(account_id=account_id, order_id=order_id, actor=request.auth.actor)
+                orders.cancel(account_id=account_id, order_id=order_id, actor=done.principal)
     finally:
         log.request_id.reset(before)
     ended = _recorded(done).filter(kind=CANCELED).values_list("subject", flat=True)

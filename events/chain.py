@@ -166,7 +166,7 @@ def _chained(after: int, head: int) -> list[Event]:
 def _erasures() -> dict[int | None, int]:
     """For each account whose payloads were erased, the number of the event that says so."""
     rows = Event.objects.filter(kind=ERASED).order_by("id")
-    return dict(rows.values_list("account_id", "account_sequence"))
+    return {event.account_id: event.account_sequence or 0 for event in rows}
 
 
 def _instant(at: datetime | None) -> str | None:

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import serialization
@@ -159,16 +159,18 @@ def _signing_key(folder: Path) -> Ed25519PrivateKey:
     file = folder / "signing-key.pem"
     if not file.exists():
         _write_once(file, _private_pem(Ed25519PrivateKey.generate()))
-    key: Any = serialization.load_pem_private_key(file.read_bytes(), password=None)
+    key = serialization.load_pem_private_key(file.read_bytes(), password=None)
+    assert isinstance(key, Ed25519PrivateKey), f"{file} holds a key of another kind"
     public = key.public_key()
     _write_once(folder / f"public-{_name(public)}.pem", _public_pem(public))
-    return key  # type: ignore[no-any-return]  # of the one kind that is made above
+    return key
 
 
 def _public_keys(folder: Path) -> dict[str, Ed25519PublicKey]:
     keys = {}
     for file in folder.glob("public-*.pem"):
-        key: Any = serialization.load_pem_public_key(file.read_bytes())
+        key = serialization.load_pem_public_key(file.read_bytes())
+        assert isinstance(key, Ed25519PublicKey), f"{file} holds a key of another kind"
         keys[_name(key)] = key
     return keys
 

@@ -1,4 +1,7 @@
-"""Orders and fills for operators: orders can be canceled, fills only looked at."""
+"""Orders and fills for operators: orders can be canceled, fills only looked at.
+
+An order's page tells its whole story (`trading.story`).
+"""
 
 from __future__ import annotations
 
@@ -6,30 +9,14 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from events.admin import operator
 from events.errors import OpenbellError
 from portfolios.admin import BookAdmin
 from trading import orders
 from trading.models import Fill, Order
-
-
-class FillInline(admin.TabularInline):
-    """An order's fills on its page."""
-
-    model = Fill
-    extra = 0
-    can_delete = False
-    ordering = ["number"]
-    fields = ("number", "quantity", "price", "cash", "fee", "at", "bid", "ask", "model")
-    readonly_fields = fields
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+from trading.story import tell
 
 
 @admin.register(Order)
@@ -53,8 +40,18 @@ class OrderAdmin(BookAdmin):
     search_fields = ["=public_id", "=account__number", "=instrument__symbol"]
     search_help_text = "an order's id, an account number or a symbol"
     ordering = ["-pk"]
-    inlines = [FillInline]
     actions = ["cancel_orders"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Order]:
+        return super().get_queryset(request).select_related("account", "instrument")
+
+    def render_change_form(
+        self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
+        """The order's page begins with all that it went through."""
+        if kwargs.get("obj") is not None:
+            context["story"] = tell(kwargs["obj"])
+        return super().render_change_form(request, context, *args, **kwargs)
 
     @admin.action(description="Cancel what is left", permissions=["cancel"])
     def cancel_orders(self, request: HttpRequest, chosen: QuerySet[Order]) -> None:

@@ -23,7 +23,7 @@ from quotes.streaming.codec import Codec
 from quotes.streaming.hub import Hub
 from quotes.streaming.off_loop import off_loop
 from quotes.streaming.socket import Socket
-from trading.wire import EVENT_KIND
+from trading.wire import BOOKS, EVENT_KIND
 
 log = logging.getLogger(__name__)
 
@@ -231,8 +231,10 @@ def deliveries(hub: Hub) -> Deliveries:
 
 def update_of(event: Event) -> dict[str, Any] | None:
     """The trade update that an event stands for, if it stands for one."""
-    is_update = event.kind.startswith(EVENT_KIND) and "order" in event.payload
-    return event.payload if is_update and "event" in event.payload else None
+    payload = event.payload
+    if not event.kind.startswith(EVENT_KIND) or "order" not in payload or "event" not in payload:
+        return None
+    return {name: value for name, value in payload.items() if name != BOOKS}
 
 
 def update_frame(codec: Codec, event: Numbered) -> bytes:

@@ -1,7 +1,8 @@
 """The events of orders: written with the change, announced after its commit.
 
 An event's payload is the whole trade update, so that whoever missed the announcement rebuilds it
-from the row alone.
+from the row alone, and beside it `books`, which stays in the log: what the order holds since, and
+the transaction of the ledger that a fill was posted with.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from quotes.streaming.bus import ORDERS, bus
 from quotes.ticks import Quote, Trade
 from trading import streaming
 from trading.models import Fill, Order
-from trading.wire import EVENT_KIND, amount, subject, update_json
+from trading.wire import BOOKS, EVENT_KIND, amount, subject, update_json
 
 STOP_TRIGGERED = "trading.stop.triggered"
 
@@ -38,13 +39,17 @@ def draft(
     fill: Fill | None = None,
 ) -> Event:
     """The event of what just happened to an order, as it is now; not yet written."""
+    payload = update_json(name, order, at, instrument=instrument, fill=fill)
+    payload[BOOKS] = _books(order)
+    if fill is not None:
+        payload[BOOKS]["transaction"] = account.transaction_sequence
     return log.draft(
         f"{EVENT_KIND}{name}",
         actor=actor,
         subject=subject(order.public_id),
         account=account,
         at=at,
-        payload=update_json(name, order, at, instrument=instrument, fill=fill),
+        payload=payload,
     )
 
 
@@ -61,6 +66,7 @@ def draft_trigger(
         "stop_price": amount(order.stop_price),
         "hwm": amount(order.hwm),
         "collar_price": amount(order.collar_price),
+        BOOKS: _books(order),
     }
     return log.draft(
         STOP_TRIGGERED,
@@ -70,6 +76,10 @@ def draft_trigger(
         at=order.triggered_at,
         payload=payload,
     )
+
+
+def _books(order: Order) -> dict[str, object]:
+    return {"hold_cash": plain(order.hold_cash), "hold_qty": plain(order.hold_quantity)}
 
 
 def record(events: Sequence[Event], *changed: Order) -> None:

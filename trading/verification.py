@@ -6,7 +6,7 @@ From that and its order it is worked out again, with the same rules that the eng
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -60,6 +60,19 @@ def verify_fills() -> Iterator[Progress]:
             verified += 1
         last = fills[-1].pk
         yield Progress(verified)
+
+
+def verdicts(fills: Iterable[Fill]) -> list[str]:
+    """What is wrong with each of these fills, "" for one that is right.
+
+    They are fills of one order from its first on, in their order.
+    """
+    before = _Before({})
+    found = []
+    for fill in fills:
+        found.append(_what_is_wrong(fill, before))
+        before.add(fill)
+    return found
 
 
 def _next_slice(after: int) -> list[Fill]:

@@ -20,6 +20,7 @@ from trading.models import Fill, Order
 AVERAGE_PLACES_SHOWN = 6
 
 EVENT_KIND = "trading.order."  # events of an order: this and the name of the update
+BOOKS = "books"  # in an event's payload: what is no part of the update
 
 
 def instant(at: datetime | None) -> str | None:

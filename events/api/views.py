@@ -28,7 +28,7 @@ class EventList(APIView):
     @extend_schema(
         operation_id="list_events",
         summary="Events of the account after a number",
-        description="Everything that changed the account, in order and without gaps. Ask again with "
+        description="All that changed the account, in order and without gaps. Ask again with "
         "the last `account_sequence` you have; an empty answer says that there is no more yet.",
         parameters=[EventQuery],
         responses=EventAnswer(many=True),

@@ -74,7 +74,7 @@ WRITES = {
     "submit": Write("post", "/v2/orders", 200, BUY),
     "cancel": Write("delete", "/v2/orders/{order}", 204, kind="trading.order.canceled", resting=1),
     "cancel all": Write("delete", "/v2/orders", 207, kind="trading.order.canceled", resting=3),
-    "close a part": Write("delete", "/v2/positions/AAPL?qty=0.001", 200),
+    "close a part": Write("delete", "/v2/positions/AAPL?qty=0.02", 200),
 }
 
 
