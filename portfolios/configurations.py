@@ -14,10 +14,21 @@ from events import log
 from events.transactions import retried
 from portfolios.errors import ConfigurationInvalid
 from portfolios.locks import lock_account
-from portfolios.models import Account
+from portfolios.models import Account, LotMethod
 from quotes.clock import market_clock
 
-CHOICES = ("suspend_trade", "no_shorting", "fractional_trading")
+SWITCHES = ("suspend_trade", "no_shorting", "fractional_trading")
+CHOICES = (*SWITCHES, "lot_method")
+# Lots are named by an order, so an account cannot name them in advance.
+LOT_METHODS = (LotMethod.FIFO, LotMethod.LIFO, LotMethod.HIFO)
+
+WRITTEN_FIELDS = (
+    "trading_suspended",
+    "shorting",
+    "fractional_trading",
+    "lot_method",
+    "event_sequence",
+)
 
 FIXED: Mapping[str, object] = {
     "max_margin_multiplier": "1",
@@ -36,6 +47,7 @@ def configuration(account: Account) -> dict[str, object]:
         "suspend_trade": account.trading_suspended,
         "no_shorting": not account.shorting,
         "fractional_trading": account.fractional_trading,
+        "lot_method": account.lot_method,  # beyond Alpaca's
     }
 
 
@@ -60,6 +72,7 @@ def configure(*, account_id: int, changes: Mapping[str, object], actor: str) -> 
     account.trading_suspended = bool(after.get("suspend_trade", account.trading_suspended))
     account.shorting = not after.get("no_shorting", not account.shorting)
     account.fractional_trading = bool(after.get("fractional_trading", account.fractional_trading))
+    account.lot_method = str(after.get("lot_method", account.lot_method))
 
     log.record(
         "portfolios.account.configured",
@@ -69,16 +82,16 @@ def configure(*, account_id: int, changes: Mapping[str, object], actor: str) -> 
         at=market_clock().now(),
         payload={"before": {name: before[name] for name in after}, "after": after},
     )
-    account.save(
-        update_fields=["trading_suspended", "shorting", "fractional_trading", "event_sequence"]
-    )
+    account.save(update_fields=WRITTEN_FIELDS)
     return account
 
 
 def _check(wanted: Mapping[str, object]) -> None:
-    for name in CHOICES:
+    for name in SWITCHES:
         if name in wanted and not isinstance(wanted[name], bool):
             raise ConfigurationInvalid(f"{name} must be true or false")
+    if wanted.get("lot_method", LotMethod.FIFO) not in LOT_METHODS:
+        raise ConfigurationInvalid(f"lot_method must be one of {', '.join(LOT_METHODS)}")
     for name, value in FIXED.items():
         if name in wanted and (wanted[name] != value or type(wanted[name]) is not type(value)):
             raise ConfigurationInvalid(f"{name} can only be {value} at this venue")

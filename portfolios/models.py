@@ -25,7 +25,7 @@ class LotMethod(models.TextChoices):
 
     FIFO = "fifo"  # the oldest
     LIFO = "lifo"  # the newest
-    HIFO = "hifo"  # the dearest
+    HIFO = "hifo"  # the dearest, of equally dear ones the newest
     SPECIFIC = "specific"  # those that the order names, then the oldest
 
 
@@ -121,6 +121,9 @@ class Posting(models.Model):
     target = models.CharField(max_length=8, choices=Ledger.choices)
     amount = models.BigIntegerField()
     reference = models.CharField(max_length=64, blank=True)  # the execution or transfer behind it
+    # On the shares of a trade that closed something in another order than the oldest first: the
+    # method, and with `specific` the executions that opened the lots named.
+    lot_choice = models.JSONField(null=True)
     at = models.DateTimeField()  # market time
     recorded_at = models.DateTimeField()  # wall time
 
@@ -172,7 +175,7 @@ class Position(models.Model):
 
 
 class Lot(models.Model):
-    """Shares opened by one execution and not yet closed; relieved first in, first out.
+    """Shares opened by one execution and not yet closed.
 
     A lot that is closed is deleted: its story is in the postings, and an account's lots stay as
     few as what it holds.
@@ -181,12 +184,13 @@ class Lot(models.Model):
     account = models.ForeignKey(Account, models.PROTECT, db_index=False)
     instrument = models.ForeignKey(Instrument, models.PROTECT)
     execution_id = models.UUIDField()
-    price = price_field()
+    price = price_field()  # what a share of it cost, from the cash that was posted
     quantity_opened = quantity_field()  # negative for a short lot
     quantity_left = quantity_field()
     cost_left = cash_field()  # of what is left, negative for a short lot
     fee_left = cash_field(default=Decimal(0))  # its opening fee, pro rata of what is left
     opened_at = models.DateTimeField()  # market time
+    opened_on = models.DateField(null=True)  # the trade date it counts to; null: a day long past
 
     class Meta:
         constraints = [
@@ -196,6 +200,7 @@ class Lot(models.Model):
         ]
         indexes = [
             models.Index(fields=["account", "instrument", "id"], name="lot_fifo"),
+            models.Index(fields=["account", "instrument", "price", "id"], name="lot_hifo"),
         ]
 
     def __str__(self) -> str:

@@ -19,9 +19,9 @@ from portfolios import ledger, lot_rows, lots
 from portfolios.errors import BoundExceeded
 from portfolios.ledger import Move
 from portfolios.lot_rows import Key
-from portfolios.lots import Relief
-from portfolios.models import Account, Ledger, Lot, Position, Posting, PostingKind
-from quotes.amounts import QUANTITY_MAX
+from portfolios.lots import OLDEST_FIRST, Choice
+from portfolios.models import Account, Ledger, Lot, LotMethod, Position, Posting, PostingKind
+from quotes.amounts import EXACT, PRICE_PLACES, QUANTITY_MAX, rounded
 
 ZERO = Decimal(0)
 
@@ -52,6 +52,7 @@ class Execution:
     fee: Decimal
     at: datetime  # market time
     trade_date: date  # the New York date of its session
+    choice: Choice = OLDEST_FIRST  # of the lots that it closes
 
     def __post_init__(self) -> None:
         assert self.side in ("buy", "sell"), self.side
@@ -62,6 +63,14 @@ class Execution:
     @property
     def signed_quantity(self) -> Decimal:
         return self.quantity if self.side == "buy" else -self.quantity
+
+    @property
+    def lot_price(self) -> Decimal:
+        """Cash per share: the price, but where the cash of a crumb had to be rounded.
+
+        This is the price a lot has, for the ledger knows it too.
+        """
+        return rounded(EXACT.divide(self.cash, self.quantity), PRICE_PLACES)
 
     @property
     def flow(self) -> Decimal:
@@ -90,9 +99,9 @@ def apply_execution(
 ) -> Applied:
     """Book one execution, in memory, and say what is to be written.
 
-    `open_lots` are the position's oldest lots in their order, as many as the execution closes and
-    any number more; the list is kept up to date, so that a batch may apply several executions in
-    turn. An execution larger than an opposite position closes it and opens the rest.
+    `open_lots` are lots of the position in the order they were opened, those among them that the
+    execution's choice closes (see `lot_rows.load`); the list is kept up to date, so that a batch
+    may apply several executions in turn. An execution larger than an opposite position closes it and opens the rest.
     Raises BoundExceeded, before anything changed, where cash or quantity would leave its bounds.
     """
     assert position.account_id == account.pk, "a position of the same account"
@@ -163,7 +172,9 @@ def _close(
     closing: Decimal,
     applied: Applied,
 ) -> None:
-    relief = _relieved(position, open_lots, closing)
+    relief = lots.relieve(
+        open_lots, closing, choice=execution.choice, today=position.day_on
+    )
     flow = lots.part(execution.flow, closing, execution.quantity)
     fee = lots.part(execution.fee, closing, execution.quantity)
 
@@ -172,21 +183,17 @@ def _close(
     position.quantity -= relief.quantity
     position.cost_basis -= relief.cost
     position.realized += applied.realized
+    position.day_opened_quantity -= relief.todays_quantity
+    position.day_opened_cost -= relief.todays_cost
+    if execution.choice.method != LotMethod.FIFO:
+        _shares(applied).lot_choice = execution.choice.stored()
     assert position.quantity != 0 or position.cost_basis == 0, "nothing held has no cost"
     assert position.quantity != 0 or not open_lots, "nothing held has no lots"
 
 
-def _relieved(position: Position, open_lots: list[Lot], closing: Decimal) -> Relief:
-    """Take the shares out of the lots, and those of the day's own lots out of its count.
-
-    The day's lots are the last to go, so which they are is known without looking at dates.
-    """
-    from_before = abs(position.quantity - position.day_opened_quantity)
-    older = lots.relieve(open_lots, min(closing, from_before))
-    todays = lots.relieve(open_lots, closing - abs(older.quantity))
-    position.day_opened_quantity -= todays.quantity
-    position.day_opened_cost -= todays.cost
-    return older + todays
+def _shares(applied: Applied) -> Posting:
+    """The posting that moves the shares."""
+    return next(one for one in applied.postings if one.instrument_id is not None)
 
 
 def _open(
@@ -206,11 +213,12 @@ def _open(
         account_id=position.account_id,
         instrument_id=position.instrument_id,
         execution_id=execution.execution_id,
-        price=execution.price,
+        price=execution.lot_price,
         quantity=opened if execution.side == "buy" else -opened,
         cost=cost,
         fee=fee,
         at=execution.at,
+        on=position.day_on,
     )
     open_lots.append(applied.opened)
     position.quantity += applied.opened.quantity_left

@@ -13,7 +13,7 @@ from decimal import Decimal
 from django.db.models import Q, QuerySet, Sum
 
 from portfolios.errors import AccountNotFound, PositionNotFound
-from portfolios.models import Account, Position
+from portfolios.models import Account, Lot, Position
 from portfolios.valuation import (
     AccountSummary,
     Holding,
@@ -28,6 +28,8 @@ ZERO = Decimal(0)
 
 # More than there are instruments listed in the US, so no account's sum is ever cut short.
 POSITIONS_MAX = 20_000
+
+LOTS_MAX = 500  # of one page
 
 # The fields of a Holding that a position has by another name, or its instrument has.
 _NAMED_ELSEWHERE = {
@@ -91,6 +93,12 @@ def position_view(account: Account, instrument_id: int) -> PositionView:
     if not held:
         raise PositionNotFound
     return _valued(held, today, now)[0]
+
+
+def lots(account_id: int, instrument_id: int, *, after: int, limit: int) -> list[Lot]:
+    """Open lots of a position in the order of opening, those with an id above `after`."""
+    rows = Lot.objects.filter(account_id=account_id, instrument_id=instrument_id, pk__gt=after)
+    return list(rows.order_by("pk")[: min(limit, LOTS_MAX + 1)])
 
 
 def short_cost(account_id: int) -> Decimal:

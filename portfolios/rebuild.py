@@ -15,6 +15,7 @@ from uuid import UUID
 from portfolios import ledger
 from portfolios.errors import BoundExceeded
 from portfolios.ledger import Move
+from portfolios.lots import Choice
 from portfolios.models import Account, Ledger, Lot, Position, Posting, PostingKind
 from portfolios.positions import Execution, apply_execution, new_position
 from quotes.amounts import CASH_PLACES, EXACT, PRICE_PLACES, QUANTITY_PLACES, from_units, rounded
@@ -109,6 +110,7 @@ def _execution(recorded: list[Posting], calendar: Calendar) -> Execution:
         fee=from_units(fee, CASH_PLACES),
         at=shares.at,
         trade_date=calendar.trading_date(shares.at),
+        choice=Choice.from_stored(shares.lot_choice),
     )
 
 
@@ -134,5 +136,6 @@ def _facts(postings: list[Posting]) -> Iterator[tuple[object, ...]]:
             posting.target,
             posting.amount,
             posting.reference,
+            posting.lot_choice,
             posting.at,
         )

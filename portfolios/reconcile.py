@@ -221,9 +221,9 @@ def _position_facts(position: Position) -> tuple[object, ...]:
 
 
 def _lot_facts(lot: Lot) -> tuple[object, ...]:
-    """Everything but the price, which postings do not carry: fills do."""
     return (
         lot.execution_id,
+        lot.price,
         lot.quantity_opened,
         lot.quantity_left,
         lot.cost_left,

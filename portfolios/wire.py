@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from portfolios.buying_power import MULTIPLIER
-from portfolios.models import Account, Watchlist
+from portfolios.models import Account, Lot, Watchlist
 from portfolios.valuation import AccountSummary, PositionView
 from quotes.amounts import plain, rounded
 from quotes.listings import asset_json
@@ -105,6 +105,20 @@ def _priced(view: PositionView) -> dict[str, str | None]:
     if view.current_price is None:
         return dict.fromkeys(values)
     return {name: plain(value) for name, value in values.items() if value is not None}
+
+
+def lot_json(lot: Lot) -> dict[str, Any]:
+    """One open lot; quantities and cost are negative when it is short."""
+    return {
+        "id": str(lot.pk),
+        "execution_id": str(lot.execution_id),
+        "opened_at": lot.opened_at,
+        "price": plain(lot.price),
+        "qty_opened": plain(lot.quantity_opened),
+        "qty": plain(lot.quantity_left),
+        "cost_basis": plain(lot.cost_left),
+        "fee": plain(lot.fee_left),
+    }
 
 
 def watchlist_json(watchlist: Watchlist) -> dict[str, Any]:

@@ -5,6 +5,7 @@ Invalid                          422/40010001  malformed, repeating it changes n
 └── InvalidOrder
 Refused                          422/42210000  well-formed but not allowed
 ├── NotOffered                   a feature of the contract that this venue does not have yet
+├── LotsNotFound                 the account has no such lots for the order to close
 ├── NotTradable
 ├── NoUsablePrice
 ├── OrderFinished
@@ -21,6 +22,7 @@ Unavailable                      could not be decided, nothing was stored
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 
 from events.errors import Forbidden, Invalid, NotFound, Refused, Unavailable
@@ -40,6 +42,12 @@ class NotOffered(Refused):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"{what} is not offered yet")
+
+
+class LotsNotFound(Refused):
+    def __init__(self, symbol: str, missing: Iterable[int]) -> None:
+        lots = ", ".join(map(str, missing))
+        super().__init__(f"no lots of {symbol} to close: {lots}", symbol=symbol, lots=lots)
 
 
 class NotTradable(Refused):

@@ -115,7 +115,7 @@ class Order(models.Model):
     parent = models.ForeignKey("self", models.PROTECT, null=True, related_name="legs")
     leg = models.CharField(max_length=12, choices=Leg.choices, blank=True)
     intent = models.CharField(max_length=16, choices=Intent.choices, blank=True)
-    # How a closing fill picks its lots; `lot_ids` names them by execution id, for `specific`.
+    # How a closing fill picks its lots; `lot_ids` are the keys of those named, for `specific`.
     lot_method = models.CharField(max_length=8, choices=LotMethod.choices, default=LotMethod.FIFO)
     lot_ids = models.JSONField(null=True)
     extended_hours = models.BooleanField(default=False)

@@ -18,14 +18,14 @@ from events.bulk import update_rows
 from events.errors import NotFound, OpenbellError, Refused
 from events.models import Event
 from events.transactions import retried
-from portfolios import ledger, positions
+from portfolios import ledger, lot_rows, positions
 from portfolios.locks import lock_account
 from portfolios.models import BOOK_FIELDS, Account, Position
 from quotes.clock import market_clock
 from quotes.models import Instrument
 from quotes.queries import get_instrument
 from trading import client_ids, states, updates
-from trading.errors import OrderFinished, OrderRuleBroken
+from trading.errors import LotsNotFound, OrderFinished, OrderRuleBroken
 from trading.execution.matching import Waiting
 from trading.locks import lock_order, lock_orders, turn
 from trading.market import market_view
@@ -87,6 +87,7 @@ def _submit(
     position = positions.load_positions([key]).get(key)
 
     client_ids.check_free(account.pk, request.client_order_id)
+    _check_lots(account, instrument, request)
     assessment = assess(request, account_view(account, position), market)
 
     order = accepted_order(account, instrument, request, assessment)
@@ -297,6 +298,8 @@ def accepted_order(
         trail_percent=request.trail_percent,
         hwm=assessment.hwm,
         collar_price=assessment.collar_price,
+        lot_method=request.lot_method or account.lot_method,
+        lot_ids=list(request.lots) or None,
         status=OrderStatus.ACCEPTED,
         submitted_at=at,
         updated_at=at,
@@ -305,6 +308,17 @@ def accepted_order(
         ),
         recorded_at=datetime.now(UTC),
     )
+
+
+def _check_lots(account: Account, instrument: Instrument, request: OrderRequest) -> None:
+    """Raise LotsNotFound unless the order can close every lot that it names."""
+    if not request.lots:
+        return
+    held = lot_rows.find(account.pk, instrument.pk, request.lots)
+    closable = {pk for pk, lot in held.items() if (lot.quantity_left < 0) == request.is_buy}
+    missing = [pk for pk in request.lots if pk not in closable]
+    if missing:
+        raise LotsNotFound(instrument.symbol, missing)
 
 
 def waits_for(order: Order, market: MarketView) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from decimal import Decimal
 
+from portfolios.models import LotMethod
 from quotes.amounts import (
     CASH_PLACES,
     ORDER_VALUE_MAX,
@@ -44,6 +45,8 @@ PRICES_OF = {
 }
 PRICES = ("limit_price", "stop_price", "trail_price", "trail_percent")
 
+LOTS_MAX = 100  # that one order names
+
 LASTING = frozenset({TimeInForce.DAY, TimeInForce.GTC})
 
 
@@ -64,6 +67,8 @@ class OrderRequest:
     client_order_id: str = ""  # empty: one is generated
     extended_hours: bool = False
     order_class: OrderClass = OrderClass.SIMPLE
+    lot_method: LotMethod | None = None  # None: as the account has it
+    lots: tuple[int, ...] = ()  # ids of those to close first, with `specific`
 
     @property
     def is_buy(self) -> bool:
@@ -90,7 +95,7 @@ class OrderRequest:
     def summary(self) -> dict[str, str]:
         """What was asked for, as the event of a refusal keeps it."""
         asked = ((field.name, getattr(self, field.name)) for field in fields(self))
-        return {name: str(value) for name, value in asked if value not in (None, "")}
+        return {name: str(value) for name, value in asked if value not in (None, "", ())}
 
 
 def check_request(request: OrderRequest) -> None:
@@ -102,6 +107,7 @@ def check_request(request: OrderRequest) -> None:
     _check_fractions(request)
     _check_extended_hours(request)
     check_client_order_id(request.client_order_id)
+    _check_lots(request)
 
 
 def _check_offered(request: OrderRequest) -> None:
@@ -194,6 +200,15 @@ def _check_extended_hours(request: OrderRequest) -> None:
         return
     if request.type != OrderType.LIMIT or request.time_in_force not in LASTING:
         raise OrderRuleBroken("extended hours orders must be DAY or GTC limit orders")
+
+
+def _check_lots(request: OrderRequest) -> None:
+    if (request.lot_method == LotMethod.SPECIFIC) != bool(request.lots):
+        raise InvalidOrder("lots are named with lot_method specific, and only with it")
+    if len(request.lots) > LOTS_MAX:
+        raise InvalidOrder(f"at most {LOTS_MAX} lots can be named", maximum=LOTS_MAX)
+    if len(set(request.lots)) < len(request.lots):
+        raise InvalidOrder("a lot is named twice")
 
 
 def check_client_order_id(client_order_id: str) -> None:

@@ -66,9 +66,11 @@ def order_json(order: Order, instrument: Instrument | None = None) -> dict[str, 
         "legs": None,
         "subtag": None,
         "source": None,
-        # Beyond the contract: why the order waits, or why it ended. Clients ignore what they
-        # do not know.
+        # Beyond the contract: why the order waits, or why it ended, and which lots it closes
+        # first. Clients ignore what they do not know.
         "reason": order.reason or None,
+        "lot_method": order.lot_method,
+        "lots": [str(pk) for pk in order.lot_ids] if order.lot_ids else None,
     }
 
 

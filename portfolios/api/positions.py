@@ -12,6 +12,7 @@ from portfolios.api import schemas
 from portfolios.errors import PositionNotFound
 from portfolios.queries import get_account, position_view, position_views
 from portfolios.wire import position_json
+from quotes.models import Instrument
 from quotes.queries import get_instrument
 
 
@@ -32,8 +33,13 @@ class PositionDetail(APIView):
     )
     def get(self, request: Request, symbol_or_id: str) -> Response:
         account = get_account(request.auth.account_id)
-        try:
-            instrument = get_instrument(symbol_or_id)
-        except NotFound:
-            raise PositionNotFound from None  # the contract's answer for an unknown symbol, too
+        instrument = named_instrument(symbol_or_id)
         return Response(position_json(position_view(account, instrument.pk)))
+
+
+def named_instrument(symbol_or_id: str) -> Instrument:
+    """The instrument of a position's path. Raises PositionNotFound for an unknown one, too."""
+    try:
+        return get_instrument(symbol_or_id)
+    except NotFound:
+        raise PositionNotFound from None

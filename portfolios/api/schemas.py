@@ -55,6 +55,9 @@ class Configuration(serializers.Serializer):
     suspend_trade = serializers.BooleanField(help_text="refuse every new order")
     no_shorting = serializers.BooleanField(help_text="refuse sales that would open a short")
     fractional_trading = serializers.BooleanField()
+    lot_method = serializers.ChoiceField(
+        ["fifo", "lifo", "hifo"], help_text="which lots an order closes first that does not say"
+    )
     max_margin_multiplier = serializers.CharField(help_text="always 1 here")
     trade_confirm_email = serializers.CharField(help_text="always none here")
     ptp_no_exception_entry = serializers.BooleanField(help_text="always false here")
@@ -84,6 +87,22 @@ class Position(serializers.Serializer):
     unrealized_intraday_pl = Money(allow_null=True)
     unrealized_intraday_plpc = serializers.CharField(allow_null=True)
     change_today = serializers.CharField(allow_null=True, help_text="a fraction")
+
+
+class Lot(serializers.Serializer):
+    id = serializers.CharField()
+    execution_id = serializers.UUIDField(help_text="the execution that opened it")
+    opened_at = serializers.DateTimeField()
+    price = Money(help_text="per share")
+    qty_opened = serializers.CharField(help_text="negative when short")
+    qty = serializers.CharField(help_text="what is left of it")
+    cost_basis = Money(help_text="of what is left")
+    fee = Money(help_text="its opening fee, pro rata of what is left")
+
+
+class LotPage(serializers.Serializer):
+    lots = Lot(many=True)
+    next_page_token = serializers.CharField(allow_null=True)
 
 
 class Watchlist(serializers.Serializer):

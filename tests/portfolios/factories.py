@@ -14,7 +14,8 @@ from django.db import transaction
 from portfolios import ledger, lot_rows, positions
 from portfolios.accounts import open_account
 from portfolios.locks import lock_account
-from portfolios.models import Account
+from portfolios.lots import OLDEST_FIRST, Choice
+from portfolios.models import Account, Lot
 from portfolios.positions import Applied, Execution, apply_execution, new_position
 from portfolios.reconcile import CHECKS, reconcile
 from quotes.amounts import EXACT, rounded
@@ -47,6 +48,7 @@ def execution(
     fee: str = "0",
     instrument_id: int = 1,
     at: datetime | None = None,
+    choice: Choice = OLDEST_FIRST,
 ) -> Execution:
     """An execution at its price, now unless told otherwise."""
     at = at or datetime.now(UTC)
@@ -60,6 +62,7 @@ def execution(
         fee=Decimal(fee),
         at=at,
         trade_date=trade_date(at),
+        choice=choice,
     )
 
 
@@ -81,7 +84,9 @@ def trade(account: Account, side: str, quantity: str, price: str, **fields: Any)
     one = execution(side, quantity, price, instrument_id=instrument.pk, **fields)
     key = (locked.pk, instrument.pk)
     position = positions.load_positions([key]).get(key) or new_position(*key, one.at)
-    applied = apply_execution(locked, position, lot_rows.load({key: one.quantity})[key], one)
+    named = Lot.objects.filter(execution_id__in=one.choice.named).values_list("pk", flat=True)
+    loaded = lot_rows.load({key: one.quantity}, {key: {one.choice.method}}, list(named))
+    applied = apply_execution(locked, position, loaded[key], one)
     positions.write([position], [applied])
     ledger.save([locked])
     return applied

@@ -12,8 +12,9 @@ def to_cash(amount: Fraction) -> Fraction:
     return Fraction(round(amount * 10_000), 10_000)
 
 
-@dataclass
+@dataclass(eq=False)
 class ModelLot:
+    price: Decimal
     quantity: Fraction  # always positive; the model's `direction` says which way
     cost: Fraction  # always positive
     fee: Fraction
@@ -27,14 +28,18 @@ class Model:
     direction: int = 0
     lots: list[ModelLot] = field(default_factory=list)
     realized: Fraction = Fraction(0)
+    method: str = "fifo"
 
-    def execute(self, side: str, quantity: Decimal, price: Decimal, fee: Decimal) -> None:
+    def execute(
+        self, side: str, quantity: Decimal, price: Decimal, fee: Decimal, method: str = "fifo"
+    ) -> None:
+        self.method = method
         direction = 1 if side == "buy" else -1
         whole = Fraction(quantity)
         value = to_cash(whole * Fraction(price))
         self.cash -= direction * value + Fraction(fee)
         if self.direction in (0, direction):
-            self._open(direction, whole, value, Fraction(fee))
+            self._open(direction, price, whole, value, Fraction(fee))
             return
         held = sum(lot.quantity for lot in self.lots)
         closing = min(held, whole)
@@ -44,20 +49,32 @@ class Model:
         closing_value = to_cash(value * closing / whole)
         closing_fee = to_cash(Fraction(fee) * closing / whole)
         self._close(closing, closing_value, closing_fee)
-        self._open(direction, whole - closing, value - closing_value, Fraction(fee) - closing_fee)
+        left, left_fee = value - closing_value, Fraction(fee) - closing_fee
+        self._open(direction, price, whole - closing, left, left_fee)
 
-    def _open(self, direction: int, quantity: Fraction, cost: Fraction, fee: Fraction) -> None:
+    def _open(
+        self, direction: int, price: Decimal, quantity: Fraction, cost: Fraction, fee: Fraction
+    ) -> None:
         self.direction = direction
-        self.lots.append(ModelLot(quantity, cost, fee))
+        self.lots.append(ModelLot(price, quantity, cost, fee))
+
+    def _next(self) -> ModelLot:
+        """The lot to relieve next."""
+        if self.method == "lifo":
+            return self.lots[-1]
+        if self.method == "hifo":
+            dearest = max(lot.price for lot in self.lots)
+            return [lot for lot in self.lots if lot.price == dearest][-1]
+        return self.lots[0]
 
     def _close(self, quantity: Fraction, value: Fraction, fee: Fraction) -> None:
         cost = opening_fees = Fraction(0)
         while quantity > 0:
-            lot = self.lots[0]
+            lot = self._next()
             taken = min(lot.quantity, quantity)
             if taken == lot.quantity:
                 part_cost, part_fee = lot.cost, lot.fee
-                self.lots.pop(0)
+                self.lots.remove(lot)
             else:
                 part_cost = to_cash(lot.cost * taken / lot.quantity)
                 part_fee = to_cash(lot.fee * taken / lot.quantity)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rest_framework import serializers
 
+from portfolios.models import LotMethod
 from trading.models import OrderStatus, OrderType, Side, TimeInForce
 
 
@@ -50,6 +51,12 @@ class Order(serializers.Serializer):
     source = serializers.CharField(allow_null=True)  # type: ignore[assignment]
     reason = serializers.CharField(
         allow_null=True, help_text="why it waits, or why it ended; beyond Alpaca's object"
+    )
+    lot_method = serializers.ChoiceField(
+        LotMethod.choices, help_text="which lots a closing fill relieves first"
+    )
+    lots = serializers.ListField(
+        child=serializers.CharField(), allow_null=True, help_text="ids of lots closed before others"
     )
 
 

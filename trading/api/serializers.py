@@ -17,14 +17,16 @@ from rest_framework import serializers
 from rest_framework.request import Request
 
 from events.errors import Invalid
+from portfolios.models import LotMethod
 from quotes.api.fields import CalendarDateField, InstantField, QuerySerializer, SymbolsField
 from trading.errors import InvalidOrder, NotOffered
 from trading.models import OrderClass, OrderType, Side, TimeInForce
 from trading.queries import ACTIVITIES_MAX, ORDERS_DEFAULT, ORDERS_MAX
 from trading.replacing import Changes
-from trading.request import CLIENT_ORDER_ID_MAX, OrderRequest
+from trading.request import CLIENT_ORDER_ID_MAX, LOTS_MAX, OrderRequest
 
 NUMBER = re.compile(r"[+-]?(\d{1,40}\.?\d{0,40}|\.\d{1,40})([eE][+-]?\d{1,2})?", re.ASCII)
+BIGGEST = 2**63 - 1  # that an id can be
 MAGNITUDE_MAX = 30  # digits before or after the point: far beyond any bound, cheap to reckon with
 
 
@@ -69,6 +71,20 @@ class OrderBody(serializers.Serializer):
     order_class = serializers.ChoiceField(
         ["", *OrderClass.values, "mleg"], required=False, allow_null=True
     )
+    lot_method = serializers.ChoiceField(
+        LotMethod.choices,
+        required=False,
+        allow_null=True,
+        help_text="which lots a closing fill relieves first; default: as the account has it",
+    )
+    lots = serializers.ListField(
+        child=serializers.IntegerField(min_value=1, max_value=BIGGEST),
+        required=False,
+        allow_null=True,
+        max_length=LOTS_MAX,
+        help_text="ids of `GET /v2/positions/{symbol}/lots`, with lot_method specific: these are "
+        "closed first, in this order, then the oldest",
+    )
     take_profit = serializers.DictField(required=False, allow_null=True)
     stop_loss = serializers.DictField(required=False, allow_null=True)
 
@@ -94,6 +110,8 @@ class OrderBody(serializers.Serializer):
             client_order_id=data.get("client_order_id") or "",
             extended_hours=bool(data.get("extended_hours")),
             order_class=OrderClass(order_class),
+            lot_method=LotMethod(data["lot_method"]) if data.get("lot_method") else None,
+            lots=tuple(data.get("lots") or ()),
         )
 
 

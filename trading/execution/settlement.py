@@ -20,7 +20,8 @@ from events.models import Event
 from portfolios import ledger, lot_rows, positions
 from portfolios.locks import lock_accounts
 from portfolios.lot_rows import Key
-from portfolios.models import Account, Lot, Position
+from portfolios.lots import OLDEST_FIRST, Choice
+from portfolios.models import Account, Lot, LotMethod, Position
 from portfolios.positions import Applied
 from portfolios.positions import Execution as Booking
 from quotes.amounts import (
@@ -146,7 +147,8 @@ class _Books:
         keys = {(order.account_id, order.instrument_id) for order in orders.values()}
         held = positions.load_positions(keys)
         closing = positions.shares_to_close(held, _trades(decisions))
-        return cls(accounts, orders, held, lot_rows.load(closing), instruments, calendar)
+        lots = lot_rows.load(closing, *_lots_chosen(orders.values()))
+        return cls(accounts, orders, held, lots, instruments, calendar)
 
     def make(self, decision: Decision) -> bool:
         """Do what was decided, in memory; False where the rows do not allow it."""
@@ -332,7 +334,26 @@ class _Books:
             fee=from_units(charge, CASH_PLACES),
             at=at,
             trade_date=self.calendar.trading_date(at),
+            choice=self._lot_choice(order),
         )
+
+    def _lot_choice(self, order: Order) -> Choice:
+        """Which lots the order closes first; those it named may be gone."""
+        if order.lot_method == LotMethod.FIFO:
+            return OLDEST_FIRST
+        lots = {lot.pk: lot for lot in self.lots.get((order.account_id, order.instrument_id), ())}
+        named = (lots[pk].execution_id for pk in order.lot_ids or () if pk in lots)
+        return Choice(LotMethod(order.lot_method), tuple(named))
+
+
+def _lots_chosen(orders: Iterable[Order]) -> tuple[dict[Key, set[str]], set[int]]:
+    """By which methods the orders close lots of each position, and which lots they name."""
+    methods: dict[Key, set[str]] = {}
+    named: set[int] = set()
+    for order in orders:
+        methods.setdefault((order.account_id, order.instrument_id), set()).add(order.lot_method)
+        named.update(order.lot_ids or ())
+    return methods, named
 
 
 def _trades(decisions: Iterable[Decision]) -> Iterator[tuple[Key, Decimal]]:
