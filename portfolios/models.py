@@ -116,7 +116,7 @@ class Posting(models.Model):
     transaction = models.BigIntegerField()  # numbered per account, gap-free
     n = models.PositiveSmallIntegerField()  # place within the transaction
     kind = models.CharField(max_length=16, choices=PostingKind.choices)
-    instrument = models.ForeignKey(Instrument, models.PROTECT, null=True)
+    instrument = models.ForeignKey(Instrument, models.PROTECT, null=True, db_index=False)
     source = models.CharField(max_length=8, choices=Ledger.choices)
     target = models.CharField(max_length=8, choices=Ledger.choices)
     amount = models.BigIntegerField()
@@ -124,6 +124,11 @@ class Posting(models.Model):
     # On the shares of a trade that closed something in another order than the oldest first: the
     # method, and with `specific` the executions that opened the lots named.
     lot_choice = models.JSONField(null=True)
+    # On shares: what the position was after the whole transaction, so that running totals and the
+    # part each transaction had in them need no history.
+    quantity_after = quantity_field(null=True)
+    cost_after = cash_field(null=True)
+    realized_after = cash_field(null=True)
     at = models.DateTimeField()  # market time
     recorded_at = models.DateTimeField()  # wall time
 
@@ -134,6 +139,10 @@ class Posting(models.Model):
             ),
             models.CheckConstraint(condition=Q(amount__gt=0), name="posting_amount_positive"),
             models.CheckConstraint(condition=~Q(source=F("target")), name="posting_moves"),
+        ]
+        indexes = [
+            # The instrument first, because its foreign key wants an index of its own anyway.
+            models.Index(fields=["instrument", "account", "transaction"], name="posting_of_shares"),
         ]
 
     def __str__(self) -> str:

@@ -128,6 +128,7 @@ def apply_execution(
         _close(position, open_lots, execution, closing, applied)
     if closing < execution.quantity:
         _open(position, open_lots, execution, closing, applied)
+    _tell_totals(position, applied)
     assert position.quantity == quantity, "opened and closed add up to the execution"
     return applied
 
@@ -186,14 +187,21 @@ def _close(
     position.day_opened_quantity -= relief.todays_quantity
     position.day_opened_cost -= relief.todays_cost
     if execution.choice.method != LotMethod.FIFO:
-        _shares(applied).lot_choice = execution.choice.stored()
+        _shares_of(applied).lot_choice = execution.choice.stored()
     assert position.quantity != 0 or position.cost_basis == 0, "nothing held has no cost"
     assert position.quantity != 0 or not open_lots, "nothing held has no lots"
 
 
-def _shares(applied: Applied) -> Posting:
+def _shares_of(applied: Applied) -> Posting:
     """The posting that moves the shares."""
     return next(one for one in applied.postings if one.instrument_id is not None)
+
+
+def _tell_totals(position: Position, applied: Applied) -> None:
+    shares = _shares_of(applied)
+    shares.quantity_after = position.quantity
+    shares.cost_after = position.cost_basis
+    shares.realized_after = position.realized
 
 
 def _open(

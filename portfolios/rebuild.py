@@ -61,6 +61,9 @@ def _replay(books: Books, recorded: list[Posting], calendar: Calendar) -> None:
     except _IMPOSSIBLE as error:
         books.broken.append(f"{first.transaction}: {error}")
         return
+    for stored, made in zip(recorded, replayed, strict=False):
+        if stored.quantity_after is None:  # written before totals were kept
+            made.quantity_after = made.cost_after = made.realized_after = None
     if list(_facts(recorded)) != list(_facts(replayed)):
         books.broken.append(f"{first.transaction}: replays as another transaction")
 
@@ -137,5 +140,8 @@ def _facts(postings: list[Posting]) -> Iterator[tuple[object, ...]]:
             posting.amount,
             posting.reference,
             posting.lot_choice,
+            posting.quantity_after,
+            posting.cost_after,
+            posting.realized_after,
             posting.at,
         )

@@ -10,9 +10,10 @@ from decimal import Decimal
 from typing import Any
 
 from portfolios.buying_power import MULTIPLIER
-from portfolios.models import Account, Lot, Watchlist
+from portfolios.drill_down import Entry, Totals
+from portfolios.models import Account, Lot, LotMethod, Posting, Watchlist
 from portfolios.valuation import AccountSummary, PositionView
-from quotes.amounts import plain, rounded
+from quotes.amounts import CASH_PLACES, QUANTITY_PLACES, from_units, plain, rounded
 from quotes.listings import asset_json
 
 ASSET_CLASS = "us_equity"
@@ -118,6 +119,44 @@ def lot_json(lot: Lot) -> dict[str, Any]:
         "qty": plain(lot.quantity_left),
         "cost_basis": plain(lot.cost_left),
         "fee": plain(lot.fee_left),
+    }
+
+
+def totals_json(totals: Totals) -> dict[str, str]:
+    """A position's numbers, or what a transaction did to them."""
+    return {
+        "qty": plain(totals.quantity),
+        "cost_basis": plain(totals.cost_basis),
+        "realized_pl": plain(totals.realized),
+    }
+
+
+def entry_json(entry: Entry) -> dict[str, Any]:
+    """One transaction of a position's ledger, with its postings."""
+    return {
+        "transaction": entry.transaction,
+        "kind": entry.kind,
+        "at": entry.at,
+        "execution_id": entry.execution_id,
+        "cash": plain(entry.cash),
+        "fee": plain(entry.fee),
+        "lot_method": (entry.lot_choice or [LotMethod.FIFO])[0],
+        "change": None if entry.change is None else totals_json(entry.change),
+        "after": None if entry.after is None else totals_json(entry.after),
+        "postings": [posting_json(posting) for posting in entry.postings],
+    }
+
+
+def posting_json(posting: Posting) -> dict[str, Any]:
+    """One movement of one asset between two ledgers of the account's book."""
+    instrument = posting.instrument
+    places = CASH_PLACES if instrument is None else QUANTITY_PLACES
+    return {
+        "n": posting.n,
+        "asset": "USD" if instrument is None else instrument.symbol,
+        "from": posting.source,
+        "to": posting.target,
+        "amount": plain(from_units(posting.amount, places)),
     }
 
 

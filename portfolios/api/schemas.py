@@ -105,6 +105,44 @@ class LotPage(serializers.Serializer):
     next_page_token = serializers.CharField(allow_null=True)
 
 
+class Totals(serializers.Serializer):
+    qty = serializers.CharField(help_text="signed")
+    cost_basis = Money()
+    realized_pl = Money()
+
+
+class Movement(serializers.Serializer):
+    n = serializers.IntegerField()
+    asset = serializers.CharField(help_text="USD or a symbol")
+    to = serializers.CharField(help_text="the ledger it came to; `from` is where it came from")
+    amount = serializers.CharField()
+
+    def get_fields(self) -> dict[str, serializers.Field]:
+        return {**super().get_fields(), "from": serializers.CharField()}
+
+
+class LedgerEntry(serializers.Serializer):
+    transaction = serializers.IntegerField(help_text="numbered per account, without a gap")
+    kind = serializers.CharField()
+    at = serializers.DateTimeField()
+    execution_id = serializers.CharField(help_text="as in the id of its activity")
+    cash = Money(help_text="what it brought in, before fees")
+    fee = Money()
+    lot_method = serializers.CharField()
+    change = Totals(allow_null=True, help_text="what it did to the position")
+    after = Totals(allow_null=True, help_text="the position after it")
+    postings = Movement(many=True)
+
+
+class PositionLedger(serializers.Serializer):
+    symbol = serializers.CharField()
+    qty = serializers.CharField()
+    cost_basis = Money()
+    realized_pl = Money()
+    entries = LedgerEntry(many=True)
+    next_page_token = serializers.CharField(allow_null=True)
+
+
 class Watchlist(serializers.Serializer):
     id = serializers.UUIDField()
     account_id = serializers.UUIDField()
