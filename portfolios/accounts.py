@@ -15,12 +15,17 @@ from portfolios.buying_power import buying_power
 from portfolios.errors import AmountInvalid, InsufficientFunds
 from portfolios.ledger import Move
 from portfolios.locks import lock_account
-from portfolios.models import BOOK_FIELDS, Account, Ledger, PostingKind
+from portfolios.models import BOOK_FIELDS, Account, Ledger, NonTradeActivity, PostingKind
 from portfolios.queries import short_cost
 from quotes.amounts import BALANCE_MAX, plain
 from quotes.clock import market_clock
 
 CENT = Decimal("0.01")
+
+ACTIVITY_TYPES = {
+    PostingKind.DEPOSIT: NonTradeActivity.Type.DEPOSIT,
+    PostingKind.WITHDRAWAL: NonTradeActivity.Type.WITHDRAWAL,
+}
 
 # As in Alpaca's paper accounts; no letter or digit that is easily taken for another.
 _NUMBER_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
@@ -119,6 +124,14 @@ def _move_cash(account: Account, kind: PostingKind, amount: Decimal, actor: str)
         moves=[Move.usd(source, target, amount)],
         at=at,
         trade_date=clock.calendar.trading_date(at),
+    )
+    NonTradeActivity.objects.create(
+        account=account,
+        transaction=account.transaction_sequence,
+        type=ACTIVITY_TYPES[kind],
+        net_amount=amount if into else -amount,
+        at=at,
+        on=account.day_on,
     )
 
     log.record(

@@ -9,6 +9,7 @@ Refused
 │   └── InsufficientFunds      the account cannot pay this now
 ├── Invalid
 │   ├── AmountInvalid          not an amount of USD that can be moved
+│   ├── HistoryInvalid         a history that makes no sense, or is too much at once
 │   ├── ConfigurationInvalid   a setting this venue does not offer
 │   ├── WatchlistInvalid       a name or symbol that cannot be watched
 │   └── WatchlistNameTaken
@@ -38,6 +39,10 @@ class InsufficientFunds(Forbidden):
 
 class AmountInvalid(Invalid):
     message = "amount must be a positive number of dollars and cents"
+
+
+class HistoryInvalid(Invalid):
+    message = "invalid portfolio history request"
 
 
 class ConfigurationInvalid(Invalid):

@@ -18,7 +18,15 @@ from django.db import transaction
 
 from events.bulk import insert_rows, new_row, update_rows
 from portfolios.errors import BoundExceeded
-from portfolios.models import BOOK_FIELDS, Account, Ledger, Position, Posting, PostingKind
+from portfolios.models import (
+    BOOK_FIELDS,
+    Account,
+    AccountDay,
+    Ledger,
+    Position,
+    Posting,
+    PostingKind,
+)
 from quotes.amounts import BALANCE_MAX, CASH_PLACES, QUANTITY_PLACES, to_units
 
 ZERO = Decimal(0)
@@ -62,6 +70,14 @@ class Move:
         return self.cash_effect if Ledger.FUNDING in (self.source, self.target) else ZERO
 
 
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """Drafted, not yet written: its postings, and the trade date where it is that day's first."""
+
+    postings: list[Posting]
+    day: AccountDay | None
+
+
 def draft(
     account: Account,
     *,
@@ -70,7 +86,7 @@ def draft(
     at: datetime,
     trade_date: date,
     reference: str = "",
-) -> list[Posting]:
+) -> Transaction:
     """One transaction of the account, numbered and booked to its cash in memory, not yet written.
 
     Raises BoundExceeded, before anything changed, where cash would leave its bounds.
@@ -80,12 +96,12 @@ def draft(
     if abs(cash) > BALANCE_MAX:
         raise BoundExceeded("cash balance out of bounds", balance=cash, limit=BALANCE_MAX)
 
-    _begin_day(account, trade_date)
+    day = _begin_day(account, trade_date)
     account.day_open_cash += sum((move.paid_in for move in moves), ZERO)
     account.cash = cash
     account.transaction_sequence += 1
     recorded_at = datetime.now(UTC)
-    return [
+    postings = [
         new_row(
             Posting,
             account_id=account.pk,
@@ -102,19 +118,29 @@ def draft(
         )
         for n, move in enumerate(moves, start=1)
     ]
+    return Transaction(postings, day)
 
 
-def _begin_day(account: Account, trade_date: date) -> None:
+def _begin_day(account: Account, trade_date: date) -> AccountDay | None:
     # Another process's clock may lag a moment: a late posting counts to the day already begun.
-    if account.day_on is None or account.day_on < trade_date:
-        account.day_on = trade_date
-        account.day_open_cash = account.cash
+    if account.day_on is not None and account.day_on >= trade_date:
+        return None
+    account.day_on = trade_date
+    account.day_open_cash = account.cash
+    return new_row(
+        AccountDay,
+        account_id=account.pk,
+        on=trade_date,
+        first_transaction=account.transaction_sequence + 1,
+        open_cash=account.cash,
+    )
 
 
-def write(postings: Iterable[Posting]) -> None:
-    """Append drafted postings in one statement."""
+def write(transactions: Sequence[Transaction]) -> None:
+    """Append drafted transactions: their postings in one statement, and the days they begin."""
     assert transaction.get_connection().in_atomic_block, "postings are part of a transaction"
-    insert_rows(postings)
+    insert_rows(posting for one in transactions for posting in one.postings)
+    insert_rows(one.day for one in transactions if one.day is not None)
 
 
 def save(accounts: Iterable[Account]) -> None:
@@ -131,17 +157,17 @@ def post(
     at: datetime,
     trade_date: date,
     reference: str = "",
-) -> list[Posting]:
+) -> Transaction:
     """Draft and write one transaction of USD; the caller saves the account. Raises BoundExceeded.
 
     Shares only move with their position and lots: see `positions.apply_execution`.
     """
     assert all(move.instrument_id is None for move in moves), "shares move with their position"
-    postings = draft(
+    drafted = draft(
         account, kind=kind, moves=moves, at=at, trade_date=trade_date, reference=reference
     )
-    write(postings)
-    return postings
+    write([drafted])
+    return drafted
 
 
 class Holding(Protocol):

@@ -128,7 +128,8 @@ def in_order(lots: Sequence[Lot], choice: Choice) -> Sequence[Lot]:
         case LotMethod.LIFO:
             return lots[::-1]
         case LotMethod.HIFO:
-            return sorted(lots[::-1], key=lambda lot: -lot.price)
+            dearest_last = sorted(lots, key=lambda lot: lot.price)  # stable: the newest last, too
+            return dearest_last[::-1]
         case LotMethod.SPECIFIC:
             place = {execution_id: n for n, execution_id in enumerate(choice.named)}
             return sorted(lots, key=lambda lot: place.get(lot.execution_id, len(place)))

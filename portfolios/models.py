@@ -149,6 +149,78 @@ class Posting(models.Model):
         return f"{self.account_id}/{self.transaction}.{self.n}"
 
 
+class AccountDay(models.Model):
+    """A trade date on which something was posted, and the account as it was before that.
+
+    Written with the day's first posting and never changed. With these and `PositionDay`, what an
+    account was on any day is found in a few rows, however much it trades.
+    """
+
+    account = models.ForeignKey(Account, models.PROTECT, db_index=False)
+    on = models.DateField()
+    first_transaction = models.BigIntegerField()
+    open_cash = cash_field()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["account", "on"], name="account_day_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account_id} on {self.on}"
+
+
+class PositionDay(models.Model):
+    """A trade date on which an instrument's shares moved, and how many were held before that."""
+
+    account = models.ForeignKey(Account, models.PROTECT, db_index=False)
+    instrument = models.ForeignKey(Instrument, models.PROTECT)
+    on = models.DateField()
+    open_quantity = quantity_field()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "on", "instrument"], name="position_day_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account_id}, {self.instrument_id} on {self.on}"
+
+
+class NonTradeActivity(models.Model):
+    """What happened to an account without an order, in the words of Alpaca's activities.
+
+    One for each transaction that is no trade; what moved stands in its postings.
+    """
+
+    class Type(models.TextChoices):
+        DEPOSIT = "CSD"
+        WITHDRAWAL = "CSW"
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    account = models.ForeignKey(Account, models.PROTECT, db_index=False)
+    transaction = models.BigIntegerField()
+    type = models.CharField(max_length=8, choices=Type.choices)
+    net_amount = cash_field()  # what it did to cash
+    description = models.CharField(max_length=200, blank=True)
+    at = models.DateTimeField()  # market time
+    on = models.DateField()  # the trade date it counts to
+
+    class Meta:
+        verbose_name_plural = "non-trade activities"
+        constraints = [
+            models.UniqueConstraint(fields=["account", "transaction"], name="activity_once"),
+        ]
+        indexes = [
+            models.Index(fields=["account", "at", "id"], name="activity_by_account"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {self.net_amount}"
+
+
 class Position(models.Model):
     """What an account holds of one instrument. A row at quantity 0 keeps its realised profit."""
 

@@ -14,13 +14,22 @@ from uuid import UUID
 
 from django.db import transaction
 
-from events.bulk import insert_rows, read_rows, update_rows
+from events.bulk import insert_rows, new_row, read_rows, update_rows
 from portfolios import ledger, lot_rows, lots
 from portfolios.errors import BoundExceeded
-from portfolios.ledger import Move
+from portfolios.ledger import Move, Transaction
 from portfolios.lot_rows import Key
 from portfolios.lots import OLDEST_FIRST, Choice
-from portfolios.models import Account, Ledger, Lot, LotMethod, Position, Posting, PostingKind
+from portfolios.models import (
+    Account,
+    Ledger,
+    Lot,
+    LotMethod,
+    Position,
+    PositionDay,
+    Posting,
+    PostingKind,
+)
 from quotes.amounts import EXACT, PRICE_PLACES, QUANTITY_MAX, rounded
 
 ZERO = Decimal(0)
@@ -82,11 +91,16 @@ class Execution:
 class Applied:
     """What one execution did: rows to append, lots to insert, update or delete."""
 
-    postings: list[Posting]
+    transaction: Transaction
+    day: PositionDay | None = None  # where it is the position's first of that trade date
     realized: Decimal = ZERO
     opened: Lot | None = None
     reduced: list[Lot] = field(default_factory=list)
     closed: list[Lot] = field(default_factory=list)
+
+    @property
+    def postings(self) -> list[Posting]:
+        return self.transaction.postings
 
 
 def new_position(account_id: int, instrument_id: int, at: datetime) -> Position:
@@ -101,7 +115,8 @@ def apply_execution(
 
     `open_lots` are lots of the position in the order they were opened, those among them that the
     execution's choice closes (see `lot_rows.load`); the list is kept up to date, so that a batch
-    may apply several executions in turn. An execution larger than an opposite position closes it and opens the rest.
+    may apply several executions in turn. An execution larger than an opposite position closes it
+    and opens the rest.
     Raises BoundExceeded, before anything changed, where cash or quantity would leave its bounds.
     """
     assert position.account_id == account.pk, "a position of the same account"
@@ -120,7 +135,7 @@ def apply_execution(
             reference=str(execution.execution_id),
         )
     )
-    _begin_day(position, execution.trade_date)
+    applied.day = _begin_day(position, execution.trade_date)
     position.day_flow += execution.flow - execution.fee
     position.updated_at = execution.at
     closing = _closing_quantity(position, execution)
@@ -151,12 +166,20 @@ def _moves(execution: Execution) -> list[Move]:
     return moves
 
 
-def _begin_day(position: Position, trade_date: date) -> None:
-    if position.day_on is None or position.day_on < trade_date:
-        position.day_on = trade_date
-        position.day_open_quantity = position.quantity
-        position.day_flow = ZERO
-        position.day_opened_quantity = position.day_opened_cost = ZERO
+def _begin_day(position: Position, trade_date: date) -> PositionDay | None:
+    if position.day_on is not None and position.day_on >= trade_date:
+        return None
+    position.day_on = trade_date
+    position.day_open_quantity = position.quantity
+    position.day_flow = ZERO
+    position.day_opened_quantity = position.day_opened_cost = ZERO
+    return new_row(
+        PositionDay,
+        account_id=position.account_id,
+        instrument_id=position.instrument_id,
+        on=trade_date,
+        open_quantity=position.quantity,
+    )
 
 
 def _closing_quantity(position: Position, execution: Execution) -> Decimal:
@@ -173,9 +196,7 @@ def _close(
     closing: Decimal,
     applied: Applied,
 ) -> None:
-    relief = lots.relieve(
-        open_lots, closing, choice=execution.choice, today=position.day_on
-    )
+    relief = lots.relieve(open_lots, closing, choice=execution.choice, today=position.day_on)
     flow = lots.part(execution.flow, closing, execution.quantity)
     fee = lots.part(execution.fee, closing, execution.quantity)
 
@@ -270,7 +291,8 @@ def write(positions: Iterable[Position], applied: Sequence[Applied]) -> None:
     after events have taken their numbers too.
     """
     assert transaction.get_connection().in_atomic_block, "books change in a transaction"
-    ledger.write(posting for one in applied for posting in one.postings)
+    ledger.write([one.transaction for one in applied])
+    insert_rows(one.day for one in applied if one.day is not None)
     save_positions(positions)
 
     opened = [one.opened for one in applied if one.opened is not None]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from decimal import Decimal
 from itertools import groupby
 from uuid import UUID
 
@@ -16,7 +17,16 @@ from portfolios import ledger
 from portfolios.errors import BoundExceeded
 from portfolios.ledger import Move
 from portfolios.lots import Choice
-from portfolios.models import Account, Ledger, Lot, Position, Posting, PostingKind
+from portfolios.models import (
+    Account,
+    AccountDay,
+    Ledger,
+    Lot,
+    Position,
+    PositionDay,
+    Posting,
+    PostingKind,
+)
 from portfolios.positions import Execution, apply_execution, new_position
 from quotes.amounts import CASH_PLACES, EXACT, PRICE_PLACES, QUANTITY_PLACES, from_units, rounded
 from quotes.calendar import Calendar
@@ -36,6 +46,8 @@ class Books:
     account: Account
     positions: dict[int, Position] = field(default_factory=dict)
     lots: dict[int, list[Lot]] = field(default_factory=dict)
+    days: list[tuple[object, ...]] = field(default_factory=list)  # what each began with
+    activities: list[tuple[int, Decimal]] = field(default_factory=list)  # all that was no trade
     postings: int = 0
     broken: list[str] = field(default_factory=list)  # transactions that replay as something else
 
@@ -70,7 +82,8 @@ def _replay(books: Books, recorded: list[Posting], calendar: Calendar) -> None:
 
 def _replay_transfer(books: Books, recorded: list[Posting], calendar: Calendar) -> list[Posting]:
     first = recorded[0]
-    return ledger.draft(
+    before = books.account.cash
+    drafted = ledger.draft(
         books.account,
         kind=PostingKind(first.kind),
         moves=[_move(posting) for posting in recorded],
@@ -78,6 +91,9 @@ def _replay_transfer(books: Books, recorded: list[Posting], calendar: Calendar) 
         trade_date=calendar.trading_date(first.at),
         reference=first.reference,
     )
+    _note_day(books, drafted.day)
+    books.activities.append((first.transaction, books.account.cash - before))
+    return drafted.postings
 
 
 def _replay_trade(books: Books, recorded: list[Posting], calendar: Calendar) -> list[Posting]:
@@ -88,7 +104,22 @@ def _replay_trade(books: Books, recorded: list[Posting], calendar: Calendar) -> 
         position = new_position(books.account.pk, instrument_id, execution.at)
         books.positions[instrument_id] = position
     lots = books.lots.setdefault(instrument_id, [])
-    return apply_execution(books.account, position, lots, execution).postings
+    applied = apply_execution(books.account, position, lots, execution)
+    _note_day(books, applied.transaction.day)
+    _note_day(books, applied.day)
+    return applied.postings
+
+
+def _note_day(books: Books, day: AccountDay | PositionDay | None) -> None:
+    if day is not None:
+        books.days.append(day_facts(day))
+
+
+def day_facts(day: AccountDay | PositionDay) -> tuple[object, ...]:
+    """What a day's row says, in an order in which rows can be sorted."""
+    if isinstance(day, AccountDay):
+        return (day.on, 0, day.first_transaction, day.open_cash)
+    return (day.on, 1, day.instrument_id, day.open_quantity)
 
 
 def _execution(recorded: list[Posting], calendar: Calendar) -> Execution:

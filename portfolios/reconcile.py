@@ -21,8 +21,15 @@ from django.utils.module_loading import import_string
 
 from events.models import Event
 from portfolios.locks import lock_account
-from portfolios.models import Account, Lot, Position
-from portfolios.rebuild import Books, rebuild
+from portfolios.models import (
+    Account,
+    AccountDay,
+    Lot,
+    NonTradeActivity,
+    Position,
+    PositionDay,
+)
+from portfolios.rebuild import Books, day_facts, rebuild
 from quotes.clock import market_clock
 
 ZERO = Decimal(0)
@@ -138,6 +145,7 @@ def ledger_agrees(account: Account) -> Iterator[Compared]:
     """The account, its positions and its lots are what the replayed ledger makes of them."""
     books = rebuild(account.pk, market_clock().calendar)
     yield from _account_lines(account, books)
+    yield from _past_lines(account, books)
     positions = {
         row.instrument_id: row
         for row in Position.objects.filter(account_id=account.pk).select_related("instrument")
@@ -171,6 +179,23 @@ def _account_lines(account: Account, books: Books) -> Iterator[Compared]:
         subject,
         (replayed.day_on, replayed.day_open_cash),
         (account.day_on, account.day_open_cash),
+    )
+
+
+def _past_lines(account: Account, books: Books) -> Iterator[Compared]:
+    subject = f"account {account.number}"
+    days = [
+        day_facts(day)
+        for model in (AccountDay, PositionDay)
+        for day in model.objects.filter(account_id=account.pk)
+    ]
+    yield Compared("each day began with what it found", subject, sorted(books.days), sorted(days))
+    activities = NonTradeActivity.objects.filter(account_id=account.pk).order_by("transaction")
+    yield Compared(
+        "all that is no trade is an activity",
+        subject,
+        books.activities,
+        list(activities.values_list("transaction", "net_amount")),
     )
 
 

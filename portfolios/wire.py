@@ -7,10 +7,12 @@ equity is exactly cash plus values for whoever adds them up.
 from __future__ import annotations
 
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any
 
 from portfolios.buying_power import MULTIPLIER
 from portfolios.drill_down import Entry, Totals
+from portfolios.history import History
 from portfolios.models import Account, Lot, LotMethod, Posting, Watchlist
 from portfolios.valuation import AccountSummary, PositionView
 from quotes.amounts import CASH_PLACES, QUANTITY_PLACES, from_units, plain, rounded
@@ -157,6 +159,25 @@ def posting_json(posting: Posting) -> dict[str, Any]:
         "from": posting.source,
         "to": posting.target,
         "amount": plain(from_units(posting.amount, places)),
+    }
+
+
+def history_json(history: History) -> dict[str, Any]:
+    """The wire contract's portfolio history: numbers, not strings."""
+    returns = [result.total_return for result in history.results]
+    return {
+        "timestamp": history.labels,
+        "equity": [float(worth) for worth in history.equity],
+        "profit_loss": [float(result.profit) for result in history.results],
+        "profit_loss_pct": [None if one is None else float(one) for one in returns],
+        "base_value": float(history.base),
+        "base_value_asof": history.based_on,
+        "timeframe": history.timeframe,
+        # What was paid in and out up to the end of each stretch, and never counts as profit.
+        "cashflow": {
+            kind: [float(amount) for amount in accumulate(amounts)]
+            for kind, amounts in history.flows.items()
+        },
     }
 
 

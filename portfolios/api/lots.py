@@ -27,7 +27,10 @@ class LotsQuery(QuerySerializer):
         min_value=1, max_value=queries.LOTS_MAX, default=PAGE_DEFAULT
     )
     page_token = serializers.IntegerField(
-        min_value=1, max_value=BIGGEST, required=False, help_text="next_page_token of the page before"
+        min_value=1,
+        max_value=BIGGEST,
+        required=False,
+        help_text="next_page_token of the page before",
     )
 
 
@@ -62,7 +65,10 @@ class LedgerQuery(QuerySerializer):
         min_value=1, max_value=drill_down.ENTRIES_MAX, default=drill_down.ENTRIES_MAX
     )
     page_token = serializers.IntegerField(
-        min_value=1, max_value=BIGGEST, required=False, help_text="next_page_token of the page before"
+        min_value=1,
+        max_value=BIGGEST,
+        required=False,
+        help_text="next_page_token of the page before",
     )
 
 

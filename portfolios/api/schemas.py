@@ -105,6 +105,32 @@ class LotPage(serializers.Serializer):
     next_page_token = serializers.CharField(allow_null=True)
 
 
+class PortfolioHistory(serializers.Serializer):
+    timestamp = serializers.ListField(
+        child=serializers.IntegerField(), help_text="epoch seconds of each stretch's beginning"
+    )
+    equity = serializers.ListField(
+        child=serializers.FloatField(), help_text="USD at its end; the newest is of now"
+    )
+    profit_loss = serializers.ListField(
+        child=serializers.FloatField(),
+        help_text="USD since base_value; what was paid in or out is no part of it",
+    )
+    profit_loss_pct = serializers.ListField(
+        child=serializers.FloatField(allow_null=True),
+        help_text="time-weighted return since base_value, a fraction",
+    )
+    base_value = serializers.FloatField(
+        help_text="equity before the first stretch; of a new account what it was opened with"
+    )
+    base_value_asof = serializers.DateField(allow_null=True)
+    timeframe = serializers.CharField()
+    cashflow = serializers.DictField(
+        child=serializers.ListField(child=serializers.FloatField()),
+        help_text="paid in (CSD) and out (CSW) up to the end of each stretch",
+    )
+
+
 class Totals(serializers.Serializer):
     qty = serializers.CharField(help_text="signed")
     cost_basis = Money()

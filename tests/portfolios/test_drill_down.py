@@ -117,8 +117,9 @@ def test_a_page_costs_the_same_queries_however_long_the_past():
     account = funded_account()
 
     def cost() -> int:
+        instrument_id = make_instrument().pk
         with CaptureQueriesContext(connection) as captured:
-            position_ledger(account.pk, make_instrument().pk, limit=3)
+            position_ledger(account.pk, instrument_id, limit=3)
         return len(captured)
 
     trade(account, "buy", "1", "10")

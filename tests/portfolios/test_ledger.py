@@ -29,7 +29,10 @@ class Order:
 
 
 def draft(account: Account, *moves: Move) -> list[Posting]:
-    return ledger.draft(account, kind=PostingKind.DEPOSIT, moves=moves, at=AT, trade_date=AT.date())
+    drafted = ledger.draft(
+        account, kind=PostingKind.DEPOSIT, moves=moves, at=AT, trade_date=AT.date()
+    )
+    return drafted.postings
 
 
 def usd(source: Ledger, target: Ledger, amount: str) -> Move:

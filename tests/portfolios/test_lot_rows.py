@@ -32,9 +32,7 @@ AT = datetime(2024, 3, 5, 15, tzinfo=UTC)
 counts = st.integers(min_value=0, max_value=12)
 shares = st.decimals(min_value=0, max_value=15, places=1)
 methods = st.sampled_from([LotMethod.FIFO, LotMethod.LIFO, LotMethod.HIFO])
-orders = st.tuples(
-    st.sampled_from(["buy", "sell"]), st.integers(1, 9), st.integers(1, 9), methods
-)
+orders = st.tuples(st.sampled_from(["buy", "sell"]), st.integers(1, 9), st.integers(1, 9), methods)
 batches = st.lists(st.lists(orders, min_size=1, max_size=4), min_size=1, max_size=6)
 
 
@@ -72,7 +70,7 @@ class SlicesAndTheWhole(TestCase):
             closing[account.pk, instrument_id] = wanted
 
         with patch.multiple(lot_rows, FIRST_SLICE=2, NEXT_SLICE=3, KEYS_PER_STATEMENT=2):
-            found = lot_rows.load(closing, dict.fromkeys(closing, {method}))
+            found = lot_rows.load(closing, {key: {method} for key in closing})
 
         for key, wanted in closing.items():
             everything = list(Lot.objects.filter(account=account, instrument=key[1]).order_by("pk"))
@@ -185,9 +183,7 @@ def test_named_lots_are_found_wherever_they_stand_and_no_one_elses() -> None:
     key = (account.pk, instrument_id)
 
     with patch.multiple(lot_rows, FIRST_SLICE=2, NEXT_SLICE=2):
-        found = lot_rows.load(
-            {key: Decimal(1)}, {key: {LotMethod.SPECIFIC}}, [last.pk, theirs.pk]
-        )
+        found = lot_rows.load({key: Decimal(1)}, {key: {LotMethod.SPECIFIC}}, [last.pk, theirs.pk])
 
     everything = list(Lot.objects.filter(account=account).order_by("pk"))
     assert found == {key: [*everything[:2], last]}

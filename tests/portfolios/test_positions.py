@@ -157,9 +157,7 @@ trades = st.lists(st.tuples(sides, quantities, prices, fees), min_size=1, max_si
 # Few prices, so that lots are equally dear; large quantities, so that a lot's price is its price.
 whole = st.integers(1, 100).map(Decimal)
 dear = st.sampled_from([Decimal(text) for text in ("9.99", "10", "10.01", "50")])
-choosy = st.lists(
-    st.tuples(sides, whole, dear, fees, methods), min_size=1, max_size=30
-)
+choosy = st.lists(st.tuples(sides, whole, dear, fees, methods), min_size=1, max_size=30)
 
 
 @given(choosy)
@@ -229,9 +227,7 @@ def _sum(postings: list[Posting], instrument_id: int | None, own: str) -> int:
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-@given(
-    life=st.lists(st.tuples(sides, quantities, prices, fees, methods), min_size=1, max_size=30)
-)
+@given(life=st.lists(st.tuples(sides, quantities, prices, fees, methods), min_size=1, max_size=30))
 def test_what_is_stored_can_be_rebuilt_from_the_ledger(life):
     account = funded_account("1000000")
 

@@ -103,7 +103,9 @@ def test_named_lots_go_first_in_their_order_and_then_the_oldest(account):
     first, second, third = (
         trade(account, "buy", "10", price, fee="1").opened for price in ("100", "130", "110")
     )
-    assert first and second and third
+    assert first is not None
+    assert second is not None
+    assert third is not None
     choice = Choice(LotMethod.SPECIFIC, (third.execution_id, second.execution_id))
 
     applied = trade(account, "sell", "12", "120", fee="3", choice=choice)

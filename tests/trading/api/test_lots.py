@@ -25,9 +25,9 @@ def trader(floor: TradingFloor) -> Trader:
     """Long 10 at 100, 10 at 130 and 10 at 110."""
     trader = Trader(funded_account("100000"))
     for ask in ("100", "130", "110"):
-        trader.post(MARKET)
         floor.show(str(int(ask) - 1), ask)
-        floor.show("1", "200")  # the rest waits for the next
+        trader.post(MARKET)
+        floor.pass_time(seconds=1)
     return trader
 
 
@@ -40,10 +40,10 @@ def lots(trader: Trader, **query: Any) -> list[dict[str, Any]]:
 def sell(trader: Trader, floor: TradingFloor, quantity: str, **fields: Any) -> Decimal:
     """Sell at 120 and say what that realised."""
     before = Position.objects.get().realized
+    floor.show("120", "121")
     answer = trader.post(MARKET | {"side": "sell", "qty": quantity, **fields})
     assert answer.status_code == 200, answer.content
-    floor.show("120", "121")
-    floor.show("1", "200")
+    floor.pass_time(seconds=1)
     assert_books_balance(trader.account)
     return Position.objects.get().realized - before
 
@@ -82,9 +82,7 @@ def test_another_accounts_lots_are_not_shown(trader: Trader) -> None:
     assert lots(Trader(funded_account())) == []
 
 
-@pytest.mark.parametrize(
-    ("method", "realized"), [("fifo", "150"), ("lifo", "50"), ("hifo", "-50")]
-)
+@pytest.mark.parametrize(("method", "realized"), [("fifo", "150"), ("lifo", "50"), ("hifo", "-50")])
 def test_an_order_closes_the_lots_of_its_method(trader, floor, method, realized) -> None:
     assert sell(trader, floor, "15", lot_method=method) == Decimal(realized)
 
