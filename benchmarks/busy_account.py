@@ -16,7 +16,16 @@ from uuid import UUID
 
 from django.db import connection, models, transaction
 
-from portfolios.models import BOOK_FIELDS, Account, Ledger, Lot, Position, Posting, PostingKind
+from portfolios.models import (
+    BOOK_FIELDS,
+    Account,
+    Ledger,
+    Lot,
+    Position,
+    PositionDay,
+    Posting,
+    PostingKind,
+)
 from quotes.amounts import CASH_PLACES, PRICE_UNIT, QUANTITY_UNIT, from_units
 from quotes.models import Instrument
 from trading.models import Fill, Order, OrderStatus, OrderType, Side, TimeInForce
@@ -176,6 +185,9 @@ def _settle(trades: Trades, account: Account, at: datetime) -> None:
             lots = [_lot(trades, account, n, at) for n in trades.open_lots(place)]
             Lot.objects.bulk_create(lots)
             _position(trades, account, instrument, lots, at).save()
+            PositionDay.objects.create(
+                account=account, instrument=instrument, on=account.day_on, open_quantity=Decimal(0)
+            )
 
 
 def _signed(trades: Trades, n: int) -> int:
@@ -193,6 +205,7 @@ def _lot(trades: Trades, account: Account, n: int, at: datetime) -> Lot:
         quantity_left=Decimal(1),
         cost_left=price,
         opened_at=at + n * STEP,
+        opened_on=account.day_on,
     )
 
 

@@ -118,12 +118,13 @@ def _move_cash(account: Account, kind: PostingKind, amount: Decimal, actor: str)
     at = clock.now()
     into = kind == PostingKind.DEPOSIT
     source, target = (Ledger.FUNDING, Ledger.CASH) if into else (Ledger.CASH, Ledger.FUNDING)
+    trade_date = clock.calendar.trading_date(at)
     ledger.post(
         account,
         kind=kind,
         moves=[Move.usd(source, target, amount)],
         at=at,
-        trade_date=clock.calendar.trading_date(at),
+        trade_date=trade_date,
     )
     NonTradeActivity.objects.create(
         account=account,
@@ -131,7 +132,7 @@ def _move_cash(account: Account, kind: PostingKind, amount: Decimal, actor: str)
         type=ACTIVITY_TYPES[kind],
         net_amount=amount if into else -amount,
         at=at,
-        on=account.day_on,
+        on=account.day_on or trade_date,
     )
 
     log.record(

@@ -18,7 +18,17 @@ from django.utils.html import format_html
 
 from events.admin import ReadOnlyAdmin, operator
 from portfolios.accounts import freeze, unfreeze
-from portfolios.models import Account, Lot, Position, Posting, Watchlist, WatchlistEntry
+from portfolios.models import (
+    Account,
+    AccountDay,
+    Lot,
+    NonTradeActivity,
+    Position,
+    PositionDay,
+    Posting,
+    Watchlist,
+    WatchlistEntry,
+)
 from quotes.amounts import CASH_PLACES, QUANTITY_PLACES, from_units, plain
 
 PAGES_MAX = 100
@@ -87,6 +97,34 @@ class PostingAdmin(BookAdmin):
     @admin.display(description="asset")
     def asset(self, posting: Posting) -> str:
         return "USD" if posting.instrument is None else posting.instrument.symbol
+
+
+@admin.register(NonTradeActivity)
+class NonTradeActivityAdmin(BookAdmin):
+    list_display = ["account", "type", "net_amount", "on", "at", "description"]
+    list_select_related = ["account"]
+    list_filter = ["type"]
+    search_fields = ["=account__number"]
+    search_help_text = "an account number"
+    ordering = ["-pk"]
+
+
+@admin.register(AccountDay)
+class AccountDayAdmin(BookAdmin):
+    list_display = ["account", "on", "open_cash", "first_transaction"]
+    list_select_related = ["account"]
+    search_fields = ["=account__number"]
+    search_help_text = "an account number"
+    ordering = ["-pk"]
+
+
+@admin.register(PositionDay)
+class PositionDayAdmin(BookAdmin):
+    list_display = ["account", "instrument", "on", "open_quantity"]
+    list_select_related = ["account", "instrument"]
+    search_fields = ["=account__number", "=instrument__symbol"]
+    search_help_text = "an account number or a symbol"
+    ordering = ["-pk"]
 
 
 @admin.register(Position)
