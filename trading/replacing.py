@@ -231,5 +231,6 @@ def _market_of(order: Order, market: MarketView) -> MarketView:
 
 def _inherit(order: Order, old: Order) -> None:
     order.replaces = old
+    order.lot_method, order.lot_ids = old.lot_method, old.lot_ids
     if old.triggered_at is not None:
         order.triggered_at, order.stop_price, order.hwm = old.triggered_at, old.stop_price, old.hwm

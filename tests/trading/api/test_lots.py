@@ -123,6 +123,24 @@ def test_a_named_lot_that_is_gone_at_the_fill_gives_way_to_the_oldest(trader, fl
     assert_books_balance(trader.account)
 
 
+def test_a_replacement_closes_the_lots_that_the_old_order_named(trader, floor) -> None:
+    third = lots(trader)[2]["id"]
+    floor.show("120", "121")
+    old = trader.post(
+        MARKET | {"side": "sell", "qty": "5", "type": "limit", "limit_price": "125"}
+        | {"lot_method": "specific", "lots": [third]}
+    ).json()  # fmt: skip
+    floor.pass_time(seconds=1)
+
+    new = trader.client.patch(
+        f"/v2/orders/{old['id']}", {"limit_price": "126"}, content_type="application/json"
+    ).json()
+    assert (new["lot_method"], new["lots"]) == ("specific", [third])
+    floor.show("126", "127")
+
+    assert left(trader) == [("100", "10"), ("130", "10"), ("110", "5")]
+
+
 @pytest.mark.parametrize(
     "fields",
     [
