@@ -179,6 +179,7 @@ def _settle(trades: Trades, account: Account, at: datetime) -> None:
     flow = sum(_signed(trades, n) for n in range(trades.fills))
     account.cash += from_units(flow, CASH_PLACES)
     account.transaction_sequence += trades.fills
+    assert account.day_on is not None, "its deposit began the day"
     with transaction.atomic():
         account.save(update_fields=BOOK_FIELDS)
         for place, instrument in enumerate(trades.instruments):
