@@ -24,6 +24,7 @@ from django.db.models.base import ModelState
 
 CHUNK = 200  # rows in one statement
 UPDATED = 50  # the same for an update, which grows with rows × columns
+READ = "read"  # where a row that `read_rows` made remembers what it read
 WORD = re.compile(r"[A-Za-z0-9_.:/-]{0,80}")  # text that means itself in any statement
 
 M = TypeVar("M", bound=models.Model)
@@ -37,14 +38,15 @@ def new_row(model: type[M], /, **values: Any) -> M:
 
     Foreign keys are given by id (`account_id`), everything left out has its default.
     """
-    attributes, defaults = _defaults(model)
-    assert values.keys() <= attributes, f"no such columns: {values.keys() - attributes}"
+    constant, called = _defaults(model)
     made = model.__new__(model)
     held = made.__dict__
-    held.update(values)
-    for attribute, default in defaults:
+    held.update(constant)
+    for attribute, default in called:
         if attribute not in values:
             held[attribute] = default()
+    held.update(values)
+    assert len(held) == len(constant), f"no such columns: {held.keys() - constant.keys()}"
     made._state = ModelState()
     return made
 
@@ -63,15 +65,27 @@ def update_rows(rows: Iterable[models.Model], fields: Sequence[str]) -> None:
     """Write these fields of rows of one model as they are in memory; the rows exist.
 
     By their keys and in no other way: an update that joins them may read, and lock, everybody's.
+    A column that `read_rows` has read, and that is since the same in every row, is left out.
     """
     for some in _chunks(rows, UPDATED):
         (_, key, write_key), *columns = _named(type(some[0]), connection.vendor, tuple(fields))
+        columns = [column for column in columns if _has_changed(column[0], some)]
+        if not columns:
+            continue
         keys = [write_key(row.pk, []) for row in some]
         values: Values = []
         assignments = ", ".join(_cases(some, keys, key, column, values) for column in columns)
         _execute(
             f"UPDATE {_table(some[0])} SET {assignments} WHERE {key} IN ({', '.join(keys)})", values
         )
+
+
+def _has_changed(attribute: str, rows: Iterable[models.Model]) -> bool:
+    for row in rows:
+        read, value = row._state.__dict__.get(READ), row.__dict__[attribute]
+        if read is None or read.get(attribute) != value or isinstance(value, dict | list):
+            return True  # what can change in place would equal itself
+    return False
 
 
 def _cases(
@@ -95,9 +109,11 @@ def read_rows(query: models.QuerySet[M]) -> list[M]:
 
 def _made(model: type[M], alias: str, names: list[str], row: tuple[Any, ...]) -> M:
     made = model.__new__(model)
-    made.__dict__.update(zip(names, row, strict=True))
+    read = dict(zip(names, row, strict=True))
+    made.__dict__.update(read)
     made._state = state = ModelState()
     state.adding, state.db = False, alias
+    state.__dict__[READ] = read
     return made
 
 
@@ -123,10 +139,15 @@ def _text(row: models.Model, columns: Sequence[Column], values: Values) -> str:
 
 
 @lru_cache
-def _defaults(model: type[models.Model]) -> tuple[frozenset[str], list[tuple[str, Any]]]:
+def _defaults(model: type[models.Model]) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
+    """The defaults of all columns, and the functions that make those which are made anew."""
     fields = model._meta.concrete_fields
-    attributes = frozenset(field.attname for field in fields)
-    return attributes, [(field.attname, field.get_default) for field in fields]
+    called = [(each.attname, each.get_default) for each in fields if callable(each.default)]
+    made_anew = {attribute for attribute, _ in called}
+    constant = {
+        each.attname: None if each.attname in made_anew else each.get_default() for each in fields
+    }
+    return constant, called
 
 
 # --- how each kind of field is written ----------------------------------------------------------
@@ -175,9 +196,12 @@ def _prepared(prepare: Callable[[Any], int]) -> Write:
 
 
 def _instant(value: datetime | None, _: Values) -> str:
+    return "NULL" if value is None else _stored_instant(value)
+
+
+@lru_cache(4096)  # the same few instants stand in all rows of a batch
+def _stored_instant(value: datetime) -> str:
     """As Django stores it: UTC, without saying so."""
-    if value is None:
-        return "NULL"
     if value.tzinfo is not UTC:
         value = value.astimezone(UTC)
     return f"'{value.replace(tzinfo=None).isoformat(' ')}'"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -23,6 +24,7 @@ EVENT_KIND = "trading.order."  # events of an order: this and the name of the up
 BOOKS = "books"  # in an event's payload: what is no part of the update
 
 
+@lru_cache(maxsize=4096)  # the same few instants stand in all that a batch writes
 def instant(at: datetime | None) -> str | None:
     """RFC 3339 in UTC with microseconds, or null."""
     if at is None:
@@ -98,8 +100,8 @@ def _times(order: Order) -> dict[str, str | None]:
 def _links(order: Order) -> dict[str, str | None]:
     """The ends of a replacement chain, by public id; only a replaced order costs a query."""
     return {
-        "replaced_by": str(order.replaced_by.public_id) if order.replaced_by else None,
-        "replaces": str(order.replaces.public_id) if order.replaces else None,
+        "replaced_by": str(order.replaced_by.public_id) if order.replaced_by_id else None,
+        "replaces": str(order.replaces.public_id) if order.replaces_id else None,
     }
 
 

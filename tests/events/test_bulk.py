@@ -60,6 +60,20 @@ def test_many_rows_take_few_statements(
     assert all(row.quantity == row.pk for row in Position.objects.all())
 
 
+def test_what_is_as_it_was_read_is_not_written(django_assert_num_queries: object) -> None:
+    positions(2)
+    rows = read_rows(Position.objects.order_by("pk"))
+    Position.objects.update(hold_quantity=5, day_flow=5)
+    rows[1].quantity = Decimal(3)
+    with transaction.atomic():
+        update_rows(rows, ["quantity", "hold_quantity"])
+        with django_assert_num_queries(0):  # type: ignore[operator]
+            update_rows(rows, ["day_flow"])
+
+    stored = Position.objects.order_by("pk")
+    assert [(row.quantity, row.hold_quantity) for row in stored] == [(0, 5), (3, 5)]
+
+
 def test_no_rows_need_no_statement(django_assert_num_queries: object) -> None:
     with transaction.atomic(), django_assert_num_queries(0):  # type: ignore[operator]
         update_rows([], ["quantity"])

@@ -7,7 +7,7 @@ already, so that nothing is decided twice.
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 
 from quotes.ticks import Quote, Trade
@@ -76,6 +76,7 @@ class Execution(Decision):
     completes: bool
     model: FillModel
     place: Place | None = None  # of an order in line, and the trade that let it through
+    _id: uuid.UUID | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def takes_displayed_size(self) -> bool:
@@ -86,8 +87,10 @@ class Execution(Decision):
     @property
     def execution_id(self) -> uuid.UUID:
         """Derived from what happened, so that settling it again meets the unique index."""
-        quote = self.quote
-        return uuid.uuid5(self.order.public_id, f"{quote.epoch}:{quote.sequence}:{self.number}")
+        if self._id is None:
+            name = f"{self.quote.epoch}:{self.quote.sequence}:{self.number}"
+            self._id = uuid.uuid5(self.order.public_id, name)
+        return self._id
 
 
 @dataclass(slots=True)
