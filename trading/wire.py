@@ -99,9 +99,11 @@ def _times(order: Order) -> dict[str, str | None]:
 
 def _links(order: Order) -> dict[str, str | None]:
     """The ends of a replacement chain, by public id; only a replaced order costs a query."""
+    newer = order.replaced_by if order.replaced_by_id else None  # asked by id it costs nothing
+    older = order.replaces if order.replaces_id else None
     return {
-        "replaced_by": str(order.replaced_by.public_id) if order.replaced_by_id else None,
-        "replaces": str(order.replaces.public_id) if order.replaces_id else None,
+        "replaced_by": str(newer.public_id) if newer else None,
+        "replaces": str(older.public_id) if older else None,
     }
 
 
