@@ -103,7 +103,7 @@ class FillFilter:
     after: datetime | None = None
     until: datetime | None = None
     ascending: bool = False
-    following: UUID | None = None  # the execution id of the last fill of the page before
+    following: tuple[datetime, int] | None = None  # instant and key of the last one before
 
 
 class ShownFill(NamedTuple):
@@ -154,21 +154,24 @@ _SHOW = (
 
 
 def list_fills(account_id: int, wanted: FillFilter) -> list[ShownFill]:
-    """The account's fills by market time, newest first unless ascending.
+    """The account's fills by market time, newest first unless ascending."""
+    chosen = chosen_between(wanted)
+    order_by = ("at", "id") if wanted.ascending else ("-at", "-id")
+    page = Fill.objects.filter(account_id=account_id).filter(chosen).order_by(*order_by)
+    way = "ASC" if wanted.ascending else "DESC"
+    return _shown(page.values_list("id")[: min(wanted.limit, ACTIVITIES_MAX)], way)
 
-    Raises LookupError where `following` names no fill of the account.
-    """
-    fills = Fill.objects.filter(account_id=account_id)
+
+def chosen_between(wanted: FillFilter) -> Q:
+    """What the filter chooses of rows with an instant `at`."""
     chosen = Q()
     if wanted.after is not None:
         chosen &= Q(at__gt=wanted.after)
     if wanted.until is not None:
         chosen &= Q(at__lt=wanted.until)
     if wanted.following is not None:
-        chosen &= _beyond(fills.filter(execution_id=wanted.following), wanted)
-    order_by = ("at", "id") if wanted.ascending else ("-at", "-id")
-    page = fills.filter(chosen).order_by(*order_by).values_list("id")
-    return _shown(page[: min(wanted.limit, ACTIVITIES_MAX)], "ASC" if wanted.ascending else "DESC")
+        chosen &= _beyond(*wanted.following, wanted.ascending)
+    return chosen
 
 
 def _shown(page: QuerySet[Any], way: str) -> list[ShownFill]:
@@ -181,13 +184,9 @@ def _shown(page: QuerySet[Any], way: str) -> list[ShownFill]:
     return [ShownFill._make(row) for row in compiler.apply_converters(rows, converters)]
 
 
-def _beyond(last: QuerySet[Fill], wanted: FillFilter) -> Q:
-    """What comes after the last fill of the page before."""
-    place = last.values_list("at", "pk").first()
-    if place is None:
-        raise LookupError(wanted.following)
-    at, pk = place
-    way = "gt" if wanted.ascending else "lt"
+def _beyond(at: datetime, pk: int, ascending: bool) -> Q:
+    """What comes after the last row of the page before."""
+    way = "gt" if ascending else "lt"
     # Where the index is entered comes first and apart: MySQL sees no range in the rest alone.
     return Q(**{f"at__{way}e": at}) & (Q(**{f"at__{way}": at}) | Q(**{f"pk__{way}": pk}))
 

@@ -1,4 +1,4 @@
-"""`/v2/account/activities`: what happened to the account. Fills, so far."""
+"""`/v2/account/activities`: what happened to the account, trades and all else."""
 
 from __future__ import annotations
 
@@ -7,24 +7,32 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from portfolios.models import NonTradeActivity
 from portfolios.queries import get_account
 from quotes.amounts import plain
 from quotes.api.fields import BadParameter
 from quotes.calendar import NEW_YORK
-from trading import queries
+from trading import activities
+from trading.activities import FILL, OTHERS, TYPES, Activity, ActivityFilter
 from trading.api import schemas
 from trading.api.serializers import ActivitiesQuery
 from trading.models import OrderStatus
-from trading.queries import FillFilter, ShownFill
+from trading.queries import ShownFill
 from trading.wire import instant
 
-FILL = "FILL"
 MICROSECOND = timedelta(microseconds=1)
+OF_CATEGORY = {"trade_activity": {FILL}, "non_trade_activity": OTHERS}
+ANSWER = PolymorphicProxySerializer(
+    component_name="AnyActivity",
+    serializers=[schemas.Activity, schemas.NonTradeActivity],
+    resource_type_field_name=None,
+    many=True,
+)
 
 
 class ActivityList(APIView):
@@ -33,11 +41,12 @@ class ActivityList(APIView):
         summary="Activities, newest first",
         description="`page_token` is the id of the last one seen.",
         parameters=[ActivitiesQuery],
-        responses=schemas.Activity(many=True),
+        responses=ANSWER,
     )
     def get(self, request: Request) -> Response:
         query = ActivitiesQuery.read(request)
-        types = {name.strip().upper() for name in query.get("activity_types", FILL).split(",")}
+        named = query.get("activity_types", "")
+        types = {name.strip().upper() for name in named.split(",")} if named else set(TYPES)
         return _answer(request, query, types)
 
 
@@ -46,47 +55,55 @@ class ActivitiesOfType(APIView):
         operation_id="list_activities_of_type",
         summary="Activities of one type, newest first",
         parameters=[ActivitiesQuery],
-        responses=schemas.Activity(many=True),
+        responses=ANSWER,
     )
     def get(self, request: Request, activity_type: str) -> Response:
         return _answer(request, ActivitiesQuery.read(request), {activity_type.upper()})
 
 
 def _answer(request: Request, query: dict[str, Any], types: set[str]) -> Response:
-    if FILL not in types or query.get("category") == "non_trade_activity":
+    types &= OF_CATEGORY.get(query.get("category", ""), TYPES)
+    if not types & TYPES:
         return Response([])
     account = get_account(request.auth.account_id)
     try:
-        fills = queries.list_fills(account.pk, _fill_filter(query))
+        found = activities.list_activities(account.pk, _filter(query, types))
     except LookupError:
         raise BadParameter("invalid page_token: no such activity") from None
-    return Response([_activity(fill, str(account.public_id)) for fill in fills])
+    return Response([_activity(one, str(account.public_id)) for one in found])
 
 
-def _fill_filter(query: dict[str, Any]) -> FillFilter:
+def _filter(query: dict[str, Any], types: set[str]) -> ActivityFilter:
     after, until = query.get("after"), query.get("until")
     if on := query.get("date"):
         midnight = datetime.combine(on, time(), NEW_YORK)
         after = midnight - MICROSECOND
         until = datetime.combine(on + timedelta(days=1), time(), NEW_YORK)
     token = query.get("page_token")
-    return FillFilter(
+    return ActivityFilter(
+        types=types,
         limit=query["page_size"],
         after=after,
         until=until,
         ascending=query["direction"] == "asc",
-        following=None if token is None else _execution_id(token),
+        following=None if token is None else _public_id(token),
     )
 
 
-def _execution_id(token: str) -> UUID:
+def _public_id(token: str) -> UUID:
     try:
         return UUID(token.rpartition("::")[2])
     except ValueError:
         raise BadParameter("invalid page_token: it is the id of an activity") from None
 
 
-def _activity(fill: ShownFill, account_id: str) -> dict[str, Any]:
+def _activity(one: Activity, account_id: str) -> dict[str, Any]:
+    if isinstance(one, ShownFill):
+        return _trade_activity(one, account_id)
+    return _non_trade_activity(one, account_id)
+
+
+def _trade_activity(fill: ShownFill, account_id: str) -> dict[str, Any]:
     if fill.leaves_quantity is None:  # an order by amount is done with its last fill
         completes = fill.order_status == OrderStatus.FILLED and fill.number == fill.order_fill_count
     else:
@@ -106,6 +123,18 @@ def _activity(fill: ShownFill, account_id: str) -> dict[str, Any]:
         "symbol": fill.symbol,
         "order_id": str(fill.order_id),
         "order_status": status.value,
+    }
+
+
+def _non_trade_activity(one: NonTradeActivity, account_id: str) -> dict[str, Any]:
+    return {
+        "id": f"{_local_digits(one.at)}::{one.public_id}",
+        "account_id": account_id,
+        "activity_type": one.type,
+        "date": one.on,
+        "net_amount": plain(one.net_amount),
+        "description": one.description,
+        "status": "executed",
     }
 
 

@@ -86,3 +86,13 @@ class Activity(serializers.Serializer):
     symbol = serializers.CharField()
     order_id = serializers.UUIDField()
     order_status = serializers.ChoiceField(OrderStatus.choices)
+
+
+class NonTradeActivity(serializers.Serializer):
+    id = serializers.CharField()
+    account_id = serializers.UUIDField()
+    activity_type = serializers.CharField(help_text="CSD a deposit, CSW a withdrawal")
+    date = serializers.DateField(help_text="the trade date it counts to")
+    net_amount = Amount(help_text="what it did to cash")
+    description = serializers.CharField()
+    status = serializers.CharField()

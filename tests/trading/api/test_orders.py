@@ -351,16 +351,17 @@ def test_activities_are_paged_by_the_last_id_seen(floor: TradingFloor, trader: T
     assert len(whole) == 5
     seen: list[dict[str, Any]] = []
     while page := trader.get(
-        "/v2/account/activities",
+        "/v2/account/activities/FILL",
         page_size=2,
         **({"page_token": seen[-1]["id"]} if seen else {}),
     ).json():
         seen += page
     assert seen == whole
-    assert trader.get("/v2/account/activities", direction="asc").json() == whole[::-1]
+    upwards = trader.get("/v2/account/activities", direction="asc", category="trade_activity")
+    assert upwards.json() == whole[::-1]
     assert trader.get("/v2/account/activities/DIV").json() == []
     assert trader.get("/v2/account/activities", date="2013-10-08").json() == []
-    assert len(trader.get("/v2/account/activities", date="2013-10-07").json()) == 5
+    assert len(trader.get("/v2/account/activities/FILL", date="2013-10-07").json()) == 5
     bad = trader.get("/v2/account/activities", page_token="x")
     assert (bad.status_code, bad.json()["code"]) == (400, 40010001)
 
@@ -370,7 +371,7 @@ def test_cumulative_quantities_run_up_to_the_order(floor: TradingFloor, trader: 
     trader.post(MARKET)
     floor.pass_time(seconds=1)
     floor.show("99", "100", ask_size=40)
-    rows = trader.get("/v2/account/activities", direction="asc").json()
+    rows = trader.get("/v2/account/activities/FILL", direction="asc").json()
     assert [(row["cum_qty"], row["leaves_qty"], row["type"]) for row in rows] == [
         ("4", "6", "partial_fill"),
         ("10", "0", "fill"),
