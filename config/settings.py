@@ -26,6 +26,7 @@ FEED_SEED = environment.whole("SEED", default=1)  # simulated: same seed, same m
 FILL_MODEL = environment.one_of(
     "FILL_MODEL", ("nbbo", "instant", "queue")
 )  # how orders meet quotes
+FEES = environment.one_of("FEES", ("us", "none"))  # what sales cost: trading/fees.py
 TICK_RETENTION_DAYS = environment.whole("TICK_RETENTION_DAYS", default=1)  # 0 keeps no ticks
 FEED_STEPPED = environment.flag("STEPPED", default=False)  # moves only on command
 

@@ -23,6 +23,7 @@ if DATABASES["default"]["ENGINE"] == "config.databases.sqlite":
     DATABASES["default"]["TEST"] = {"NAME": str(HOME / "test.sqlite3")}
 else:
     DATABASES["default"]["TEST"]["NAME"] = f"test_openbell_{os.getpid()}"
+FEES = "none"  # so that amounts are round; what is about fees asks for them
 STATIC_ROOT = HOME / "static"
 STATIC_ROOT.mkdir()  # empty, but WhiteNoise looks
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # fast, and only here

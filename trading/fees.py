@@ -1,14 +1,101 @@
-"""What a trade costs beyond its price: the one place that says so."""
+"""What a trade costs beyond its price: no commission, and on sales the two US regulatory fees.
+
+Purchases are free, so a buy never costs more than its hold. A sale pays the fee of the Securities
+Exchange Act's Section 31, by the dollars it brings in, and FINRA's Trading Activity Fee, by its
+shares. Brokers pass both on, each rounded up to the cent, and so does this venue, for every
+execution of its own; but it never takes more than the execution brings in.
+
+The rates are those of the trade date. Before its first row a table counts as that row; after its
+last one, until somebody adds what the SEC or FINRA announced since.
+"""
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from datetime import date
+from typing import NamedTuple, TypeVar
 
-def fee(*, is_buy: bool, quantity: int, price: int) -> int:
-    """The fee of one execution in 1/10,000 USD: trading is free here, for now.
+from django.conf import settings
 
-    The quantity is in billionths of a share, the price in 1/10,000 USD. Holds and settlement ask
-    this same function, so that a buy never costs more than its hold, fees included. It may never
-    charge more for parts than for their whole at a higher price.
+from quotes.amounts import CASH_PLACES, QUANTITY_UNIT
+
+CENT = 10 ** (CASH_PLACES - 2)
+MILLION = 1_000_000
+
+
+class SaleRate(NamedTuple):
+    """Of Section 31: what a million dollars of sales costs, in 1/10,000 USD."""
+
+    since: date
+    per_million: int
+
+
+class ActivityRate(NamedTuple):
+    """FINRA's fee: what a million shares cost, and the most for one execution; 1/10,000 USD."""
+
+    since: date
+    per_million: int
+    most: int
+
+
+Rate = TypeVar("Rate", SaleRate, ActivityRate)
+
+# Announced by the SEC in its fee rate advisories and orders under Section 31 (15 U.S.C. 78ee).
+SALE_RATES = (
+    SaleRate(date(2012, 4, 1), 22_4000),
+    SaleRate(date(2013, 5, 25), 17_4000),
+    SaleRate(date(2014, 3, 18), 22_1000),
+    SaleRate(date(2015, 2, 14), 18_4000),
+    SaleRate(date(2016, 2, 16), 21_8000),
+    SaleRate(date(2017, 7, 4), 23_1000),
+    SaleRate(date(2018, 5, 22), 13_0000),
+    SaleRate(date(2019, 4, 16), 20_7000),
+    SaleRate(date(2020, 2, 18), 22_1000),
+    SaleRate(date(2021, 2, 25), 5_1000),
+    SaleRate(date(2022, 5, 14), 22_9000),
+    SaleRate(date(2023, 2, 27), 8_0000),
+    SaleRate(date(2024, 5, 22), 27_8000),
+    SaleRate(date(2025, 5, 14), 0),
+    SaleRate(date(2026, 4, 4), 20_6000),
+)
+
+# FINRA By-Laws, Schedule A, Section 1, and the notices that changed it: sales of equities.
+ACTIVITY_RATES = (
+    ActivityRate(date(2012, 7, 1), 119_0000, 5_9500),
+    ActivityRate(date(2022, 1, 1), 130_0000, 6_4900),
+    ActivityRate(date(2023, 1, 1), 145_0000, 7_2700),
+    ActivityRate(date(2024, 1, 1), 166_0000, 8_3000),
+    ActivityRate(date(2026, 1, 1), 195_0000, 9_7900),
+)
+
+
+def fee(*, is_buy: bool, quantity: int, cash: int, on: date) -> int:
+    """The fee of one execution on that trade date, in 1/10,000 USD.
+
+    The quantity is in billionths of a share, the cash, price times quantity, in 1/10,000 USD. None
+    at all where the setting FEES says so.
     """
-    del is_buy, quantity, price
-    return 0
+    if is_buy or settings.FEES == "none":
+        return 0
+    return min(sale_fee(cash, on) + activity_fee(quantity, on), cash)
+
+
+def sale_fee(cash: int, on: date) -> int:
+    """The Section 31 fee of a sale, in 1/10,000 USD."""
+    rate = _in_force(SALE_RATES, on)
+    return _up_to_the_cent(cash * rate.per_million, MILLION * 10**CASH_PLACES)
+
+
+def activity_fee(quantity: int, on: date) -> int:
+    """FINRA's Trading Activity Fee of a sale, in 1/10,000 USD."""
+    rate = _in_force(ACTIVITY_RATES, on)
+    return min(_up_to_the_cent(quantity * rate.per_million, MILLION * QUANTITY_UNIT), rate.most)
+
+
+def _in_force(rates: tuple[Rate, ...], on: date) -> Rate:
+    return rates[max(bisect_right(rates, on, key=lambda rate: rate.since) - 1, 0)]
+
+
+def _up_to_the_cent(numerator: int, denominator: int) -> int:
+    """A fraction of 1/10,000 USD, rounded up to whole cents."""
+    return -(-numerator // (denominator * CENT)) * CENT

@@ -17,7 +17,6 @@ from typing import NamedTuple, Protocol
 
 from portfolios.buying_power import buying_power, order_value
 from quotes.amounts import (
-    CASH_PLACES,
     EXACT,
     ORDER_VALUE_MAX,
     PRICE_PLACES,
@@ -35,7 +34,6 @@ from trading.errors import (
     NoUsablePrice,
     OrderRuleBroken,
 )
-from trading.fees import fee
 from trading.models import IMMEDIATE, TimeInForce
 from trading.request import OrderRequest
 from trading.trailing import Trail, better_mark, stop_of, trail_of
@@ -326,12 +324,7 @@ def _hold(
     assert bound is not None
     if leaves == 0:
         return Hold()
-    charge = fee(
-        is_buy=True,
-        quantity=to_units(leaves, QUANTITY_PLACES),
-        price=to_units(bound, PRICE_PLACES),
-    )
-    return Hold(cash=order_value(leaves, bound) + from_units(charge, CASH_PLACES))
+    return Hold(cash=order_value(leaves, bound))
 
 
 def _shares_for(cash: Decimal, price: Decimal) -> Decimal:

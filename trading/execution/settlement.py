@@ -323,7 +323,10 @@ class _Books:
 
     def _booked(self, decision: Execution, order: Order, at: datetime) -> Booking:
         found = decision.match
-        charge = fee(is_buy=decision.order.is_buy, quantity=found.quantity, price=found.price)
+        trade_date = self.calendar.trading_date(at)
+        charge = fee(
+            is_buy=decision.order.is_buy, quantity=found.quantity, cash=found.cash, on=trade_date
+        )
         return Booking(
             execution_id=decision.execution_id,
             instrument_id=order.instrument_id,
@@ -333,7 +336,7 @@ class _Books:
             cash=from_units(found.cash, CASH_PLACES),
             fee=from_units(charge, CASH_PLACES),
             at=at,
-            trade_date=self.calendar.trading_date(at),
+            trade_date=trade_date,
             choice=self._lot_choice(order),
         )
 
