@@ -27,6 +27,8 @@ FILL_MODEL = environment.one_of(
     "FILL_MODEL", ("nbbo", "instant", "queue")
 )  # how orders meet quotes
 FEES = environment.one_of("FEES", ("us", "none"))  # what sales cost: trading/fees.py
+# Trading days after a margin call, until an account's positions are closed; 0: at once.
+MARGIN_CALL_DAYS = environment.whole("MARGIN_CALL_DAYS", default=1)
 TICK_RETENTION_DAYS = environment.whole("TICK_RETENTION_DAYS", default=1)  # 0 keeps no ticks
 FEED_STEPPED = environment.flag("STEPPED", default=False)  # moves only on command
 

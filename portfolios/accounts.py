@@ -11,15 +11,15 @@ from django.db import IntegrityError, transaction
 from events import log
 from events.transactions import retried
 from portfolios import ledger
-from portfolios.buying_power import buying_power
+from portfolios.borrowing import Marks, margin_now, read_marks
 from portfolios.errors import AmountInvalid, InsufficientFunds
 from portfolios.ledger import Move
 from portfolios.locks import lock_account
 from portfolios.models import BOOK_FIELDS, Account, Ledger, NonTradeActivity, PostingKind
-from portfolios.queries import short_cost
 from quotes.amounts import BALANCE_MAX, plain
 from quotes.clock import market_clock
 
+ZERO = Decimal(0)
 CENT = Decimal("0.01")
 
 ACTIVITY_TYPES = {
@@ -85,17 +85,22 @@ def deposit(*, account_id: int, amount: Decimal, actor: str) -> Account:
     return account
 
 
-@retried
-@transaction.atomic(durable=True)
 def withdraw(*, account_id: int, amount: Decimal, actor: str) -> Account:
-    """Pay cash out of the account, as far as no order or short position needs it: cash → funding.
+    """Pay cash out of the account, as far as no order or position needs it: cash → funding.
 
     Raises AccountNotFound, AmountInvalid, InsufficientFunds.
     """
-    amount = _whole_cents(amount)
+    return _withdraw(account_id, _whole_cents(amount), read_marks(account_id), actor)
+
+
+@retried
+@transaction.atomic(durable=True)
+def _withdraw(account_id: int, amount: Decimal, marks: Marks, actor: str) -> Account:
     account = lock_account(account_id)
 
-    free = buying_power(account.cash, account.hold_cash, short_cost(account.pk))
+    margin = margin_now(account, marks)
+    # What was borrowed is not paid out, nor what shorts were sold for.
+    free = min(margin.non_marginable_power, max(margin.cash_of_its_own, ZERO))
     if amount > free:
         raise InsufficientFunds(
             "insufficient cash to withdraw", requested=plain(amount), buying_power=plain(free)
@@ -158,6 +163,30 @@ def freeze(*, account_id: int, actor: str, reason: str) -> Account:
 def unfreeze(*, account_id: int, actor: str, reason: str) -> Account:
     """Let the account place orders again. Raises AccountNotFound."""
     return _set_frozen(account_id, False, actor, reason)
+
+
+@retried
+@transaction.atomic(durable=True)
+def stop(*, account_id: int, actor: str, reason: str, by_operator: bool) -> Account:
+    """Refuse every new order from now on: frozen by an operator, or suspended by its own user.
+
+    Recorded even where it was so already. Raises AccountNotFound.
+    """
+    account = lock_account(account_id)
+
+    account.frozen = account.frozen or by_operator
+    account.trading_suspended = account.trading_suspended or not by_operator
+
+    log.record(
+        "portfolios.account.stopped",
+        actor=actor,
+        subject=f"account:{account.public_id}",
+        account=account,
+        at=market_clock().now(),
+        payload={"reason": reason, "by_operator": by_operator},
+    )
+    account.save(update_fields=["frozen", "trading_suspended", "event_sequence"])
+    return account
 
 
 @retried

@@ -51,9 +51,25 @@ class BookAdmin(ReadOnlyAdmin):
 
 @admin.register(Account)
 class AccountAdmin(BookAdmin):
-    list_display = ["number", "owner", "name", "status", "frozen", "cash", "hold_cash"]
+    list_display = [
+        "number",
+        "owner",
+        "name",
+        "status",
+        "frozen",
+        "multiplier",
+        "cash",
+        "hold_cash",
+        "call_due_at",
+    ]
     list_select_related = ["user"]
-    list_filter = ["status", "frozen", "trading_suspended"]
+    list_filter = [
+        "status",
+        "frozen",
+        "trading_suspended",
+        "multiplier",
+        ("called_at", admin.EmptyFieldListFilter),
+    ]
     search_fields = ["number", "user__username", "user__email"]
     search_help_text = "account number, user name or e-mail"
     ordering = ["-pk"]

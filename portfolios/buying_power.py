@@ -1,6 +1,6 @@
 """What an account can afford: one pure function for the screen, the API and the order check.
 
-Cash accounts only (multiplier 1); margin will be further rules of the same shape beside this one.
+Cash accounts only (multiplier 1); `margin.py` has the rules of the others.
 
 A purchase needs its value in cash. A short sale needs its value too: the sale brings that much in,
 but the shares are owed (the proceeds are not the account's to spend) and as much again secures the
@@ -18,7 +18,6 @@ from decimal import ROUND_CEILING, Decimal
 from quotes.amounts import CASH_PLACES, EXACT
 
 ZERO = Decimal(0)
-MULTIPLIER = Decimal(1)
 
 
 def buying_power(cash: Decimal, hold_cash: Decimal, short_cost: Decimal = ZERO) -> Decimal:
@@ -28,8 +27,13 @@ def buying_power(cash: Decimal, hold_cash: Decimal, short_cost: Decimal = ZERO) 
     positive number, `queries.short_cost`).
     """
     assert hold_cash >= 0, f"holds of {hold_cash}"
+    return max(spendable(cash, short_cost) - hold_cash, ZERO)
+
+
+def spendable(cash: Decimal, short_cost: Decimal = ZERO) -> Decimal:
+    """The cash that no position needs, whatever open orders hold of it."""
     assert short_cost >= 0, f"short positions sold for {short_cost}"
-    return max(cash - hold_cash - 2 * short_cost, ZERO)
+    return cash - 2 * short_cost
 
 
 def order_value(quantity: Decimal, price: Decimal) -> Decimal:

@@ -6,7 +6,8 @@ Refused
 │   ├── PositionNotFound
 │   └── WatchlistNotFound
 ├── Forbidden
-│   └── InsufficientFunds      the account cannot pay this now
+│   ├── InsufficientFunds      the account cannot pay this now
+│   └── InsufficientMargin     what it holds needs the margin that it wants to give up
 ├── Invalid
 │   ├── AmountInvalid          not an amount of USD that can be moved
 │   ├── HistoryInvalid         a history that makes no sense, or is too much at once
@@ -35,6 +36,10 @@ class WatchlistNotFound(NotFound):
 
 class InsufficientFunds(Forbidden):
     message = "insufficient buying power"
+
+
+class InsufficientMargin(Forbidden):
+    message = "positions and open orders need the margin"
 
 
 class AmountInvalid(Invalid):

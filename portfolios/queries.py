@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from decimal import Decimal
 
-from django.db.models import Q, QuerySet, Sum
+from django.db.models import Q, QuerySet
 
+from portfolios.borrowing import POSITIONS_MAX, terms_now
 from portfolios.errors import AccountNotFound, PositionNotFound
 from portfolios.models import Account, Lot, Position
 from portfolios.valuation import (
@@ -23,11 +23,6 @@ from portfolios.valuation import (
 )
 from quotes import history, latest
 from quotes.clock import market_clock
-
-ZERO = Decimal(0)
-
-# More than there are instruments listed in the US, so no account's sum is ever cut short.
-POSITIONS_MAX = 20_000
 
 LOTS_MAX = 500  # of one page
 
@@ -68,7 +63,7 @@ def portfolio(account: Account) -> Portfolio:
     held = _holdings(rows.filter(~Q(quantity=0) | Q(day_on=today)))  # what it traded today, too
     views = _valued(held, today, now)
     return Portfolio(
-        summarize(account, views, traded_today=account.day_on == today),
+        summarize(account, views, traded_today=account.day_on == today, terms=terms_now(clock)),
         [view for view in views if view.quantity],
     )
 
@@ -99,15 +94,6 @@ def lots(account_id: int, instrument_id: int, *, after: int, limit: int) -> list
     """Open lots of a position in the order of opening, those with an id above `after`."""
     rows = Lot.objects.filter(account_id=account_id, instrument_id=instrument_id, pk__gt=after)
     return list(rows.order_by("pk")[: min(limit, LOTS_MAX + 1)])
-
-
-def short_cost(account_id: int) -> Decimal:
-    """What the account's short positions were sold for, a positive number; one query.
-
-    Under the account's lock this is what an order check feeds to `buying_power`.
-    """
-    shorts = Position.objects.filter(account_id=account_id, quantity__lt=0)
-    return -(shorts.aggregate(sum=Sum("cost_basis"))["sum"] or ZERO)
 
 
 def _holdings(rows: QuerySet[Position]) -> list[Holding]:

@@ -16,7 +16,7 @@ from decimal import Decimal
 from typing import NamedTuple
 from uuid import UUID
 
-from portfolios.buying_power import buying_power
+from portfolios.margin import CASH, MARGIN, Margin, Stake, Terms, maintenance_of, margin_of
 from portfolios.models import Account
 from quotes.amounts import EXACT, PRICE_PLACES, from_units, rounded
 from quotes.latest import Latest
@@ -177,11 +177,11 @@ class AccountSummary:
 
     cash: Decimal
     hold_cash: Decimal
-    buying_power: Decimal
+    margin: Margin
     long_market_value: Decimal
     short_market_value: Decimal  # negative
     last_equity: Decimal  # at the previous close, and what was paid in or out since
-    last_gross_value: Decimal  # of the positions then, long and short added up
+    last_maintenance: Decimal  # the maintenance margin then
     unrealized_pl: Decimal
     day_pl: Decimal  # since the previous close, deposits and withdrawals apart
 
@@ -190,33 +190,53 @@ class AccountSummary:
         return self.cash + self.long_market_value + self.short_market_value
 
     @property
-    def gross_market_value(self) -> Decimal:
-        """Long and short values added up: what a cash account must cover in full."""
-        return self.long_market_value - self.short_market_value
+    def buying_power(self) -> Decimal:
+        """What new orders can still be worth."""
+        return self.margin.buying_power
 
 
 def summarize(
-    account: Account, views: Iterable[PositionView], *, traded_today: bool
+    account: Account, views: Iterable[PositionView], *, traded_today: bool, terms: Terms
 ) -> AccountSummary:
     """Add up the account. `views` are all positions held now or traded today.
 
-    `traded_today` says that the account's day columns are of the current trade date.
+    `traded_today` says that the account's day columns are of the current trade date; `terms` are
+    the margin rules of this instant.
     """
     views = list(views)
     values = [view.market_value for view in views]
     cash_before = account.day_open_cash if traded_today else account.cash
-    short_cost = -sum((view.cost_basis for view in views if view.quantity < 0), ZERO)
     return AccountSummary(
         cash=account.cash,
         hold_cash=account.hold_cash,
-        buying_power=buying_power(account.cash, account.hold_cash, short_cost),
+        margin=_margin(account, views, terms),
         long_market_value=sum((value for value in values if value > 0), ZERO),
         short_market_value=sum((value for value in values if value < 0), ZERO),
         last_equity=cash_before + sum((view.previous_value for view in views), ZERO),
-        last_gross_value=sum((abs(view.previous_value) for view in views), ZERO),
+        last_maintenance=_last_maintenance(account, views, terms),
         unrealized_pl=sum((view.unrealized_pl for view in views), ZERO),
         day_pl=sum((view.day_pl for view in views), ZERO),
     )
+
+
+def _margin(account: Account, views: list[PositionView], terms: Terms) -> Margin:
+    stakes = [Stake(view.quantity, view.market_value, view.marginable) for view in views]
+    return margin_of(
+        terms,
+        multiplier=account.multiplier,
+        cash=account.cash,
+        hold_cash=account.hold_cash,
+        short_cost=-sum((view.cost_basis for view in views if view.quantity < 0), ZERO),
+        stakes=stakes,
+    )
+
+
+def _last_maintenance(account: Account, views: list[PositionView], terms: Terms) -> Decimal:
+    """Of what was held before today, at the previous close."""
+    if account.multiplier == CASH:
+        return sum((abs(view.previous_value) for view in views), ZERO)
+    stakes = [Stake(view.day_open_quantity, view.previous_value, view.marginable) for view in views]
+    return maintenance_of(terms.pack, MARGIN, stakes)
 
 
 def _value(quantity: Decimal, price: Decimal) -> Decimal:

@@ -10,9 +10,9 @@ from decimal import Decimal
 from itertools import accumulate
 from typing import Any
 
-from portfolios.buying_power import MULTIPLIER
 from portfolios.drill_down import Entry, Totals
 from portfolios.history import History
+from portfolios.margin import CASH, INTRADAY, MARGIN
 from portfolios.models import Account, Lot, LotMethod, Posting, Watchlist
 from portfolios.valuation import AccountSummary, PositionView
 from quotes.amounts import CASH_PLACES, QUANTITY_PLACES, from_units, plain, rounded
@@ -38,42 +38,61 @@ def account_json(account: Account, summary: AccountSummary) -> dict[str, Any]:
         "account_blocked": closed,
         "trade_suspended_by_user": account.trading_suspended,
         # Selling short takes a margin account, whatever its owner has chosen.
-        "shorting_enabled": account.shorting and MULTIPLIER > 1,
+        "shorting_enabled": account.shorting and account.multiplier > CASH,
         "pattern_day_trader": False,
         "daytrade_count": 0,
         "options_approved_level": 0,
         "options_trading_level": 0,
+        "multiplier": str(account.multiplier),
         **_amounts(summary),
+        **_powers(account, summary),
     }
 
 
 def _amounts(summary: AccountSummary) -> dict[str, str]:
     equity = plain(summary.equity)
-    power = plain(summary.buying_power)
-    # A cash account has no margin: what it holds is covered in full.
-    requirement = plain(summary.gross_market_value)
     return {
-        "multiplier": plain(MULTIPLIER),
         "cash": plain(summary.cash),
         "equity": equity,
         "portfolio_value": equity,
         "last_equity": plain(summary.last_equity),
         "long_market_value": plain(summary.long_market_value),
         "short_market_value": plain(summary.short_market_value),
-        "buying_power": power,
-        "regt_buying_power": power,
-        "non_marginable_buying_power": power,
-        "daytrading_buying_power": "0",
-        "options_buying_power": "0",
-        "initial_margin": requirement,
-        "maintenance_margin": requirement,
-        "last_maintenance_margin": plain(summary.last_gross_value),
-        "sma": "0",
+        "initial_margin": plain(summary.margin.overnight),
+        "maintenance_margin": plain(summary.margin.maintenance),
+        "last_maintenance_margin": plain(summary.last_maintenance),
         "accrued_fees": "0",
         "pending_reg_taf_fees": "0",
         "pending_transfer_in": "0",
         "pending_transfer_out": "0",
         "intraday_adjustments": "0",
+    }
+
+
+def _powers(account: Account, summary: AccountSummary) -> dict[str, str]:
+    """What can be opened: altogether, overnight, and without borrowing.
+
+    `sma` is the excess by Regulation T as it stands now; the broker's own account of it also
+    remembers better days.
+    """
+    margin = summary.margin
+    power = plain(margin.buying_power)
+    if account.multiplier == CASH:
+        return {
+            "buying_power": power,
+            "regt_buying_power": power,
+            "non_marginable_buying_power": power,
+            "daytrading_buying_power": "0",
+            "options_buying_power": "0",
+            "sma": "0",
+        }
+    return {
+        "buying_power": power,
+        "regt_buying_power": plain(margin.overnight_excess * min(margin.leverage, MARGIN)),
+        "non_marginable_buying_power": plain(margin.non_marginable_power),
+        "daytrading_buying_power": power if account.multiplier == INTRADAY else "0",
+        "options_buying_power": "0",
+        "sma": plain(margin.overnight_excess),
     }
 
 

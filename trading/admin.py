@@ -1,4 +1,4 @@
-"""Orders and fills for operators: orders can be canceled, fills only looked at.
+"""Orders and fills for operators: orders can be canceled, accounts stopped, fills looked at.
 
 An order's page tells its whole story (`trading.story`).
 """
@@ -13,8 +13,10 @@ from django.http import HttpRequest, HttpResponse
 
 from events.admin import operator
 from events.errors import OpenbellError
-from portfolios.admin import BookAdmin
+from portfolios.admin import AccountAdmin, BookAdmin
+from portfolios.models import Account
 from trading import orders
+from trading.kill_switch import stop_trading
 from trading.models import Fill, Order
 from trading.story import tell
 
@@ -73,6 +75,34 @@ class OrderAdmin(BookAdmin):
     def has_cancel_permission(self, request: HttpRequest) -> bool:
         """Whoever may change orders may cancel them, though the form itself only shows."""
         return request.user.has_perm("trading.change_order")
+
+
+class TradingAccountAdmin(AccountAdmin):
+    """Accounts with what takes orders: the books' own page knows of none."""
+
+    actions = [*AccountAdmin.actions, "stop_accounts"]
+
+    @admin.action(description="Stop: freeze, and cancel every open order", permissions=["freeze"])
+    def stop_accounts(self, request: HttpRequest, accounts: QuerySet[Account]) -> None:
+        """Pull the kill switch of each; what could not be canceled is named."""
+        for account in accounts:
+            try:
+                outcomes = stop_trading(
+                    account_id=account.pk,
+                    actor=operator(request),
+                    reason="by the operator",
+                    by_operator=True,
+                )
+            except OpenbellError as error:
+                self.message_user(request, f"{account.number}: {error.message}", messages.ERROR)
+                continue
+            canceled = sum(error is None for _, error in outcomes)
+            text = f"{account.number} is stopped, {canceled} orders are canceled"
+            self.message_user(request, text, messages.SUCCESS)
+
+
+admin.site.unregister(Account)
+admin.site.register(Account, TradingAccountAdmin)
 
 
 @admin.register(Fill)

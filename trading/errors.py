@@ -13,7 +13,9 @@ Refused                          422/42210000  well-formed but not allowed
 Forbidden                        403/40310000
 ├── AccountBlocked
 ├── InsufficientBuyingPower
-└── InsufficientQuantity
+├── InsufficientQuantity
+├── ShortingForbidden
+└── WashTrade
 NotFound                         404/40410000
 └── OrderNotFound
 Unavailable                      could not be decided, nothing was stored
@@ -96,6 +98,18 @@ class InsufficientQuantity(Forbidden):
             existing_qty=plain(existing),
             held_for_orders=plain(held),
         )
+
+
+class ShortingForbidden(Forbidden):
+    """By its owner's choice, or because it has too little equity: then the error says how much."""
+
+    message = "account is not allowed to short"
+
+
+class WashTrade(Forbidden):
+    """It could trade with an open order of the same account, or opens what that one closes."""
+
+    message = "potential wash trade detected. use complex orders"
 
 
 class OrderNotFound(NotFound):

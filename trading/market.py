@@ -37,6 +37,8 @@ def market_view(
         is_tradable=instrument.tradable and instrument.status == Instrument.Status.ACTIVE,
         is_fractionable=instrument.fractionable,
         is_halted=instrument.halted,
+        is_marginable=instrument.marginable,
+        is_shortable=instrument.shortable and instrument.easy_to_borrow,
         takes_order=not is_for_auction
         or takes_auction_orders(clock.calendar, clock.now(), time_in_force),
     )

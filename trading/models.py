@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import F, Q
 
 from events.fields import ExactTextField
+from portfolios.margin import RATE_PLACES
 from portfolios.models import Account, LotMethod
 from quotes.amounts import ScaledField, cash_field, price_field, quantity_field
 from quotes.models import Instrument
@@ -27,6 +28,11 @@ def average_field(**kwargs: Any) -> ScaledField:
 def percent_field(**kwargs: Any) -> ScaledField:
     """A percentage."""
     return ScaledField(places=TRAIL_PERCENT_PLACES, **kwargs)
+
+
+def rate_field(**kwargs: Any) -> ScaledField:
+    """A part of something, 1 being all of it."""
+    return ScaledField(places=RATE_PLACES, **kwargs)
 
 
 class Side(models.TextChoices):
@@ -136,6 +142,10 @@ class Order(models.Model):
     fill_count = models.PositiveIntegerField(default=0)
     hold_cash = cash_field(default=Decimal(0))
     hold_quantity = quantity_field(default=Decimal(0))
+    # Of an opening order: the part of its value that it holds, in a cash account all of it; and
+    # what a share sold short counts for. Others are held at their limit or collar.
+    margin_rate = rate_field(default=Decimal(1))
+    hold_price = price_field(null=True)
     reason = models.CharField(max_length=200, blank=True)  # why it waits, or why it ended
     submitted_at = models.DateTimeField()
     updated_at = models.DateTimeField()
@@ -173,7 +183,9 @@ class Order(models.Model):
                 fields=["account", "submitted_at", "id", "status", "side", "instrument"],
                 name="order_by_submission",
             ),
-            models.Index(fields=["account", "status"], name="order_by_status"),
+            models.Index(
+                fields=["account", "status", "instrument", "side"], name="order_by_status"
+            ),
             # The engine's own index, the one exception to "account first".
             models.Index(fields=["instrument", "status"], name="order_of_engine"),
         ]

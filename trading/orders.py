@@ -9,30 +9,32 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from itertools import groupby
 from uuid import UUID
 
 from django.db import transaction
 
 from events.bulk import update_rows
-from events.errors import NotFound, OpenbellError, Refused
+from events.errors import OpenbellError, Refused
 from events.models import Event
 from events.transactions import retried
-from portfolios import ledger, lot_rows, positions
+from portfolios import ledger, positions
+from portfolios.borrowing import Marks
 from portfolios.locks import lock_account
-from portfolios.models import BOOK_FIELDS, Account, Position
+from portfolios.models import BOOK_FIELDS, Account
 from quotes.clock import market_clock
 from quotes.models import Instrument
-from quotes.queries import get_instrument
 from trading import client_ids, states, updates
-from trading.errors import LotsNotFound, OrderFinished, OrderRuleBroken
+from trading.errors import OrderFinished
 from trading.execution.matching import Waiting
+from trading.judging import account_view, find_instrument, judge, margin_for, with_marks
 from trading.locks import lock_order, lock_orders, turn
 from trading.market import market_view
 from trading.models import Order, OrderStatus, TimeInForce
 from trading.refusals import record_refusal
 from trading.request import OrderRequest, check_request
-from trading.risk import AccountView, Assessment, MarketView, assess
+from trading.risk import Assessment, MarketView
 from trading.sessions import expiry
 
 TICK = timedelta(microseconds=1)
@@ -64,14 +66,16 @@ def submit(*, account_id: int, request: OrderRequest, actor: str) -> Order:
     """
     try:
         check_request(request)
-        instrument = _instrument(request.symbol)
+        instrument = find_instrument(request.symbol)
         market = market_view(
             instrument,
             extended_hours=request.extended_hours,
             time_in_force=request.time_in_force,
         )
         with turn(account_id), client_ids.unique(account_id, request.client_order_id):
-            return _submit(account_id, request, instrument, market, actor)
+            return with_marks(
+                account_id, partial(_submit, account_id, request, instrument, market, actor)
+            )
     except Refused as refusal:
         record_refusal(account_id, request.summary(), refusal, actor)
         raise
@@ -80,15 +84,19 @@ def submit(*, account_id: int, request: OrderRequest, actor: str) -> Order:
 @retried
 @transaction.atomic(durable=True)
 def _submit(
-    account_id: int, request: OrderRequest, instrument: Instrument, market: MarketView, actor: str
+    account_id: int,
+    request: OrderRequest,
+    instrument: Instrument,
+    market: MarketView,
+    actor: str,
+    marks: Marks | None,
 ) -> Order:
     account = lock_account(account_id)
+    margin = margin_for(account, marks)
     key = (account.pk, instrument.pk)
     position = positions.load_positions([key]).get(key)
 
-    client_ids.check_free(account.pk, request.client_order_id)
-    _check_lots(account, instrument, request)
-    assessment = assess(request, account_view(account, position), market)
+    assessment = judge(request, account_view(account, position, margin), instrument, market)
 
     order = accepted_order(account, instrument, request, assessment)
     order.reason = waits_for(order, market)
@@ -250,28 +258,6 @@ def _end(
     updates.record(events, *orders)
 
 
-def account_view(account: Account, position: Position | None) -> AccountView:
-    """The locked account, and its position in the order's instrument, as risk looks at them."""
-    held = position or Position()
-    return AccountView(
-        cash=account.cash,
-        hold_cash=account.hold_cash,
-        quantity=held.quantity,
-        held_quantity=held.hold_quantity,
-        is_active=account.status == Account.Status.ACTIVE,
-        is_frozen=account.frozen,
-        is_suspended=account.trading_suspended,
-        may_trade_fractions=account.fractional_trading,
-    )
-
-
-def _instrument(symbol: str) -> Instrument:
-    try:
-        return get_instrument(symbol)
-    except NotFound as error:
-        raise OrderRuleBroken(error.message, symbol=symbol) from None
-
-
 def accepted_order(
     account: Account, instrument: Instrument, request: OrderRequest, assessment: Assessment
 ) -> Order:
@@ -300,6 +286,9 @@ def accepted_order(
         collar_price=assessment.collar_price,
         lot_method=request.lot_method or account.lot_method,
         lot_ids=list(request.lots) or None,
+        intent=assessment.intent,
+        margin_rate=assessment.margin_rate,
+        hold_price=assessment.hold_price,
         status=OrderStatus.ACCEPTED,
         submitted_at=at,
         updated_at=at,
@@ -308,17 +297,6 @@ def accepted_order(
         ),
         recorded_at=datetime.now(UTC),
     )
-
-
-def _check_lots(account: Account, instrument: Instrument, request: OrderRequest) -> None:
-    """Raise LotsNotFound unless the order can close every lot that it names."""
-    if not request.lots:
-        return
-    held = lot_rows.find(account.pk, instrument.pk, request.lots)
-    closable = {pk for pk, lot in held.items() if (lot.quantity_left < 0) == request.is_buy}
-    missing = [pk for pk in request.lots if pk not in closable]
-    if missing:
-        raise LotsNotFound(instrument.symbol, missing)
 
 
 def waits_for(order: Order, market: MarketView) -> str:

@@ -14,8 +14,8 @@ from portfolios.models import Account, Ledger, Position, Posting, PostingKind
 from portfolios.reconcile import Check, Compared
 from quotes.amounts import CASH_PLACES, QUANTITY_PLACES, to_units
 from trading import states
+from trading.holds import Hold, hold_of
 from trading.models import Fill, Order, OrderStatus, Side
-from trading.risk import Hold, hold_of
 
 ZERO = Decimal(0)
 CHUNK = 2_000

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
+from functools import partial
 from uuid import UUID
 
 from django.db import transaction
@@ -16,16 +17,18 @@ from events.bulk import update_rows
 from events.errors import Refused
 from events.transactions import retried
 from portfolios import ledger, positions
+from portfolios.borrowing import Marks
 from portfolios.locks import lock_account
 from portfolios.models import BOOK_FIELDS
 from quotes.amounts import PRICE_PLACES, plain, to_units
 from quotes.clock import market_clock
 from trading import client_ids, queries, states, updates
 from trading.errors import InvalidOrder, OrderFinished, OrderRuleBroken
+from trading.judging import account_view, judge, margin_for, with_marks
 from trading.locks import lock_order, turn
 from trading.market import market_view
 from trading.models import Order, OrderStatus, OrderType, Side, TimeInForce
-from trading.orders import accepted_order, account_view, waits_for
+from trading.orders import accepted_order, waits_for
 from trading.refusals import record_refusal
 from trading.request import (
     PRICES,
@@ -34,7 +37,7 @@ from trading.request import (
     check_quantity,
     check_request,
 )
-from trading.risk import AccountView, MarketView, assess
+from trading.risk import AccountView, MarketView
 
 # The columns of an order that being replaced changes.
 REPLACED_FIELDS = (
@@ -85,7 +88,9 @@ def replace_order(*, account_id: int, order_id: UUID, changes: Changes, actor: s
             time_in_force=changes.time_in_force or known.time_in_force,
         )
         with turn(account_id), client_ids.unique(account_id, changes.client_order_id):
-            return _replace(account_id, known, changes, market, actor)
+            return with_marks(
+                account_id, partial(_replace, account_id, known, changes, market, actor)
+            )
     except Refused as refusal:
         asked = {"replaces": str(order_id), **changes.summary()}
         record_refusal(account_id, asked, refusal, actor)
@@ -95,20 +100,26 @@ def replace_order(*, account_id: int, order_id: UUID, changes: Changes, actor: s
 @retried
 @transaction.atomic(durable=True)
 def _replace(
-    account_id: int, known: Order, changes: Changes, market: MarketView, actor: str
+    account_id: int,
+    known: Order,
+    changes: Changes,
+    market: MarketView,
+    actor: str,
+    marks: Marks | None,
 ) -> Order:
     instrument = known.instrument
     account = lock_account(account_id)
+    margin = margin_for(account, marks)
     old = lock_order(account, known.public_id)
     key = (account.pk, instrument.pk)
     position = positions.load_positions([key]).get(key)
 
-    client_ids.check_free(account.pk, changes.client_order_id)
     _check_replaceable(old)
     request = _request(old, changes, instrument.symbol)
     check_request(request)
-    others = _without(old, account_view(account, position))
-    assessment = assess(_as_it_works(request, old), others, _market_of(old, market))
+    others = _without(old, account_view(account, position, margin))
+    working = _as_it_works(request, old)
+    assessment = judge(working, others, instrument, _market_of(old, market))
 
     order = accepted_order(account, instrument, request, assessment)
     order.reason = waits_for(order, market)
@@ -217,9 +228,13 @@ def _as_it_works(request: OrderRequest, order: Order) -> OrderRequest:
 
 def _without(order: Order, view: AccountView) -> AccountView:
     """The account as if the order held nothing."""
+    margin = view.margin
+    if margin is not None:
+        margin = replace(margin, held=margin.held - order.hold_cash)
     return replace(
         view,
         hold_cash=view.hold_cash - order.hold_cash,
+        margin=margin,
         held_quantity=view.held_quantity - order.hold_quantity,
     )
 

@@ -69,6 +69,7 @@ class OrderRequest:
     order_class: OrderClass = OrderClass.SIMPLE
     lot_method: LotMethod | None = None  # None: as the account has it
     lots: tuple[int, ...] = ()  # ids of those to close first, with `specific`
+    is_forced: bool = False  # by the operator, on an account that may be stopped
 
     @property
     def is_buy(self) -> bool:

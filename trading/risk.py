@@ -3,28 +3,25 @@
 Pure functions on a snapshot taken under the account's lock. A refusal is an error with the numbers
 that explain it; nothing here reads or writes anything.
 
-A cash account buys with the cash it has and sells the shares it has. A buy holds cash for the worst
-that it can cost, a sell holds the shares it sells. The worst is the order's *bound*: its limit, or
-for a market order the collar, a price a little beyond the touch, at which it is then matched as if
-it were a limit. So no buy can cost more than its hold.
+An order that opens holds equity for the worst that it can cost, one that closes holds the shares
+that it closes. The worst is the order's *bound*: its limit, or for a market order the collar, a
+price a little beyond the touch, at which it is then matched as if it were a limit. So no buy can
+cost more than its hold.
+
+A cash account covers an order in full, with the cash it has; a margin account covers the part that
+`portfolios.margin` says, and may sell short. What sells short is worth the higher of its limit and
+3 % above the ask. One order cannot cross from long to short or back.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, Decimal
-from typing import NamedTuple, Protocol
+from decimal import Decimal
+from typing import NamedTuple
 
 from portfolios.buying_power import buying_power, order_value
-from quotes.amounts import (
-    EXACT,
-    ORDER_VALUE_MAX,
-    PRICE_PLACES,
-    QUANTITY_PLACES,
-    from_units,
-    plain,
-    to_units,
-)
+from portfolios.margin import CASH, MARGIN, Margin, order_rate, worth_of
+from quotes.amounts import ORDER_VALUE_MAX, PRICE_PLACES, from_units, plain, to_units
 from quotes.ticks import Quote
 from trading.errors import (
     AccountBlocked,
@@ -33,21 +30,21 @@ from trading.errors import (
     NotTradable,
     NoUsablePrice,
     OrderRuleBroken,
+    ShortingForbidden,
 )
-from trading.models import IMMEDIATE, TimeInForce
+from trading.holds import OPENING, WHOLE, Hold, collar, hold, needs_collar, short_price
+from trading.models import IMMEDIATE, Intent, TimeInForce
 from trading.request import OrderRequest
 from trading.trailing import Trail, better_mark, stop_of, trail_of
 
 ZERO = Decimal(0)
 
-# Percent of the touch. Alpaca reserves 2.5 to 4 % above the market for a market buy.
-BUY_COLLAR = 104
-SELL_COLLAR = 97  # of a sell by amount; a sell by quantity takes any price
-
 # A buy limit this many times above the market is a slip of the hand (cents for dollars, a lost
 # point). Sells have no such bound: a low limit is a common way to say "at the market", and it
 # executes at the bid all the same.
 BUY_LIMIT_FACTOR_MAX = 10
+
+OF_THE_DAY = IMMEDIATE | {TimeInForce.DAY}
 
 FRACTIONAL_VALUE_MIN = Decimal(1)  # USD
 
@@ -58,12 +55,15 @@ class AccountView:
 
     cash: Decimal
     hold_cash: Decimal
+    pk: int = 0
     quantity: Decimal = ZERO
     held_quantity: Decimal = ZERO
     is_active: bool = True
     is_frozen: bool = False  # by an operator
     is_suspended: bool = False  # by its user
     may_trade_fractions: bool = True
+    may_short: bool = False  # by its user's choice
+    margin: Margin | None = None  # of a margin account
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,49 +82,38 @@ class MarketView:
     is_tradable: bool = True
     is_fractionable: bool = True
     is_halted: bool = False
+    is_marginable: bool = True
+    is_shortable: bool = True  # there are shares to borrow
     takes_order: bool = True  # False outside the window in which an auction's orders are taken
     mark: int = 0  # of a trailing stop that goes on in place of another: how far that one has come
-
-
-class Hold(NamedTuple):
-    """What an open order keeps others from spending."""
-
-    cash: Decimal = ZERO
-    quantity: Decimal = ZERO
 
 
 class Assessment(NamedTuple):
     """An order that may be accepted: what it holds, and the collar it is matched at, if any.
 
-    `stop_price` and `hwm` are where a trailing stop begins; a plain stop's are None.
+    `stop_price` and `hwm` are where a trailing stop begins; a plain stop's are None. `margin_rate`
+    is the part of its value that an opening order holds, and `hold_price` the price at which that
+    is reckoned, where it is neither limit nor collar.
     """
 
     hold: Hold
     collar_price: Decimal | None
     stop_price: Decimal | None = None
     hwm: Decimal | None = None
-
-
-class Terms(Protocol):
-    """An order as its hold depends on it."""
-
-    side: str
-    quantity: Decimal | None
-    notional: Decimal | None
-    filled_quantity: Decimal
-    filled_cash: Decimal
-    limit_price: Decimal | None
-    collar_price: Decimal | None
+    intent: Intent = Intent.BUY_TO_OPEN
+    margin_rate: Decimal = WHOLE
+    hold_price: Decimal | None = None
 
 
 def assess(request: OrderRequest, account: AccountView, market: MarketView) -> Assessment:
     """Accept or refuse a well-formed request.
 
-    Raises AccountBlocked, NotTradable, OrderRuleBroken, NoUsablePrice, InsufficientBuyingPower or
-    InsufficientQuantity.
+    Raises AccountBlocked, NotTradable, OrderRuleBroken, ShortingForbidden, NoUsablePrice,
+    InsufficientBuyingPower or InsufficientQuantity.
     """
     _check_account(request, account)
     _check_instrument(request, market)
+    intent = _intent(request, account, market)
     _check_session(request, market)
     reference = reference_price(request.is_buy, market)
     trail = trail_of(request.trail_price, request.trail_percent)
@@ -134,36 +123,30 @@ def assess(request: OrderRequest, account: AccountView, market: MarketView) -> A
 
     mark = _first_mark(request, market, reference)
     stop_price = request.stop_price if trail is None else _first_stop(request, trail, mark)
-    collar_price = _collar_price(request, stop_price, reference)
-    hold = _hold_of_request(request, collar_price)
-    _check_value(request, account, reference)
-    if request.is_buy:
-        check_buying_power(account, hold.cash)
-    else:
-        _check_shares(request, account, hold.quantity)
-    if trail is None:
-        return Assessment(hold, collar_price)
-    return Assessment(hold, collar_price, stop_price, from_units(mark, PRICE_PLACES))
-
-
-def hold_of(order: Terms) -> Hold:
-    """What an order holds now, from what it has left to do."""
-    return _hold(
-        is_buy=order.side == "buy",
-        leaves=None if order.quantity is None else order.quantity - order.filled_quantity,
-        cash_left=None if order.notional is None else order.notional - order.filled_cash,
-        bound=order.limit_price or order.collar_price,
+    collar_price = _collar_price(request, intent, stop_price, reference)
+    hold_price = _hold_price(request, intent, market, reference)
+    rate = _margin_rate(request, intent, account, market, hold_price or collar_price, reference)
+    held = hold(
+        intent,
+        leaves=request.quantity,
+        cash_left=request.notional,
+        price=hold_price or request.limit_price or collar_price,
+        rate=rate,
     )
-
-
-def collar(is_buy: bool, touch: int) -> int:
-    """The worst price of a market order when the touch stands there; 1/10,000 USD, at least 1."""
-    return max(touch * (BUY_COLLAR if is_buy else SELL_COLLAR) // 100, 1)
-
-
-def needs_collar(*, is_market: bool, is_buy: bool, by_amount: bool) -> bool:
-    """A market sell by quantity has its shares held and takes any price; all others are bounded."""
-    return is_market and (is_buy or by_amount)
+    _check_value(request, account, reference)
+    if intent in OPENING:
+        check_buying_power(account, held.cash, rate)
+    else:
+        _check_shares(request, account, held.quantity)
+    return Assessment(
+        held,
+        collar_price,
+        None if trail is None else stop_price,
+        None if trail is None else from_units(mark, PRICE_PLACES),
+        intent,
+        rate,
+        hold_price,
+    )
 
 
 def reference_price(is_buy: bool, market: MarketView) -> int:
@@ -186,14 +169,25 @@ def usable_touch(is_buy: bool, market: MarketView) -> int:
     return quote.ask if is_buy else quote.bid
 
 
-def check_buying_power(account: AccountView, needed: Decimal) -> None:
-    """Raise InsufficientBuyingPower where cash beyond all holds does not cover it."""
-    power = buying_power(account.cash, account.hold_cash)
-    if needed > power:
-        raise InsufficientBuyingPower(buying_power=power, cost_basis=needed)
+def check_buying_power(account: AccountView, needed: Decimal, rate: Decimal = WHOLE) -> None:
+    """Raise InsufficientBuyingPower where what nothing else needs does not cover the hold.
+
+    `rate` is the part of its value that the order holds: both numbers of the refusal are worth of
+    orders like it.
+    """
+    if account.margin is None:
+        free = buying_power(account.cash, account.hold_cash)
+    else:
+        free = max(account.margin.excess, ZERO)
+    if needed > free:
+        raise InsufficientBuyingPower(
+            buying_power=worth_of(free, rate), cost_basis=worth_of(needed, rate)
+        )
 
 
 def _check_account(request: OrderRequest, account: AccountView) -> None:
+    if request.is_forced:
+        return
     if account.is_suspended:
         raise AccountBlocked("new orders are rejected by user request")
     if account.is_frozen or not account.is_active:
@@ -211,6 +205,35 @@ def _check_instrument(request: OrderRequest, market: MarketView) -> None:
         raise OrderRuleBroken(f"asset {market.symbol} is not fractionable", symbol=market.symbol)
     if request.time_in_force != TimeInForce.DAY:
         raise OrderRuleBroken("fractional orders must be DAY orders")
+
+
+def _intent(request: OrderRequest, account: AccountView, market: MarketView) -> Intent:
+    """What the order would do to the position as it stands."""
+    if request.is_buy:
+        if account.quantity >= 0:
+            return Intent.BUY_TO_OPEN
+        if request.notional is not None:
+            raise OrderRuleBroken("orders that cover a short position must be by quantity")
+        return Intent.BUY_TO_CLOSE
+    if account.quantity > 0 or account.margin is None:
+        return Intent.SELL_TO_CLOSE
+    _check_short(request, account, account.margin, market)
+    return Intent.SELL_TO_OPEN
+
+
+def _check_short(
+    request: OrderRequest, account: AccountView, margin: Margin, market: MarketView
+) -> None:
+    if not account.may_short:
+        raise ShortingForbidden
+    if margin.leverage == CASH:
+        raise ShortingForbidden(
+            equity=plain(margin.equity), minimum=plain(margin.pack.margin_equity_min)
+        )
+    if not market.is_shortable:
+        raise OrderRuleBroken(f"asset {market.symbol} cannot be sold short", symbol=market.symbol)
+    if request.is_fractional:
+        raise OrderRuleBroken("fractional orders cannot be sold short", symbol=market.symbol)
 
 
 def _check_session(request: OrderRequest, market: MarketView) -> None:
@@ -255,17 +278,57 @@ def _first_stop(request: OrderRequest, trail: Trail, mark: int) -> Decimal:
 
 
 def _collar_price(
-    request: OrderRequest, stop_price: Decimal | None, reference: int
+    request: OrderRequest, intent: Intent, stop_price: Decimal | None, reference: int
 ) -> Decimal | None:
     """The collar, of a stop from the stop's price: until it is triggered that is the best guess."""
     if not needs_collar(
         is_market=request.becomes_market,
         is_buy=request.is_buy,
         by_amount=request.notional is not None,
+        is_short=intent is Intent.SELL_TO_OPEN,
     ):
         return None
     price = reference if stop_price is None else to_units(stop_price, PRICE_PLACES)
     return from_units(collar(request.is_buy, price), PRICE_PLACES)
+
+
+def _hold_price(
+    request: OrderRequest, intent: Intent, market: MarketView, reference: int
+) -> Decimal | None:
+    """What a share that is sold short counts for; None for all other orders."""
+    if intent is not Intent.SELL_TO_OPEN:
+        return None
+    ask = usable_touch(True, market) or reference
+    return max(request.limit_price or ZERO, from_units(short_price(ask), PRICE_PLACES))
+
+
+def _margin_rate(
+    request: OrderRequest,
+    intent: Intent,
+    account: AccountView,
+    market: MarketView,
+    price: Decimal | None,
+    reference: int,
+) -> Decimal:
+    """The part of its value that the order holds: all of it in a cash account.
+
+    What may fill outside this session, or be carried into the next by its time in force, is not
+    opened at the leverage of a day.
+    """
+    price = price or request.limit_price
+    if account.margin is None or intent not in OPENING or price is None:
+        return WHOLE
+    leverage = account.margin.leverage
+    if request.extended_hours or request.time_in_force not in OF_THE_DAY or not market.is_open:
+        leverage = min(leverage, MARGIN)
+    return order_rate(
+        account.margin.pack,
+        leverage,
+        is_short=not request.is_buy,
+        marginable=market.is_marginable,
+        price=price,
+        market=from_units(reference, PRICE_PLACES),
+    )
 
 
 def _check_value(request: OrderRequest, account: AccountView, reference: int) -> None:
@@ -287,47 +350,16 @@ def _check_value(request: OrderRequest, account: AccountView, reference: int) ->
 
 
 def _closes(request: OrderRequest, account: AccountView) -> bool:
-    """It sells all there is: a crumb of a position must not be stuck for being small."""
-    return not request.is_buy and request.quantity == account.quantity
+    """It closes all there is: a crumb of a position must not be stuck for being small."""
+    return request.quantity == (-account.quantity if request.is_buy else account.quantity)
 
 
 def _check_shares(request: OrderRequest, account: AccountView, needed: Decimal) -> None:
-    if needed > account.quantity - account.held_quantity:
+    existing = max(-account.quantity if request.is_buy else account.quantity, ZERO)
+    if needed > existing - account.held_quantity:
         raise InsufficientQuantity(
             symbol=request.symbol,
             requested=needed,
-            existing=account.quantity,
+            existing=existing,
             held=account.held_quantity,
         )
-
-
-def _hold_of_request(request: OrderRequest, collar_price: Decimal | None) -> Hold:
-    return _hold(
-        is_buy=request.is_buy,
-        leaves=request.quantity,
-        cash_left=request.notional,
-        bound=request.limit_price or collar_price,
-    )
-
-
-def _hold(
-    *, is_buy: bool, leaves: Decimal | None, cash_left: Decimal | None, bound: Decimal | None
-) -> Hold:
-    if leaves is None:
-        assert cash_left is not None
-        assert bound is not None
-        if is_buy:
-            return Hold(cash=cash_left)
-        return Hold(quantity=_shares_for(cash_left, bound))
-    if not is_buy:
-        return Hold(quantity=leaves)
-    assert bound is not None
-    if leaves == 0:
-        return Hold()
-    return Hold(cash=order_value(leaves, bound))
-
-
-def _shares_for(cash: Decimal, price: Decimal) -> Decimal:
-    """The most shares that a sell for this amount can need, rounded up."""
-    unit = Decimal(1).scaleb(-QUANTITY_PLACES)
-    return EXACT.divide(cash, price).quantize(unit, rounding=ROUND_CEILING, context=EXACT)

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from quotes.amounts import plain, rounded
 from quotes.models import Instrument
+from trading.holds import intent_of
 from trading.models import Fill, Order
 
 # Digits of an average price: a price has 4, and an average of a few of them is shown with 2 more.
@@ -56,7 +57,7 @@ def order_json(order: Order, instrument: Instrument | None = None) -> dict[str, 
         "order_type": order.type,
         "type": order.type,
         "side": order.side,
-        "position_intent": f"{order.side}_to_{'open' if order.side == 'buy' else 'close'}",
+        "position_intent": intent_of(order),
         "time_in_force": order.time_in_force,
         "limit_price": amount(order.limit_price),
         "stop_price": amount(order.stop_price),

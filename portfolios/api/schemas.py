@@ -58,7 +58,10 @@ class Configuration(serializers.Serializer):
     lot_method = serializers.ChoiceField(
         ["fifo", "lifo", "hifo"], help_text="which lots an order closes first that does not say"
     )
-    max_margin_multiplier = serializers.CharField(help_text="always 1 here")
+    max_margin_multiplier = serializers.ChoiceField(
+        ["1", "2", "4"],
+        help_text="1 is a cash account; 2 borrows half, 4 three quarters during the session",
+    )
     trade_confirm_email = serializers.CharField(help_text="always none here")
     ptp_no_exception_entry = serializers.BooleanField(help_text="always false here")
     dtbp_check = serializers.CharField(allow_null=True)

@@ -112,7 +112,7 @@ def test_a_cash_account_does_not_sell_short(account, program):
 
 
 def test_a_configuration_that_is_not_offered_is_refused(program):
-    answer = program.call("PATCH", "/v2/account/configurations", {"max_margin_multiplier": "4"})
+    answer = program.call("PATCH", "/v2/account/configurations", {"max_margin_multiplier": "3"})
 
     assert error(answer) == (422, 40010001)
 

@@ -16,7 +16,6 @@ from portfolios.queries import (
     portfolio,
     position_view,
     position_views,
-    short_cost,
 )
 from tests.portfolios.factories import funded_account, make_instrument, new_york, trade
 from tests.portfolios.market import set_close, set_market_time, set_quote, set_trade
@@ -130,7 +129,6 @@ def test_a_short_position_is_worth_less_than_nothing_and_gains_when_the_price_fa
     assert picture.summary.short_market_value == Decimal(-900)
     assert picture.summary.equity == Decimal(10999 - 900)
     assert picture.summary.buying_power == Decimal(10999 - 2000)
-    assert short_cost(account.pk) == Decimal(1000)
 
 
 def test_without_a_trade_the_middle_of_the_quote_counts_and_then_the_close():

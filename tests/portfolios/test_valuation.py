@@ -6,6 +6,7 @@ from uuid import uuid4
 from hypothesis import given
 from hypothesis import strategies as st
 
+from portfolios.margin import Terms, pack_on
 from portfolios.models import Account, Lot, Position
 from portfolios.positions import apply_execution, new_position
 from portfolios.valuation import (
@@ -56,7 +57,8 @@ def on_tuesday(
         previous_close=close,
         today=trade_date(TUESDAY),
     )
-    summary = summarize(account, [view], traded_today=bool(tuesday))
+    terms = Terms(pack_on(trade_date(TUESDAY)), in_session=True)
+    summary = summarize(account, [view], traded_today=bool(tuesday), terms=terms)
     return view, summary
 
 

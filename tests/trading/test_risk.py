@@ -16,9 +16,10 @@ from trading.errors import (
     NoUsablePrice,
     OrderRuleBroken,
 )
+from trading.holds import Hold, collar, hold_of
 from trading.models import Order, OrderType, Side, TimeInForce
 from trading.request import OrderRequest
-from trading.risk import AccountView, Hold, MarketView, assess, collar, hold_of
+from trading.risk import AccountView, MarketView, assess
 
 DOLLAR = 10_000
 QUOTE = Quote("AAPL", 1, 99 * DOLLAR, 300, 100 * DOLLAR, 300, sequence=1)

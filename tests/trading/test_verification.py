@@ -11,7 +11,7 @@ from django.core.management import CommandError, call_command
 from django.db.models import F
 
 from portfolios.models import Account
-from tests.portfolios.factories import assert_books_balance, funded_account
+from tests.portfolios.factories import assert_books_balance, funded_account, trade
 from tests.trading.floor import CLOSE, TradingFloor
 from trading import verification
 from trading.execution.matching import FillModel
@@ -30,18 +30,19 @@ def a_day_of_every_kind() -> Account:
     """Fills by market, amount, limit, fok, stop, stop limit, trailing stop and auction."""
     floor = TradingFloor()
     floor.show("99", "100", ask_size=30)
-    account = funded_account("100000")
+    account, seller = funded_account("100000"), funded_account("100000")
+    trade(seller, "buy", "30.5", "99", instrument=floor.instrument)
     floor.buy(account, "50", limit="101")
     floor.buy(account, None, notional=Decimal(333))
     floor.show("99", "100", ask_size=55)
     floor.show("99", "101", ask_size=500)
     floor.buy(account, "7", limit="101", time_in_force=TimeInForce.FOK)
-    floor.sell(account, "12.5")
+    floor.sell(seller, "12.5")
     floor.buy(account, "5", type=OrderType.STOP, stop_price=Decimal(103))
     stop_limit = {"type": OrderType.STOP_LIMIT, "stop_price": Decimal(103)}
     floor.buy(account, "6", limit_price=Decimal(104), **stop_limit)
-    floor.sell(account, "10", type=OrderType.TRAILING_STOP, trail_percent=Decimal(2))
-    floor.sell(account, "8", time_in_force=TimeInForce.CLS)
+    floor.sell(seller, "10", type=OrderType.TRAILING_STOP, trail_percent=Decimal(2))
+    floor.sell(seller, "8", time_in_force=TimeInForce.CLS)
     floor.play(floor.quote("102", "103", ask_size=3), floor.trade("103"))
     floor.show("105", "106")
     floor.show("101", "102")

@@ -63,7 +63,7 @@ class OrderList(APIView):
     )
     def delete(self, request: Request) -> Response:
         outcomes = orders.cancel_all(account_id=request.auth.account_id, actor=request.auth.actor)
-        return Response([_canceled(order, error) for order, error in outcomes], status=207)
+        return Response([canceled(order, error) for order, error in outcomes], status=207)
 
 
 class OrderDetail(APIView):
@@ -118,7 +118,8 @@ class OrderByClientId(APIView):
         return Response(order_json(order))
 
 
-def _canceled(order: Order, error: OpenbellError | None) -> dict[str, Any]:
+def canceled(order: Order, error: OpenbellError | None) -> dict[str, Any]:
+    """What became of one order among several that were to be canceled."""
     if error is None:
         return {"id": str(order.public_id), "status": 200}
     return {"id": str(order.public_id), "status": error.http_status, "body": error.body()}

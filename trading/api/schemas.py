@@ -5,7 +5,7 @@ from __future__ import annotations
 from rest_framework import serializers
 
 from portfolios.models import LotMethod
-from trading.models import OrderStatus, OrderType, Side, TimeInForce
+from trading.models import Intent, OrderStatus, OrderType, Side, TimeInForce
 
 
 class Amount(serializers.CharField):
@@ -37,7 +37,7 @@ class Order(serializers.Serializer):
     order_type = serializers.ChoiceField(OrderType.choices)
     type = serializers.ChoiceField(OrderType.choices)
     side = serializers.ChoiceField(Side.choices)
-    position_intent = serializers.CharField()
+    position_intent = serializers.ChoiceField(Intent.choices)
     time_in_force = serializers.ChoiceField(TimeInForce.choices)
     limit_price = Amount(allow_null=True)
     stop_price = Amount(allow_null=True)
@@ -57,6 +57,26 @@ class Order(serializers.Serializer):
     )
     lots = serializers.ListField(
         child=serializers.CharField(), allow_null=True, help_text="ids of lots closed before others"
+    )
+
+
+class Preview(serializers.Serializer):
+    symbol = serializers.CharField()
+    side = serializers.ChoiceField(Side.choices)
+    qty = Amount(allow_null=True)
+    notional = Amount(allow_null=True)
+    position_intent = serializers.ChoiceField(Intent.choices, allow_null=True)
+    status = serializers.ChoiceField(["accepted", "refused"])
+    price = Amount(allow_null=True, help_text="its limit or stop, else what it would meet")
+    cost = Amount(allow_null=True, help_text="its worth at that price")
+    fees = Amount(allow_null=True, help_text="if it were executed at that price in one piece")
+    collar_price = Amount(allow_null=True, help_text="the worst price of a market order")
+    initial_margin = Amount(allow_null=True, help_text="what it would hold of the equity")
+    qty_held = Amount(allow_null=True, help_text="the shares it would hold, where it closes")
+    buying_power = Amount(help_text="before it")
+    buying_power_after = Amount(help_text="while it is open")
+    refusal = serializers.DictField(
+        allow_null=True, help_text="the error that the order would get, with its numbers"
     )
 
 

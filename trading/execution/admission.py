@@ -9,7 +9,7 @@ from decimal import Decimal
 from quotes.amounts import PRICE_PLACES, from_units
 from quotes.calendar import Calendar
 from quotes.ticks import Trade, to_micros
-from trading import risk
+from trading import holds
 from trading.execution import intake
 from trading.execution.auctions import Auctions
 from trading.execution.certificate import working_order
@@ -104,7 +104,8 @@ class Admissions:
         if isinstance(collar_price, Waiting) or self._waits_for_a_quote(order):
             self._unpriced.setdefault(order.symbol, {})[row.pk] = row
             return
-        self._floor.take_in(Admission(order, at_us, collar_price))
+        hold_price = None if collar_price is None else self._new_hold_price(order)
+        self._floor.take_in(Admission(order, at_us, collar_price, hold_price))
 
     def _give_up_waiting(self) -> None:
         """Look again at the immediate orders that wait for a quote: their time may be up."""
@@ -136,14 +137,24 @@ class Admissions:
             return NOT_ADMITTED
         return ""
 
+    def _new_hold_price(self, order: WorkingOrder) -> Decimal | None:
+        """What a share sold short counts for from now on; the quote that stands is usable."""
+        quote = self._floor.usable_quote(order.symbol)
+        if not order.is_short or isinstance(quote, Waiting):
+            return None
+        return from_units(holds.short_price(quote.ask or quote.bid), PRICE_PLACES)
+
     def _new_collar(self, row: Order, order: WorkingOrder) -> Decimal | Waiting | None:
         """The collar of an order that was queued while closed, from the quote that stands now.
 
         None where it keeps the one it has (a stop until it is triggered), a reason where there is
         nothing to set it from.
         """
-        needed = risk.needs_collar(
-            is_market=order.is_market, is_buy=order.is_buy, by_amount=order.leaves is None
+        needed = holds.needs_collar(
+            is_market=order.is_market,
+            is_buy=order.is_buy,
+            by_amount=order.leaves is None,
+            is_short=order.is_short,
         )
         then = Hours(self._calendar, to_micros(row.submitted_at))
         if not needed or order.stop or then.may_trade(order):
@@ -154,5 +165,5 @@ class Admissions:
         price = touch(quote, order.is_buy)[0]
         if quote.is_crossed or price == 0:
             return Waiting.NO_QUOTE
-        order.bound = risk.collar(order.is_buy, price)
+        order.bound = holds.collar(order.is_buy, price)
         return from_units(order.bound, PRICE_PLACES)

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 from quotes.amounts import PRICE_PLACES, from_units, plain
 from quotes.ticks import Quote, Trade
-from trading import risk
+from trading import holds
 from trading.execution.decisions import AUCTION, Admission, Decision, Ending, Execution
 from trading.execution.matching import FillModel, WorkingOrder, match_auction
 from trading.models import OrderStatus
@@ -53,8 +53,11 @@ class Auctions:
             reason = f"the auction's price was {plain(price)}"
             self._decide(Ending(order, at_us, OrderStatus.CANCELED, reason))
             return
-        needs_collar = risk.needs_collar(
-            is_market=order.is_market, is_buy=order.is_buy, by_amount=order.leaves is None
+        needs_collar = holds.needs_collar(
+            is_market=order.is_market,
+            is_buy=order.is_buy,
+            by_amount=order.leaves is None,
+            is_short=order.is_short,
         )
         self._decide(Admission(order, at_us, price if needs_collar else None))
         completes = order.take(found)

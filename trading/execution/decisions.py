@@ -35,10 +35,11 @@ class Admission(Decision):
     """The order takes its place in the book: accepted → new.
 
     `collar_price` is set for a market order that was queued while the market was closed: its old
-    hold was a guess.
+    hold was a guess. `hold_price` is set with it for one that sells short.
     """
 
     collar_price: Decimal | None = None
+    hold_price: Decimal | None = None
     reason: str = ""  # why it waits, where it does
 
 

@@ -22,12 +22,13 @@ from quotes.clock import WALL_MODES, market_clock
 from quotes.models import MarketClock
 from quotes.streaming.bus import CONTROL, ORDERS
 from quotes.ticks import Batch, Quote, Trade, to_instant
-from trading import states
+from trading import margin_calls, states
 from trading.execution import intake
 from trading.execution.admission import Admissions
 from trading.execution.certificate import working_order
 from trading.execution.decisions import Decision, Execution
 from trading.execution.floor import Floor
+from trading.execution.marks import FloorMarks
 from trading.execution.matching import FillModel
 from trading.execution.pending import Pending
 from trading.execution.waiting import write_reasons
@@ -52,6 +53,7 @@ class Engine:
         self.listing = intake.Listing()
         self.pending = Pending(lease, self.listing.by_id, calendar)
         self.floor = Floor(self.listing, calendar, self.clock.now_us(), self.pending.add, model)
+        self.pending.marks = FloorMarks(self.floor, self.listing)
         self.admissions = Admissions(
             self.floor, self.listing, calendar, self.pending.add, by_wall=self.acts_by_wall
         )
@@ -359,6 +361,7 @@ class SteppedEngine(Engine):
         self._commit()
         if at_barrier:
             write_reasons(self.floor.book, self.floor.why)
+            margin_calls.look(between=self.pending.lease.renew_if_due)
             self._settled_us, self._target_us = watermark_us, None
             MarketClock.objects.filter(pk=1, settled_us__lt=watermark_us).update(
                 settled_us=watermark_us

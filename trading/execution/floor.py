@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from quotes.amounts import PRICE_PLACES, from_units
 from quotes.calendar import Calendar
 from quotes.ticks import Quote, Trade
-from trading import risk
+from trading import holds
 from trading.execution import queue
 from trading.execution.book import Book
 from trading.execution.decisions import (
@@ -228,10 +228,13 @@ class Floor:
         at_us = max(self.now_us, order.submitted_us)
         decision = Trigger(order, at_us, tick, price, order.stop, order.mark)
         order.stop = 0
-        if risk.needs_collar(
-            is_market=order.is_market, is_buy=order.is_buy, by_amount=order.leaves is None
+        if holds.needs_collar(
+            is_market=order.is_market,
+            is_buy=order.is_buy,
+            by_amount=order.leaves is None,
+            is_short=order.is_short,
         ):
-            order.bound = risk.collar(order.is_buy, self._usable_touch(order) or price)
+            order.bound = holds.collar(order.is_buy, self._usable_touch(order) or price)
             decision.collar_price = from_units(order.bound, PRICE_PLACES)
         self._decide(decision)
         self._work(decision)

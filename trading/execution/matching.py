@@ -78,6 +78,7 @@ class WorkingOrder:
     extended_hours: bool = False
     is_immediate: bool = False  # ioc, fok: what does not fill at once is canceled
     is_all_or_none: bool = False  # fok
+    is_short: bool = False  # it opens a short position
     auction: str = ""  # quotes.ticks.OPEN or CLOSE: it trades in that auction only
     stop: int = 0  # the price that triggers it; 0: it is no stop, or was triggered
     trail: Trail | None = None

@@ -19,6 +19,7 @@ from prometheus_client import Counter as Count
 from prometheus_client import Gauge, Histogram
 
 from events.leases import Lease, LeaseLost
+from portfolios.borrowing import NO_MARKS, Marks
 from quotes.calendar import Calendar
 from quotes.models import Instrument
 from trading.execution.decisions import Decision, Ending, Execution
@@ -45,6 +46,7 @@ class Pending:
         self, lease: Lease, instruments: Mapping[int, Instrument], calendar: Calendar
     ) -> None:
         self.lease = lease
+        self.marks: Marks = NO_MARKS
         self._instruments = instruments
         self._calendar = calendar
         self._queue: list[Decision] = []
@@ -169,6 +171,7 @@ class Pending:
             lease=self.lease,
             instruments=self._instruments,
             calendar=self._calendar,
+            marks=self.marks,
             wait=wait,
         )
         SETTLE_SECONDS.observe(time.monotonic() - begun)

@@ -10,8 +10,9 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ from quotes.models import MarketClock
 from quotes.streaming.bus import CONTROL, ORDERS, TICK_TOPICS, Subscription, WhenFull, bus
 from trading.execution.engine import Engine, engine_for
 from trading.execution.matching import FillModel
+from trading.margin_calls import watch
 
 LEASE_NAME = "execution:0"
 
@@ -82,11 +84,25 @@ async def _own(lease: Lease, stop: threading.Event, call: Call) -> None:
     try:
         await subscription.ready(READY_SECONDS)
         engine = await call(engine_for, lease, fill_model())
-        await _execute(engine, subscription, stop, call)
+        async with _watched(lease):
+            await _execute(engine, subscription, stop, call)
         await call(engine.drain)
         await call(lease.release)
     finally:
         subscription.close()
+
+
+@asynccontextmanager
+async def _watched(lease: Lease) -> AsyncIterator[None]:
+    """Margin calls are made beside the engine, in a thread that no order waits for."""
+    stop = threading.Event()
+    thread = threading.Thread(target=watch, args=(lease, stop), name="margin_calls", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        await asyncio.to_thread(thread.join, READY_SECONDS)
 
 
 async def _execute(

@@ -18,6 +18,7 @@ from events.bulk import insert_rows, update_rows
 from events.leases import Lease
 from events.models import Event
 from portfolios import ledger, lot_rows, positions
+from portfolios.borrowing import NO_MARKS, Marks
 from portfolios.locks import lock_accounts
 from portfolios.lot_rows import Key
 from portfolios.lots import OLDEST_FIRST, Choice
@@ -36,8 +37,8 @@ from quotes.amounts import (
 from quotes.calendar import Calendar
 from quotes.models import Instrument
 from quotes.ticks import to_instant
-from trading import risk, states, updates
-from trading.errors import InsufficientBuyingPower
+from trading import holds, states, updates
+from trading.execution.affording import cannot_afford
 from trading.execution.certificate import certified_fill
 from trading.execution.decisions import (
     Admission,
@@ -70,6 +71,7 @@ ORDER_FIELDS = (
     "hold_cash",
     "hold_quantity",
     "collar_price",
+    "hold_price",
     "stop_price",
     "hwm",
     "triggered_at",
@@ -91,17 +93,21 @@ def settle(
     lease: Lease,
     instruments: Mapping[int, Instrument],
     calendar: Calendar,
+    marks: Marks = NO_MARKS,
     wait: bool = False,
 ) -> Outcome:
     """Settle what can be settled now; with `wait`, wait for locked accounts instead of leaving
-    them. Raises LeaseLost, and whatever the database raises: then nothing has changed."""
+    them. `marks` are what margin accounts' positions are worth.
+
+    Raises LeaseLost, and whatever the database raises: then nothing has changed.
+    """
     if wait:
         _limit_lock_wait()
     with transaction.atomic(durable=True):
         lease.lock_and_check()
         accounts = lock_accounts({one.account_id for one in decisions}, skip_locked=not wait)
         ready = [one for one in decisions if one.account_id in accounts]
-        books = _Books.opened(accounts, ready, instruments, calendar)
+        books = _Books.opened(accounts, ready, instruments, calendar, marks)
 
         outcome = Outcome(busy=[one for one in decisions if one.account_id not in accounts])
         for decision in ready:
@@ -129,6 +135,7 @@ class _Books:
     lots: dict[Key, list[Lot]]
     instruments: Mapping[int, Instrument]
     calendar: Calendar
+    marks: Marks
     changed: dict[int, Order] = field(default_factory=dict)
     fills: list[Fill] = field(default_factory=list)
     applied: list[Applied] = field(default_factory=list)
@@ -141,6 +148,7 @@ class _Books:
         decisions: Collection[Decision],
         instruments: Mapping[int, Instrument],
         calendar: Calendar,
+        marks: Marks,
     ) -> _Books:
         """Lock the orders; load the positions and of their lots those that may be closed."""
         orders = lock_orders({one.order.pk for one in decisions})
@@ -148,7 +156,7 @@ class _Books:
         held = positions.load_positions(keys)
         closing = positions.shares_to_close(held, _trades(decisions))
         lots = lot_rows.load(closing, *_lots_chosen(orders.values()))
-        return cls(accounts, orders, held, lots, instruments, calendar)
+        return cls(accounts, orders, held, lots, instruments, calendar, marks)
 
     def make(self, decision: Decision) -> bool:
         """Do what was decided, in memory; False where the rows do not allow it."""
@@ -186,6 +194,7 @@ class _Books:
         at = to_instant(decision.at_us)
         if decision.collar_price is not None:
             order.collar_price = decision.collar_price
+            order.hold_price = decision.hold_price or order.hold_price
             if short := self._cannot_afford(order, "when it was taken in"):
                 self._finish(order, OrderStatus.REJECTED, at, short)
                 return False  # written, and nothing that was decided after it holds
@@ -274,7 +283,7 @@ class _Books:
 
     def _hold(self, order: Order) -> None:
         """Set the order's hold to what it needs now: nothing, once it is finished."""
-        hold = risk.Hold() if order.status in states.TERMINAL else risk.hold_of(order)
+        hold = holds.Hold() if order.status in states.TERMINAL else holds.hold_of(order)
         ledger.hold(
             self.accounts[order.account_id],
             self.positions.get((order.account_id, order.instrument_id)),
@@ -300,16 +309,12 @@ class _Books:
     def _cannot_afford(self, order: Order, when: str) -> str:
         """Why the account cannot hold the order at its new collar; "" where it can."""
         account = self.accounts[order.account_id]
-        others = risk.AccountView(cash=account.cash, hold_cash=account.hold_cash - order.hold_cash)
-        try:
-            risk.check_buying_power(others, risk.hold_of(order).cash)
-        except InsufficientBuyingPower as error:
-            numbers = error.extras
-            return (
-                f"{error.message} {when}: "
-                f"needs {numbers['cost_basis']}, has {numbers['buying_power']}"
-            )
-        return ""
+        mine = (
+            (position, self.instruments[instrument_id].marginable)
+            for (account_id, instrument_id), position in self.positions.items()
+            if account_id == account.pk
+        )
+        return cannot_afford(order, account, mine, self.marks, when)
 
     def _filled_at(self, decision: Execution, order: Order, account: Account) -> datetime:
         """Market time of a fill: of its quote, but never before the order, nor on a trade date

@@ -285,15 +285,16 @@ def test_settling_a_trigger_again_changes_nothing(
 def test_batches_never_decide_about_stops(floor: TradingFloor, account: Account) -> None:
     """The same tape, tick by tick and all at once."""
     make_instrument("MSFT")
+    seller = funded_account()
     prices = ((101, 102, 102), (103, 104, 104), (100, 101, 100))
     found = []
     for symbol in ("AAPL", "MSFT"):
         floor.show(symbol=symbol)
-        floor.buy(account, "10", symbol=symbol)
+        floor.buy(seller, "10", symbol=symbol)
         floor.pass_time(seconds=1)
         placed = [stop_buy(floor, account, at, symbol=symbol) for at in ("103", "104", "102")]
         trail = {"type": OrderType.TRAILING_STOP, "trail_price": Decimal(2)}
-        placed.append(floor.sell(account, "10", symbol=symbol, **trail))
+        placed.append(floor.sell(seller, "10", symbol=symbol, **trail))
         tape: list[Any] = []
         for bid, ask, price in prices:
             tape.append(floor.quote(str(bid), str(ask), ask_size=12, symbol=symbol))
@@ -307,4 +308,4 @@ def test_batches_never_decide_about_stops(floor: TradingFloor, account: Account)
         )
     assert found[0] == found[1]
     assert all(quantity for _, quantity in found[0])
-    assert_books_balance(account)
+    assert_books_balance(account, seller)

@@ -1,0 +1,106 @@
+"""May this account place this order? What is asked before risk, of the rows, and risk itself.
+
+A margin account's positions are valued for it, at prices that are read before its lock is taken.
+Whether it is one is only known under the lock, so a use case is tried without prices first: cash
+accounts, which need none, pay nothing for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from events.errors import NotFound
+from portfolios import lot_rows
+from portfolios.borrowing import Marks, margin_now, read_marks
+from portfolios.margin import CASH, Margin
+from portfolios.models import Account, Position
+from quotes.models import Instrument
+from quotes.queries import get_instrument
+from trading import client_ids
+from trading.errors import LotsNotFound, OrderRuleBroken
+from trading.holds import OPENING
+from trading.protection import check_opposite
+from trading.request import OrderRequest
+from trading.risk import AccountView, Assessment, MarketView, assess
+
+T = TypeVar("T")
+
+
+class MarksNeeded(Exception):
+    """The locked account is a margin account, and no prices were read before."""
+
+
+def with_marks(account_id: int, use_case: Callable[[Marks | None], T]) -> T:
+    """Carry out a use case, again with prices where it turns out to need them."""
+    try:
+        return use_case(None)
+    except MarksNeeded:
+        return use_case(read_marks(account_id))
+
+
+def margin_for(account: Account, marks: Marks | None) -> Margin | None:
+    """The margin of a margin account; None of a cash account. Raises MarksNeeded."""
+    if account.multiplier == CASH:
+        return None
+    if marks is None:
+        raise MarksNeeded
+    return margin_now(account, marks)
+
+
+def judge(
+    request: OrderRequest, account: AccountView, instrument: Instrument, market: MarketView
+) -> Assessment:
+    """Whether the account may place this well-formed order now, whatever it is for.
+
+    For a use case under the account's lock, for a preview without. Raises what `risk.assess`
+    raises, DuplicateClientOrderId, LotsNotFound, WashTrade.
+    """
+    client_ids.check_free(account.pk, request.client_order_id)
+    check_lots(account.pk, instrument, request)
+    assessment = assess(request, account, market)
+    if not request.is_forced:
+        check_opposite(request, account, instrument, opens=assessment.intent in OPENING)
+    return assessment
+
+
+def account_view(
+    account: Account, position: Position | None, margin: Margin | None = None
+) -> AccountView:
+    """The locked account, and its position in the order's instrument, as risk looks at them.
+
+    `margin` is that of a margin account, None for a cash account.
+    """
+    held = position or Position()
+    return AccountView(
+        pk=account.pk,
+        cash=account.cash,
+        hold_cash=account.hold_cash,
+        quantity=held.quantity,
+        held_quantity=held.hold_quantity,
+        is_active=account.status == Account.Status.ACTIVE,
+        is_frozen=account.frozen,
+        is_suspended=account.trading_suspended,
+        may_trade_fractions=account.fractional_trading,
+        may_short=account.shorting,
+        margin=margin,
+    )
+
+
+def find_instrument(symbol: str) -> Instrument:
+    """The instrument of a symbol or asset id. Raises OrderRuleBroken."""
+    try:
+        return get_instrument(symbol)
+    except NotFound as error:
+        raise OrderRuleBroken(error.message, symbol=symbol) from None
+
+
+def check_lots(account_id: int, instrument: Instrument, request: OrderRequest) -> None:
+    """Raise LotsNotFound unless the order can close every lot that it names."""
+    if not request.lots:
+        return
+    held = lot_rows.find(account_id, instrument.pk, request.lots)
+    closable = {pk for pk, lot in held.items() if (lot.quantity_left < 0) == request.is_buy}
+    missing = [pk for pk in request.lots if pk not in closable]
+    if missing:
+        raise LotsNotFound(instrument.symbol, missing)

@@ -1,0 +1,104 @@
+"""Forced liquidation: positions are closed until what is left is covered by the equity.
+
+First the account's open orders go, then positions are closed by market orders, the one with the
+largest requirement first. What an order of ours is closing already counts as closed, so that
+looking again places nothing twice. A frozen or suspended account is liquidated all the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import NamedTuple
+
+from django.db.models import Q
+
+from events.errors import OpenbellError
+from portfolios.borrowing import Marks
+from portfolios.margin import Margin, Stake, maintenance_requirement
+from portfolios.models import Account, Position
+from quotes.amounts import EXACT, rounded
+from trading import states
+from trading.models import Order, OrderType, Side, TimeInForce
+from trading.orders import cancel_all, submit
+from trading.request import OrderRequest
+
+ZERO = Decimal(0)
+FLAT = Q(quantity=ZERO)
+ACTOR = "operator:liquidation"
+NAME = "liquidation-"  # what the client order ids of its orders begin with
+
+logger = logging.getLogger(__name__)
+
+
+class Closable(NamedTuple):
+    """A position's shares that nothing is closing yet, and what keeping them takes."""
+
+    symbol: str
+    quantity: Decimal  # negative when short
+    requirement: Decimal
+
+
+def liquidate(account: Account, margin: Margin, marks: Marks) -> list[Order]:
+    """Place the orders that bring the account back to its maintenance margin; those placed.
+
+    Raises AccountBusy, Unavailable. A position that cannot be closed now is left for the next time.
+    """
+    ours = Order.objects.filter(
+        account_id=account.pk, status__in=states.OPEN, client_order_id__startswith=NAME
+    )
+    if not ours.exists():
+        cancel_all(account_id=account.pk, actor=ACTOR)
+    placed = []
+    for one in to_close(margin, _closable(account, margin, marks)):
+        try:
+            placed.append(submit(account_id=account.pk, request=_closing(one), actor=ACTOR))
+        except OpenbellError as error:
+            logger.warning("%s of account %s: %s", one.symbol, account.number, error.message)
+    return placed
+
+
+def to_close(margin: Margin, closable: Iterable[Closable]) -> list[Closable]:
+    """Which of them to close: the largest requirements first, until the equity covers the rest.
+
+    Pure. Closing at the mark changes no equity, and what is being closed already is not among them.
+    """
+    rest = sorted(closable, key=lambda one: (-one.requirement, one.symbol))
+    needed = sum((one.requirement for one in rest), ZERO)
+    chosen = []
+    for one in rest:
+        if margin.equity >= needed:
+            break
+        chosen.append(one)
+        needed -= one.requirement
+    return chosen
+
+
+def _closable(account: Account, margin: Margin, marks: Marks) -> list[Closable]:
+    found = []
+    held = Position.objects.filter(account_id=account.pk).exclude(FLAT)
+    for position in held.select_related("instrument"):
+        free = position.quantity - position.hold_quantity.copy_sign(position.quantity)
+        if free == 0:
+            continue
+        price = marks.get(position.instrument_id)
+        if price is None:
+            price = EXACT.divide(position.cost_basis, position.quantity)
+        stake = Stake(free, rounded(EXACT.multiply(free, price)), position.instrument.marginable)
+        requirement = maintenance_requirement(margin.pack, margin.leverage, stake)
+        found.append(Closable(position.instrument.symbol, free, requirement))
+    return found
+
+
+def _closing(one: Closable) -> OrderRequest:
+    return OrderRequest(
+        symbol=one.symbol,
+        side=Side.SELL if one.quantity > 0 else Side.BUY,
+        type=OrderType.MARKET,
+        time_in_force=TimeInForce.DAY,
+        quantity=abs(one.quantity),
+        client_order_id=f"{NAME}{uuid.uuid4()}",
+        is_forced=True,
+    )

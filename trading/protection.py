@@ -1,0 +1,64 @@
+"""An account's own orders against each other: what could trade with itself is refused.
+
+Both sides of such a trade would be one owner's, which exchanges and FINRA (Rule 5210) forbid. As at
+Alpaca, an order whose price is not limited, a stop included, could trade with anything. The legs of
+one complex order are placed together and never meet this check.
+"""
+
+from __future__ import annotations
+
+from quotes.models import Instrument
+from trading import states
+from trading.errors import WashTrade
+from trading.holds import OPENING, intent_of
+from trading.models import Order, OrderStatus, Side
+from trading.request import OrderRequest
+from trading.risk import AccountView
+
+# Neither in the market nor on its way there.
+_ASIDE = frozenset({OrderStatus.HELD, OrderStatus.SUSPENDED})
+_MEETING = sorted(states.OPEN - _ASIDE)
+
+
+def check_opposite(
+    request: OrderRequest, account: AccountView, instrument: Instrument, *, opens: bool
+) -> None:
+    """Raise WashTrade where an open order of the other side stands in this one's way.
+
+    The account is locked. Asks for orders only where something is held for any.
+    """
+    some_open = account.hold_cash > 0 and not (request.is_buy and account.margin is None)
+    if account.held_quantity == 0 and not some_open:
+        return
+    for other in _opposite(request, account, instrument):
+        if opens and intent_of(other) in OPENING:
+            what = (
+                "cannot open a long buy while a short sell order is open"
+                if request.is_buy
+                else "cannot open a short sell while a long buy order is open"
+            )
+            raise WashTrade(what, existing_order_id=other.public_id)
+        if could_trade(request, other):
+            kind = "market/stop" if other.limit_price is None else "limit"
+            raise WashTrade(
+                existing_order_id=other.public_id,
+                reject_reason=f"opposite side {kind} order exists",
+            )
+
+
+def could_trade(request: OrderRequest, other: Order) -> bool:
+    """Whether a buy would pay what a sell asks for; the two are of opposite sides."""
+    if request.limit_price is None or other.limit_price is None:
+        return True
+    if request.is_buy:
+        return request.limit_price >= other.limit_price
+    return other.limit_price >= request.limit_price
+
+
+def _opposite(request: OrderRequest, account: AccountView, instrument: Instrument) -> list[Order]:
+    side = Side.SELL if request.is_buy else Side.BUY
+    return list(
+        Order.objects.filter(
+            account_id=account.pk, status__in=_MEETING, instrument_id=instrument.pk, side=side
+        ).order_by("pk")
+    )
