@@ -39,12 +39,6 @@ WAIT_SECONDS_MAX = 20
 
 
 @pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPlatform]:
-    with RunningPlatform(tmp_path_factory.mktemp("openbell")) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def trading(platform: RunningPlatform) -> TradingClient:
     return TradingClient(platform.key, platform.secret, url_override=platform.url)
 
