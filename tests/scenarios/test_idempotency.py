@@ -228,6 +228,20 @@ def test_a_cancel_whose_answer_was_lost_is_204_again(client: Client) -> None:
     assert kinds().count("trading.order.canceled") == 1
 
 
+def test_a_replacement_whose_answer_was_lost_is_the_new_order_again(
+    floor: TradingFloor, trader: Trader, client: Client
+) -> None:
+    path = f"/v2/orders/{buy(client, '').json()['id']}"
+    floor.pass_time(seconds=1)
+    first = send(client, "patch", path, qty="2")
+    assert first.status_code == 200
+    assert send(client, "patch", path, qty="2").content == first.content
+    lose_the_answer()
+    assert send(client, "patch", path, qty="2").json() == first.json()
+    assert kinds().count("trading.order.replaced") == 1
+    assert_books_balance(trader.account)
+
+
 def test_canceling_all_is_carried_on_where_it_stopped(
     trader: Trader, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
