@@ -2,11 +2,11 @@
 
     deploy/local/servers.sh .venv/bin/python -m benchmarks.settlement
 
-Openbell settles fills as its execution process does: micro-batches of decisions, each one
-transaction that locks the lease, the accounts and the orders, and writes the fill, its postings,
-the position, the lot, the order, the account and the event. One process, one connection, many
-accounts. The peers (`benchmarks/peers/order_transactions.py`) write less for an order, each in a
-transaction of its own, from two processes with eight connections each. The database flushes its
+Openbell settles fills as its execution process does: micro-batches of decisions, each in two
+transactions at once, that lock the lease, the accounts and the orders, and write the fill, its
+postings, the position, the lot, the order, the account and the event. One process, two connections,
+many accounts. The peers (`benchmarks/peers/order_transactions.py`) write less for an order, each in
+a transaction of its own, from two processes with eight connections each. The database flushes its
 log at every commit. Printed are medians over the rounds; CPU is per fill or order, of Python and
 of the database server.
 """
@@ -28,7 +28,6 @@ from typing import Any, NamedTuple
 from benchmarks.own_database import own_database
 
 ACCOUNTS, SYMBOLS = 400, 20
-BATCH = 200  # decisions in one transaction
 PROCESSES, CONNECTIONS_EACH = 2, 8
 QUANTITY, LIMIT, ASK = Decimal(10), Decimal(100), 1_000_000
 
@@ -47,11 +46,12 @@ def main() -> None:
     options = parse()
     with own_database() as name:
         from benchmarks.peers.order_transactions import PEERS, make_tables
+        from trading.execution.pending import BATCH_MAX_IN_LANES
 
         make_tables(ACCOUNTS)
         market = Market()
         ways: dict[str, Callable[[], Run]] = {
-            f"Openbell, batches of {BATCH}": lambda: settle_some(market, options.fills)
+            f"Openbell, batches of {BATCH_MAX_IN_LANES}": lambda: settle_some(market, options.fills)
         }
         for peer, place in PEERS.items():
             ways[peer] = lambda place=place: place_for(place, options.seconds)  # type: ignore[misc]
@@ -80,6 +80,8 @@ class Market:
         from portfolios.models import Account
         from quotes.clock import market_clock
         from quotes.models import Instrument
+        from trading.execution.pending import Pending
+        from trading.execution.process import lanes
 
         user = get_user_model().objects.create(username="bench")
         now = datetime.now(UTC)
@@ -94,7 +96,8 @@ class Market:
         self.calendar = market_clock().calendar
         lease = acquire("execution:0")
         assert lease is not None, "a fresh database has no other owner"
-        self.lease = lease
+        self.pending = Pending(lease, self.instruments, self.calendar, lanes())
+        self.pending.lanes.take_over()
 
     def executions(self, fills: int) -> list[Any]:
         """Admitted orders of all accounts in turn, and the decisions that fill each of them."""
@@ -144,22 +147,22 @@ class Market:
 
 def settle_some(market: Market, fills: int) -> Run:
     """Settle that many fills, batch after batch."""
-    from trading.execution.settlement import settle
+    from trading.models import Fill
 
-    decisions = market.executions(fills)
+    pending, before = market.pending, Fill.objects.count()
+    for decision in market.executions(fills):
+        pending.add(decision)
     database, python, begun = database_ns(), time.process_time_ns(), time.perf_counter()
-    for start in range(0, fills, BATCH):
-        batch = decisions[start : start + BATCH]
-        outcome = settle(
-            batch, lease=market.lease, instruments=market.instruments, calendar=market.calendar
-        )
-        assert len(outcome.settled) == len(batch), "every fill is settled"
+    pending.settle()
     seconds = time.perf_counter() - begun
-    return Run(
+    run = Run(
         fills / seconds,
         (time.process_time_ns() - python) / fills / 1000,
         (database_ns() - database) / fills / 1000,
     )
+    assert not len(pending), "every decision is settled"
+    assert Fill.objects.count() == before + fills, "and every fill is stored"
+    return run
 
 
 def place_for(place: Callable[[int], None], seconds: float) -> Run:

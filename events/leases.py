@@ -17,7 +17,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, connection, transaction
 from django.db.models import DateTimeField, F, Func, IntegerField, Q, Value
 
 from events import models
@@ -154,6 +154,26 @@ def wait_for(name: str, stop: threading.Event, owner: str | None = None) -> Leas
     return None
 
 
+def seize(name: str, of_shard: Lease) -> Lease:
+    """Take over the lease of a second connection, of which a shard's owner is the only owner.
+
+    Whoever has it is a former owner: their connection is ended, however far they are. Raises
+    LeaseLost where the shard is another's by now.
+    """
+    shard = models.Lease.objects.select_for_update().filter(
+        name=of_shard.name, epoch=of_shard.epoch
+    )
+    with transaction.atomic():
+        if not shard.exists():
+            raise LeaseLost(f"{of_shard.name}: epoch {of_shard.epoch} is over")
+        seen = _look(name)
+        if seen.connection_id is not None:
+            _end_connection(seen.connection_id)
+        lease = _raise_epoch(name, of_shard.owner, seen.epoch, whenever=True)
+        assert lease is not None, "nobody else may take it while the shard is locked"
+    return lease
+
+
 def _look(name: str) -> _Seen:
     row = (
         models.Lease.objects.filter(name=name)
@@ -177,14 +197,15 @@ def _take_over(name: str, owner: str | None, seen: _Seen) -> Lease | None:
     return _raise_epoch(name, owner or process_name(), seen.epoch)
 
 
-def _raise_epoch(name: str, owner: str, seen_epoch: int) -> Lease | None:
+def _raise_epoch(name: str, owner: str, seen_epoch: int, *, whenever: bool = False) -> Lease | None:
     """Take over from the epoch that was seen; None where someone was faster, the owner included.
 
     One statement that commits itself: whoever stopped between a statement and its commit would
     hold a lock over a connection that no row names.
     """
     expired = Q(expires_at__isnull=True) | Q(expires_at__lte=DatabaseTime())
-    taken = models.Lease.objects.filter(expired, name=name, epoch=seen_epoch).update(
+    seen = models.Lease.objects.filter(name=name, epoch=seen_epoch)
+    taken = (seen if whenever else seen.filter(expired)).update(
         epoch=F("epoch") + 1,
         owner=owner,
         connection_id=ConnectionId(),

@@ -31,9 +31,12 @@ CLOSE = new_york("2013-10-07 16:00")
 class TradingFloor:
     """One stepped market with one instrument, AAPL at 99 to 100 unless told otherwise."""
 
-    def __init__(self, at: datetime = NOON, model: FillModel = FillModel.NBBO) -> None:
+    def __init__(
+        self, at: datetime = NOON, model: FillModel = FillModel.NBBO, lanes: int = 1
+    ) -> None:
         self.instrument: Instrument = make_instrument("AAPL", name="Apple")
         self.model = model
+        self.lanes = lanes
         self.sequence = 0
         row, _ = MarketClock.objects.update_or_create(
             pk=1,
@@ -54,13 +57,14 @@ class TradingFloor:
         if self._engine is None:
             lease = acquire("execution:0")
             assert lease is not None
-            self._engine = engine_for(lease, self.model)
+            self._engine = engine_for(lease, self.model, self.lanes)
         return self._engine
 
     def restart(self) -> None:
         """The engine's process dies and another takes over."""
         if self._engine is not None:
             self._engine.pending.lease.release()
+            self._engine.close()
         self._engine = None
 
     # --- the market -----------------------------------------------------------------------------

@@ -47,11 +47,11 @@ class Engine:
 
     acts_by_wall = True  # polls, sweeps and time-outs run on wall time
 
-    def __init__(self, lease: Lease, model: FillModel = FillModel.NBBO) -> None:
+    def __init__(self, lease: Lease, model: FillModel = FillModel.NBBO, lanes: int = 1) -> None:
         self.clock = market_clock()
         calendar = self.clock.calendar
         self.listing = intake.Listing()
-        self.pending = Pending(lease, self.listing.by_id, calendar)
+        self.pending = Pending(lease, self.listing.by_id, calendar, lanes)
         self.floor = Floor(self.listing, calendar, self.clock.now_us(), self.pending.add, model)
         self.pending.marks = FloorMarks(self.floor, self.listing)
         self.admissions = Admissions(
@@ -64,6 +64,7 @@ class Engine:
 
     def load(self) -> None:
         """Fill the book from the database. Ticks that passed meanwhile fill nothing."""
+        self.pending.lanes.take_over()
         self._refresh_listing()
         self._load_book()
         self._expire(self.floor.now_us)
@@ -99,6 +100,10 @@ class Engine:
             self._settle()
             if len(self.pending):
                 time.sleep(LOCKED_PAUSE_SECONDS)
+
+    def close(self) -> None:
+        """End the threads that settle; what waits stays unsettled."""
+        self.pending.lanes.close()
 
     def _breathe(self) -> None:
         """In the middle of much work: stay the owner, and let no more wait than may."""
@@ -300,8 +305,8 @@ class SteppedEngine(Engine):
 
     acts_by_wall = False
 
-    def __init__(self, lease: Lease, model: FillModel = FillModel.NBBO) -> None:
-        super().__init__(lease, model)
+    def __init__(self, lease: Lease, model: FillModel = FillModel.NBBO, lanes: int = 1) -> None:
+        super().__init__(lease, model, lanes)
         self._settled_us = 0  # the last barrier
         self._target_us: int | None = None  # the advance that is being played
 
@@ -368,9 +373,13 @@ class SteppedEngine(Engine):
             )
 
 
-def engine_for(lease: Lease, model: FillModel = FillModel.NBBO) -> Engine:
-    """The engine of the market that is open, loaded."""
+def engine_for(lease: Lease, model: FillModel = FillModel.NBBO, lanes: int = 1) -> Engine:
+    """The engine of the market that is open, loaded; whoever has it closes it."""
     is_stepped = market_clock().mode == MarketClock.Mode.STEPPED
-    engine = SteppedEngine(lease, model) if is_stepped else Engine(lease, model)
-    engine.load()
+    engine = (SteppedEngine if is_stepped else Engine)(lease, model, lanes)
+    try:
+        engine.load()
+    except BaseException:
+        engine.close()
+        raise
     return engine

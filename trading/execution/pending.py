@@ -13,6 +13,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from django.db import InterfaceError, OperationalError
 from prometheus_client import Counter as Count
@@ -23,10 +24,12 @@ from portfolios.borrowing import NO_MARKS, Marks
 from quotes.calendar import Calendar
 from quotes.models import Instrument
 from trading.execution.decisions import Decision, Ending, Execution
+from trading.execution.lanes import Lanes, Settled, attempt
 from trading.execution.settlement import Outcome, settle
 from trading.models import OrderStatus
 
 BATCH_MAX = 40  # decisions in one transaction: about 10 ms of the one writer on SQLite
+BATCH_MAX_IN_LANES = 400  # in all of them together: what a transaction costs by itself is shared
 PENDING_MAX = 5_000  # beyond this the engine waits for the accounts it needs before it goes on
 TRIES_MAX = 3
 WAIT_AGAIN_SECONDS = 10.0  # after waiting for a lock in vain
@@ -43,10 +46,16 @@ class Pending:
     """A queue of decisions in the order they were made."""
 
     def __init__(
-        self, lease: Lease, instruments: Mapping[int, Instrument], calendar: Calendar
+        self,
+        lease: Lease,
+        instruments: Mapping[int, Instrument],
+        calendar: Calendar,
+        lanes: int = 1,
     ) -> None:
         self.lease = lease
         self.marks: Marks = NO_MARKS
+        self.lanes = Lanes(lease, lanes)
+        self._batch_max = BATCH_MAX if lanes == 1 else BATCH_MAX_IN_LANES
         self._instruments = instruments
         self._calendar = calendar
         self._queue: list[Decision] = []
@@ -103,8 +112,8 @@ class Pending:
         for one in waiting:
             if self._is_worth_waiting(one.account_id):
                 alone = [other for other in waiting if other.account_id == one.account_id]
-                return alone[:BATCH_MAX], True
-        return list(waiting[:BATCH_MAX]), False
+                return alone[: self._batch_max], True
+        return list(waiting[: self._batch_max]), False
 
     def _is_worth_waiting(self, account_id: int) -> bool:
         if self._missed[account_id] < TRIES_MAX:
@@ -113,16 +122,31 @@ class Pending:
         return waited_at is None or time.monotonic() - waited_at >= WAIT_AGAIN_SECONDS
 
     def _settle_batch(self, batch: list[Decision], wait: bool) -> None:
-        try:
-            self._settle_once(batch, wait)
-            return
-        except (LeaseLost, OperationalError, InterfaceError):
-            self._queue += batch
+        broken: Exception | None = None
+        failed: list[list[Decision]] = []
+        for part, outcome in self._attempt(batch, wait):
+            if isinstance(outcome, Outcome):
+                self._count(outcome)
+            elif isinstance(outcome, LeaseLost | OperationalError | InterfaceError):
+                self._queue += part
+                broken = outcome if not isinstance(broken, LeaseLost) else broken
+            else:
+                failed.append(part)
+                logger.error(
+                    "a batch of %d decisions failed, trying each account",
+                    len(part),
+                    exc_info=outcome,
+                )
+        if broken is not None:
+            self._queue += [one for part in failed for one in part]
             if wait:
                 self._waited[batch[0].account_id] = time.monotonic()
-            raise
-        except Exception:
-            logger.exception("a batch of %d decisions failed, trying each account", len(batch))
+            raise broken
+        for part in failed:
+            self._settle_apart(part)
+
+    def _settle_apart(self, batch: list[Decision]) -> None:
+        """Settle each account of a batch that failed by itself."""
         left = list(dict.fromkeys(one.account_id for one in batch))
         try:
             while left:
@@ -163,23 +187,38 @@ class Pending:
         self._dropped += [one for one in batch if one.order.pk == first.order.pk]
 
     def _settle_once(self, batch: list[Decision], wait: bool) -> None:
+        """Settle in one transaction, or raise why not."""
+        ((_, outcome),) = self._attempt(batch, wait)
+        if not isinstance(outcome, Outcome):
+            raise outcome
+        self._count(outcome)
+
+    def _attempt(self, batch: list[Decision], wait: bool) -> list[Settled]:
+        """Try a batch: in lanes, or, where it is to wait for an account, in one transaction."""
         begun = time.monotonic()
         if wait:
-            self.lease.renew()  # what is renewed while waiting, nobody else sees yet
-        outcome = settle(
+            tried = [(batch, attempt(partial(self._write, wait=True), batch, self.lease))]
+        else:
+            tried = self.lanes.settle(batch, self._write)
+        SETTLE_SECONDS.observe(time.monotonic() - begun)
+        return tried
+
+    def _write(self, batch: list[Decision], lease: Lease, *, wait: bool = False) -> Outcome:
+        if wait:
+            lease.renew()  # what is renewed while waiting, nobody else sees yet
+        return settle(
             batch,
-            lease=self.lease,
+            lease=lease,
             instruments=self._instruments,
             calendar=self._calendar,
             marks=self.marks,
             wait=wait,
         )
-        SETTLE_SECONDS.observe(time.monotonic() - begun)
-        self._count(outcome)
-        self._queue += outcome.busy
-        self._dropped += outcome.dropped
 
     def _count(self, outcome: Outcome) -> None:
+        """Take in what was settled, and keep what was not."""
+        self._queue += outcome.busy
+        self._dropped += outcome.dropped
         for one in outcome.settled + outcome.dropped:
             self._missed.pop(one.account_id, None)
             self._waited.pop(one.account_id, None)

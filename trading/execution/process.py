@@ -28,6 +28,7 @@ from trading.execution.matching import FillModel
 from trading.margin_calls import watch
 
 LEASE_NAME = "execution:0"
+LANES = 2  # more would wait for Python
 
 # A replay's feed waits for the engine, so a few batches suffice; a live one does not wait.
 PLAYED_LIMIT = 64
@@ -83,10 +84,13 @@ async def _own(lease: Lease, stop: threading.Event, call: Call) -> None:
     subscription = _subscribe(await call(lambda: market_clock().mode))
     try:
         await subscription.ready(READY_SECONDS)
-        engine = await call(engine_for, lease, fill_model())
-        async with _watched(lease):
-            await _execute(engine, subscription, stop, call)
-        await call(engine.drain)
+        engine = await call(engine_for, lease, fill_model(), lanes())
+        try:
+            async with _watched(lease):
+                await _execute(engine, subscription, stop, call)
+            await call(engine.drain)
+        finally:
+            await call(engine.close)
         await call(lease.release)
     finally:
         subscription.close()
@@ -142,6 +146,11 @@ def _reconnect() -> None:
     """Drop a connection that may be broken; the next query makes a new one."""
     time.sleep(RETRY_SECONDS)
     connection.close()
+
+
+def lanes() -> int:
+    """How many transactions settle at once: SQLite has one writer."""
+    return LANES if connection.vendor == "mysql" else 1
 
 
 def fill_model() -> FillModel:
