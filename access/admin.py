@@ -11,10 +11,14 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
+from access.accounts import reset_account
 from access.keys import create_key, revoke_key
 from access.models import ApiKey
 from access.users import disable_user, enable_user
 from events.admin import operator
+from portfolios.accounts import STARTING_CASH
+from portfolios.admin import AccountAdmin
+from portfolios.models import Account
 
 admin.site.site_header = "Openbell"
 admin.site.site_title = "Openbell"
@@ -22,6 +26,23 @@ admin.site.index_title = "The floor"
 
 User = get_user_model()
 admin.site.unregister(User)
+admin.site.unregister(Account)
+
+
+@admin.register(Account)
+class ResettableAccountAdmin(AccountAdmin):
+    """The books' own page, and what takes keys and orders, too."""
+
+    actions = [*AccountAdmin.actions, "reset_accounts"]
+
+    @admin.action(
+        description="Reset: close the book, cancel its orders, open a fresh one",
+        permissions=["freeze"],
+    )
+    def reset_accounts(self, request: HttpRequest, accounts: QuerySet[Account]) -> None:
+        for account in accounts:
+            new = reset_account(account_id=account.pk, cash=STARTING_CASH, actor=operator(request))
+            self.message_user(request, f"{account.number} is closed, {new.number} takes its place")
 
 
 @admin.register(ApiKey)

@@ -5,6 +5,7 @@ Invalid
 Refused
 ├── AnswerLost             409  done under this Idempotency-Key, and its answer is gone
 ├── IdempotencyKeyReused        an Idempotency-Key that came with another request before
+├── OrdersStillOpen             an account with open orders is not reset: call again
 ├── RateLimited            429  too many requests of one caller within a minute
 └── TooManyKeys                 an account keeps a bounded number of keys
 """
@@ -45,6 +46,10 @@ class RateLimited(Refused):
     def __init__(self, *, retry_after_seconds: int) -> None:
         super().__init__()
         self.retry_after_seconds = retry_after_seconds
+
+
+class OrdersStillOpen(Refused):
+    message = "orders of this account could not be canceled yet, reset it once more"
 
 
 class TooManyKeys(Refused):

@@ -62,7 +62,7 @@ class KnownKey:
 
 @dataclass(frozen=True, slots=True)
 class KnownUser:
-    """A user who is not disabled, and the accounts that are theirs, oldest first.
+    """A user who is not disabled, and the accounts that are theirs, open ones first, oldest first.
 
     Of the user's columns only those that decide what they may do are loaded.
     """
@@ -227,7 +227,7 @@ def _read_user(user_id: int) -> dict[str, Any] | None:
     accounts = list(
         Account.objects.filter(user_id=user_id, user__is_active=True)
         .select_related("user")
-        .order_by("pk")[:ACCOUNTS_PER_USER_MAX]
+        .order_by("-status", "pk")[:ACCOUNTS_PER_USER_MAX]  # ACTIVE before ACCOUNT_CLOSED
     )
     user: Any = accounts[0].user if accounts else _user_without_accounts(user_id)
     if user is None:

@@ -1,10 +1,11 @@
-"""Opening accounts, moving cash in and out of them, freezing them."""
+"""Opening and closing accounts, moving cash in, out and between them, freezing them."""
 
 from __future__ import annotations
 
 import secrets
 from decimal import ROUND_DOWN, Decimal
 from typing import Any
+from uuid import uuid4
 
 from django.db import IntegrityError, transaction
 
@@ -12,9 +13,15 @@ from events import log
 from events.transactions import retried
 from portfolios import ledger
 from portfolios.borrowing import Marks, margin_now, read_marks
-from portfolios.errors import AmountInvalid, InsufficientFunds
+from portfolios.errors import (
+    AccountClosed,
+    AccountNotFound,
+    AmountInvalid,
+    InsufficientFunds,
+    TooManyAccounts,
+)
 from portfolios.ledger import Move
-from portfolios.locks import lock_account
+from portfolios.locks import lock_account, lock_accounts
 from portfolios.models import BOOK_FIELDS, Account, Ledger, NonTradeActivity, PostingKind
 from quotes.amounts import BALANCE_MAX, plain
 from quotes.clock import market_clock
@@ -25,7 +32,11 @@ CENT = Decimal("0.01")
 ACTIVITY_TYPES = {
     PostingKind.DEPOSIT: NonTradeActivity.Type.DEPOSIT,
     PostingKind.WITHDRAWAL: NonTradeActivity.Type.WITHDRAWAL,
+    PostingKind.TRANSFER: NonTradeActivity.Type.TRANSFER,
 }
+
+STARTING_CASH = Decimal(100_000)  # USD of a new paper account, as the field's paper accounts have
+ACCOUNTS_PER_USER_MAX = 20  # open ones
 
 # As in Alpaca's paper accounts; no letter or digit that is easily taken for another.
 _NUMBER_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
@@ -38,9 +49,13 @@ _NUMBER_TRIES = 5
 def open_account(*, user: Any, name: str = "Paper", cash: Decimal, actor: str) -> Account:
     """Open an account for a user and fund it with its first deposit.
 
-    May run inside a larger transaction, so that signing up is one change. Raises AmountInvalid.
+    May run inside a larger transaction, so that signing up is one change. Raises AmountInvalid,
+    TooManyAccounts.
     """
     amount = _whole_cents(cash)
+    active = Account.objects.filter(user=user, status=Account.Status.ACTIVE)
+    if active.count() >= ACCOUNTS_PER_USER_MAX:
+        raise TooManyAccounts(maximum=ACCOUNTS_PER_USER_MAX)
 
     account = _insert(user, name)
 
@@ -76,10 +91,11 @@ def _insert(user: Any, name: str) -> Account:
 def deposit(*, account_id: int, amount: Decimal, actor: str) -> Account:
     """Pay cash into the account: funding → cash.
 
-    Raises AccountNotFound, AmountInvalid, BoundExceeded.
+    Raises AccountNotFound, AccountClosed, AmountInvalid, BoundExceeded.
     """
     amount = _whole_cents(amount)
     account = lock_account(account_id)
+    _check_open(account)
 
     _move_cash(account, PostingKind.DEPOSIT, amount, actor)
     return account
@@ -88,7 +104,7 @@ def deposit(*, account_id: int, amount: Decimal, actor: str) -> Account:
 def withdraw(*, account_id: int, amount: Decimal, actor: str) -> Account:
     """Pay cash out of the account, as far as no order or position needs it: cash → funding.
 
-    Raises AccountNotFound, AmountInvalid, InsufficientFunds.
+    Raises AccountNotFound, AccountClosed, AmountInvalid, InsufficientFunds.
     """
     return _withdraw(account_id, _whole_cents(amount), read_marks(account_id), actor)
 
@@ -97,7 +113,52 @@ def withdraw(*, account_id: int, amount: Decimal, actor: str) -> Account:
 @transaction.atomic(durable=True)
 def _withdraw(account_id: int, amount: Decimal, marks: Marks, actor: str) -> Account:
     account = lock_account(account_id)
+    _check_open(account)
+    _check_free(account, amount, marks)
 
+    _move_cash(account, PostingKind.WITHDRAWAL, -amount, actor)
+    return account
+
+
+def transfer(
+    *, source_id: int, target_id: int, amount: Decimal, actor: str
+) -> tuple[Account, Account]:
+    """Move cash from one account to another of the same user, through funding; both as they are.
+
+    One transaction in each book, with a reference in common. Raises AccountNotFound where one is
+    not there or another's, AccountClosed, AmountInvalid, InsufficientFunds, BoundExceeded.
+    """
+    return _transfer(source_id, target_id, _whole_cents(amount), read_marks(source_id), actor)
+
+
+@retried
+@transaction.atomic(durable=True)
+def _transfer(
+    source_id: int, target_id: int, amount: Decimal, marks: Marks, actor: str
+) -> tuple[Account, Account]:
+    accounts = lock_accounts([source_id, target_id])
+    source, target = accounts.get(source_id), accounts.get(target_id)
+    if source is None or target is None or source.user_id != target.user_id:
+        raise AccountNotFound
+    if source_id == target_id:
+        raise AmountInvalid("a transfer needs two accounts")
+    _check_open(source)
+    _check_open(target)
+    _check_free(source, amount, marks)
+
+    reference = str(uuid4())
+    _move_cash(source, PostingKind.TRANSFER, -amount, actor, f"to {target.number}", reference)
+    _move_cash(target, PostingKind.TRANSFER, amount, actor, f"from {source.number}", reference)
+    return source, target
+
+
+def _check_open(account: Account) -> None:
+    if account.status != Account.Status.ACTIVE:
+        raise AccountClosed(account_number=account.number)
+
+
+def _check_free(account: Account, amount: Decimal, marks: Marks) -> None:
+    """Raise InsufficientFunds where an order or a position needs some of it."""
     margin = margin_now(account, marks)
     # What was borrowed is not paid out, nor what shorts were sold for.
     free = min(margin.non_marginable_power, max(margin.cash_of_its_own, ZERO))
@@ -105,9 +166,6 @@ def _withdraw(account_id: int, amount: Decimal, marks: Marks, actor: str) -> Acc
         raise InsufficientFunds(
             "insufficient cash to withdraw", requested=plain(amount), buying_power=plain(free)
         )
-
-    _move_cash(account, PostingKind.WITHDRAWAL, amount, actor)
-    return account
 
 
 def _whole_cents(amount: Decimal) -> Decimal:
@@ -117,42 +175,78 @@ def _whole_cents(amount: Decimal) -> Decimal:
     return amount
 
 
-def _move_cash(account: Account, kind: PostingKind, amount: Decimal, actor: str) -> None:
-    """Post a deposit or withdrawal, record it and save the books of the locked account."""
+def _move_cash(
+    account: Account,
+    kind: PostingKind,
+    amount: Decimal,
+    actor: str,
+    description: str = "",
+    reference: str = "",
+) -> None:
+    """Post what comes into the locked account or leaves it (negative), record it, save it."""
     clock = market_clock()
     at = clock.now()
-    into = kind == PostingKind.DEPOSIT
-    source, target = (Ledger.FUNDING, Ledger.CASH) if into else (Ledger.CASH, Ledger.FUNDING)
     trade_date = clock.calendar.trading_date(at)
+    ways = (Ledger.FUNDING, Ledger.CASH) if amount > 0 else (Ledger.CASH, Ledger.FUNDING)
     ledger.post(
         account,
         kind=kind,
-        moves=[Move.usd(source, target, amount)],
+        moves=[Move.usd(*ways, abs(amount))],
         at=at,
         trade_date=trade_date,
+        reference=reference,
     )
     NonTradeActivity.objects.create(
         account=account,
         transaction=account.transaction_sequence,
         type=ACTIVITY_TYPES[kind],
-        net_amount=amount if into else -amount,
+        net_amount=amount,
+        description=description,
         at=at,
         on=account.day_on or trade_date,
     )
 
     log.record(
-        "portfolios.cash.deposited" if into else "portfolios.cash.withdrawn",
+        "portfolios.cash.deposited" if amount > 0 else "portfolios.cash.withdrawn",
         actor=actor,
         subject=f"account:{account.public_id}",
         account=account,
         at=at,
         payload={
             "transaction": account.transaction_sequence,
-            "amount": plain(amount),
+            "amount": plain(abs(amount)),
             "cash": plain(account.cash),
+            **({"transfer": reference} if reference else {}),
         },
     )
     account.save(update_fields=BOOK_FIELDS)
+
+
+@retried
+@transaction.atomic(durable=True)
+def close_account(*, account_id: int, actor: str) -> Account:
+    """Take no more orders and move no more cash; what it was stays readable, once and for all.
+
+    Open orders are the caller's to cancel. Closing it again changes nothing. Raises
+    AccountNotFound.
+    """
+    account = lock_account(account_id)
+
+    if account.status == Account.Status.CLOSED:
+        return account
+
+    account.status = Account.Status.CLOSED
+
+    log.record(
+        "portfolios.account.closed",
+        actor=actor,
+        subject=f"account:{account.public_id}",
+        account=account,
+        at=market_clock().now(),
+        payload={"cash": plain(account.cash)},
+    )
+    account.save(update_fields=["status", "event_sequence"])
+    return account
 
 
 def freeze(*, account_id: int, actor: str, reason: str) -> Account:

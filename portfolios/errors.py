@@ -6,6 +6,7 @@ Refused
 │   ├── PositionNotFound
 │   └── WatchlistNotFound
 ├── Forbidden
+│   ├── AccountClosed
 │   ├── InsufficientFunds      the account cannot pay this now
 │   └── InsufficientMargin     what it holds needs the margin that it wants to give up
 ├── Invalid
@@ -14,6 +15,7 @@ Refused
 │   ├── ConfigurationInvalid   a setting this venue does not offer
 │   ├── WatchlistInvalid       a name or symbol that cannot be watched
 │   └── WatchlistNameTaken
+├── TooManyAccounts            a user keeps a bounded number of open accounts
 └── BoundExceeded              a balance or a position would leave its bounds
 """
 
@@ -32,6 +34,14 @@ class PositionNotFound(NotFound):
 
 class WatchlistNotFound(NotFound):
     message = "watchlist not found"
+
+
+class AccountClosed(Forbidden):
+    message = "account is closed"
+
+
+class TooManyAccounts(Refused):
+    message = "the user has too many open accounts"
 
 
 class InsufficientFunds(Forbidden):

@@ -36,7 +36,11 @@ FLOWS_MAX = 10_000
 CLOSED_MAX = timedelta(days=14)  # longer than the exchanges were ever closed since 1933
 
 # What its owner brings in or takes out: neither profit nor loss.
-EXTERNAL = (NonTradeActivity.Type.DEPOSIT, NonTradeActivity.Type.WITHDRAWAL)
+EXTERNAL = (
+    NonTradeActivity.Type.DEPOSIT,
+    NonTradeActivity.Type.WITHDRAWAL,
+    NonTradeActivity.Type.TRANSFER,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

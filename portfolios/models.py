@@ -58,6 +58,8 @@ class Account(models.Model):
     event_sequence = models.BigIntegerField(default=0)
     transaction_sequence = models.BigIntegerField(default=0)
     last_order_at = models.DateTimeField(null=True)  # market time; order timestamps strictly rise
+    # The account that took its place when its owner began anew.
+    successor = models.OneToOneField("self", models.PROTECT, null=True, related_name="predecessor")
     created_at = models.DateTimeField()  # market time
     recorded_at = models.DateTimeField(auto_now_add=True)
 
@@ -103,6 +105,7 @@ class PostingKind(models.TextChoices):
     TRADE = "trade"
     DEPOSIT = "deposit"
     WITHDRAWAL = "withdrawal"
+    TRANSFER = "transfer"  # between two accounts of one user, a transaction in each
 
 
 class Posting(models.Model):
@@ -198,6 +201,7 @@ class NonTradeActivity(models.Model):
     class Type(models.TextChoices):
         DEPOSIT = "CSD"
         WITHDRAWAL = "CSW"
+        TRANSFER = "JNLC"
 
     public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     account = models.ForeignKey(Account, models.PROTECT, db_index=False)

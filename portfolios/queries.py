@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from uuid import UUID
 
 from django.db.models import Q, QuerySet
 
@@ -24,6 +25,7 @@ from portfolios.valuation import (
 from quotes import history, latest
 from quotes.clock import market_clock
 
+ACCOUNTS_SHOWN_MAX = 100
 LOTS_MAX = 500  # of one page
 
 # The fields of a Holding that a position has by another name, or its instrument has.
@@ -52,6 +54,20 @@ def get_account(account_id: int | None) -> Account:
         return Account.objects.get(pk=account_id)
     except Account.DoesNotExist:
         raise AccountNotFound from None
+
+
+def users_account(user_id: int, public_id: UUID) -> Account:
+    """The account of that public id, if it is the user's. Raises AccountNotFound."""
+    account = Account.objects.filter(user_id=user_id, public_id=public_id).first()
+    if account is None:
+        raise AccountNotFound
+    return account
+
+
+def users_accounts(user_id: int) -> list[Account]:
+    """The user's accounts, open ones first, oldest first; as many as are shown."""
+    rows = Account.objects.filter(user_id=user_id).select_related("successor")
+    return list(rows.order_by("-status", "pk")[:ACCOUNTS_SHOWN_MAX])
 
 
 def portfolio(account: Account) -> Portfolio:

@@ -6,7 +6,6 @@ other client; nothing here computes a number that those do not give.
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import Any
 
 from django.contrib.auth import login
@@ -17,12 +16,10 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from portfolios.accounts import open_account
+from portfolios.accounts import STARTING_CASH, open_account
 from portfolios.models import Account
 from quotes.clock import market_clock
 from trading.forms import LogInForm, SignUpForm
-
-STARTING_CASH = Decimal(100_000)  # USD of a new paper account, as the field's paper accounts have
 
 # What the data is, in the word that title, badge and favicon carry.
 ENVIRONMENTS = {
@@ -40,7 +37,7 @@ def screen(request: HttpRequest) -> HttpResponse:
     if not request.user.is_authenticated:
         return render(request, "trading/login.html", {"form": LogInForm(), **market()})
 
-    account = first_account(request.user)
+    account = shown_account(request)
     if account is None:
         return render(request, "trading/open_account.html", offer())
     return render(request, "trading/screen.html", {"account": account, **market()})
@@ -82,6 +79,13 @@ def open_first_account(request: HttpRequest) -> HttpResponse:
     if first_account(request.user) is None:
         open_paper_account(request.user)
     return redirect("screen")
+
+
+def shown_account(request: HttpRequest) -> Account | None:
+    """The account that the session has chosen, else the user's first."""
+    chosen = request.session.get("account_id")
+    accounts = Account.objects.filter(user=request.user.pk, status=Account.Status.ACTIVE)
+    return accounts.filter(pk=chosen).first() or first_account(request.user)
 
 
 def first_account(user: Any) -> Account | None:

@@ -54,6 +54,9 @@ GAPS = Counter("openbell_stream_gaps_total", "Times the hub lost batches and res
 Wants = Mapping[Channel, Iterable[str]]
 Load = Callable[[Sequence[str]], Awaitable[Mapping[str, latest.Latest]]]
 
+# What closes sockets, and by which field of their credential.
+CLOSES = {"key_revoked": "key_id", "user_disabled": "user_id", "account_reset": "account_id"}
+
 
 class Hub:
     """All sockets of one event loop. Every method is called on that loop."""
@@ -288,8 +291,8 @@ class Hub:
             await asyncio.sleep(0)
 
     def _obey(self, message: Mapping[str, Any]) -> None:
-        """Close the sockets of a key or a user that was shut out."""
-        named = {"key_revoked": "key_id", "user_disabled": "user_id"}.get(message["kind"])
+        """Close the sockets of a key or a user that was shut out, or whose account is another."""
+        named = CLOSES.get(message["kind"])
         if named is None:
             return
         for socket in self.sockets:

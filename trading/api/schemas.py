@@ -111,7 +111,9 @@ class Activity(serializers.Serializer):
 class NonTradeActivity(serializers.Serializer):
     id = serializers.CharField()
     account_id = serializers.UUIDField()
-    activity_type = serializers.CharField(help_text="CSD a deposit, CSW a withdrawal")
+    activity_type = serializers.CharField(
+        help_text="CSD a deposit, CSW a withdrawal, JNLC a transfer"
+    )
     date = serializers.DateField(help_text="the trade date it counts to")
     net_amount = Amount(help_text="what it did to cash")
     description = serializers.CharField()

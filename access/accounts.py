@@ -1,0 +1,66 @@
+"""Beginning anew: another account takes the place of one, keys and all."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from functools import partial
+
+from django.db import transaction
+
+from access import lookups
+from access.errors import OrdersStillOpen
+from access.models import ApiKey
+from events import log
+from events.transactions import retried
+from portfolios.accounts import close_account, open_account
+from portfolios.locks import lock_account
+from portfolios.models import Account
+from quotes.clock import market_clock
+from quotes.streaming.bus import CONTROL, bus
+from trading import orders, states
+from trading.models import Order
+
+
+def reset_account(*, account_id: int, cash: Decimal, actor: str) -> Account:
+    """Close the account, cancel its orders and open another in its place; returns that one.
+
+    The old book stays as it is, to be read. Keys move over. Three steps, each of which may be done
+    again: whoever finds an account closed and without a successor resets it once more. Raises
+    AccountNotFound, AmountInvalid, OrdersStillOpen, AccountBusy, Unavailable.
+    """
+    close_account(account_id=account_id, actor=actor)
+    orders.cancel_all(account_id=account_id, actor=actor)
+    return _succeed(account_id, cash, actor)
+
+
+@retried
+@transaction.atomic(durable=True)
+def _succeed(account_id: int, cash: Decimal, actor: str) -> Account:
+    old = lock_account(account_id)
+
+    if old.successor is not None:
+        return old.successor
+    if Order.objects.filter(account=old, status__in=states.OPEN).exists():
+        raise OrdersStillOpen
+
+    new = open_account(user=old.user, name=old.name, cash=cash, actor=actor)
+    keys = ApiKey.objects.filter(account=old, revoked_at=None).update(account=new)
+    old.successor = new
+
+    log.record(
+        "access.account.reset",
+        actor=actor,
+        subject=f"account:{old.public_id}",
+        account=old,
+        at=market_clock().now(),
+        payload={"successor": new.number, "keys": keys},
+    )
+    old.save(update_fields=["successor", "event_sequence"])
+
+    transaction.on_commit(partial(_announce, old))
+    return new
+
+
+def _announce(old: Account) -> None:
+    lookups.user_changed(old.user_id)
+    bus().publish(CONTROL, {"kind": "account_reset", "account_id": old.pk})

@@ -1,0 +1,148 @@
+"""The accounts of a user: list, open, choose, reset, and cash between them.
+
+A key is for one account, so all but the list takes a login session.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from access.accounts import reset_account
+from access.api.serializers import (
+    AccountChoice,
+    NewAccount,
+    NewBook,
+    NewTransfer,
+    OwnAccount,
+    Transfer,
+)
+from access.api.views import InSession
+from access.authentication import HasAccount
+from portfolios.accounts import open_account, transfer
+from portfolios.errors import AccountClosed, AccountNotFound
+from portfolios.models import Account
+from portfolios.queries import users_account, users_accounts
+from quotes.amounts import plain
+
+
+class AccountList(APIView):
+    @extend_schema(
+        operation_id="list_accounts",
+        summary="The user's accounts, open ones first",
+        responses=OwnAccount(many=True),
+    )
+    def get(self, request: Request) -> Response:
+        current = request.auth.account_id
+        found = users_accounts(request.auth.user_id)
+        return Response([_account_json(account, current) for account in found])
+
+    @extend_schema(
+        operation_id="open_account",
+        summary="Open another account",
+        request=NewAccount,
+        responses=OwnAccount,
+    )
+    def post(self, request: Request) -> Response:
+        given = _given(NewAccount, request)
+        opened = open_account(user=request.user, actor=request.auth.actor, **given)
+        return Response(_account_json(opened, request.auth.account_id))
+
+    def get_permissions(self) -> list[Any]:
+        return [InSession() if self.request.method == "POST" else HasAccount()]
+
+
+class ChosenAccount(APIView):
+    permission_classes = [InSession]
+
+    @extend_schema(
+        operation_id="choose_account",
+        summary="Let the login session act for another of the user's accounts",
+        request=AccountChoice,
+        responses=OwnAccount,
+    )
+    def put(self, request: Request) -> Response:
+        chosen = _own(request, _given(AccountChoice, request)["account_id"])
+        if chosen.status != Account.Status.ACTIVE:
+            raise AccountClosed(account_number=chosen.number)
+        request._request.session["account_id"] = chosen.pk
+        return Response(_account_json(chosen, chosen.pk))
+
+
+class AccountReset(APIView):
+    permission_classes = [InSession]
+
+    @extend_schema(
+        operation_id="reset_account",
+        summary="Begin anew: orders are canceled, the book is closed, keys move to a fresh one",
+        request=NewBook,
+        responses=OwnAccount,
+    )
+    def post(self, request: Request, account_id: str) -> Response:
+        old = _own(request, account_id)
+        new = reset_account(account_id=old.pk, actor=request.auth.actor, **_given(NewBook, request))
+        session = request._request.session
+        if session.get("account_id", old.pk) == old.pk:
+            session["account_id"] = new.pk
+        return Response(_account_json(new, session.get("account_id")))
+
+
+class TransferList(APIView):
+    permission_classes = [InSession]
+
+    @extend_schema(
+        operation_id="transfer_cash",
+        summary="Move cash between two of the user's accounts",
+        request=NewTransfer,
+        responses=Transfer,
+    )
+    def post(self, request: Request) -> Response:
+        given = _given(NewTransfer, request)
+        source, target = transfer(
+            source_id=_own(request, given["source"]).pk,
+            target_id=_own(request, given["target"]).pk,
+            amount=given["amount"],
+            actor=request.auth.actor,
+        )
+        current = request.auth.account_id
+        return Response(
+            {
+                "amount": plain(given["amount"]),
+                "source": _account_json(source, current),
+                "target": _account_json(target, current),
+            }
+        )
+
+
+def _own(request: Request, public_id: UUID | str) -> Account:
+    """The account of that id, if it is the user's. Raises AccountNotFound."""
+    try:
+        wanted = UUID(str(public_id))
+    except ValueError:
+        raise AccountNotFound from None
+    return users_account(request.auth.user_id, wanted)
+
+
+def _given(shape: type[Any], request: Request) -> dict[str, Any]:
+    serializer = shape(data=request.data)
+    serializer.is_valid(raise_exception=True)
+    return dict(serializer.validated_data)
+
+
+def _account_json(account: Account, current: int | None) -> dict[str, Any]:
+    successor = account.successor
+    return {
+        "id": str(account.public_id),
+        "account_number": account.number,
+        "name": account.name,
+        "status": account.status,
+        "cash": plain(account.cash),
+        "created_at": account.created_at,
+        "is_current": account.pk == current,
+        "successor": None if successor is None else str(successor.public_id),
+    }
