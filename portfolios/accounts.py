@@ -36,7 +36,7 @@ ACTIVITY_TYPES = {
 }
 
 STARTING_CASH = Decimal(100_000)  # USD of a new paper account, as the field's paper accounts have
-ACCOUNTS_PER_USER_MAX = 20  # open ones
+ACCOUNTS_PER_USER_MAX = 20  # open ones, by their own hand
 
 # As in Alpaca's paper accounts; no letter or digit that is easily taken for another.
 _NUMBER_ALPHABET = "23456789ABCDEFGHJKLMNPQRSTUVWXYZ"
@@ -49,13 +49,9 @@ _NUMBER_TRIES = 5
 def open_account(*, user: Any, name: str = "Paper", cash: Decimal, actor: str) -> Account:
     """Open an account for a user and fund it with its first deposit.
 
-    May run inside a larger transaction, so that signing up is one change. Raises AmountInvalid,
-    TooManyAccounts.
+    May run inside a larger transaction, so that signing up is one change. Raises AmountInvalid.
     """
     amount = _whole_cents(cash)
-    active = Account.objects.filter(user=user, status=Account.Status.ACTIVE)
-    if active.count() >= ACCOUNTS_PER_USER_MAX:
-        raise TooManyAccounts(maximum=ACCOUNTS_PER_USER_MAX)
 
     account = _insert(user, name)
 
@@ -69,6 +65,14 @@ def open_account(*, user: Any, name: str = "Paper", cash: Decimal, actor: str) -
     )
     _move_cash(account, PostingKind.DEPOSIT, amount, actor)
     return account
+
+
+def open_another_account(*, user: Any, name: str, cash: Decimal, actor: str) -> Account:
+    """Open one more account by the user's own hand. Raises AmountInvalid, TooManyAccounts."""
+    active = Account.objects.filter(user=user, status=Account.Status.ACTIVE)
+    if active.count() >= ACCOUNTS_PER_USER_MAX:
+        raise TooManyAccounts(maximum=ACCOUNTS_PER_USER_MAX)
+    return open_account(user=user, name=name, cash=cash, actor=actor)
 
 
 def _insert(user: Any, name: str) -> Account:

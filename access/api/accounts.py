@@ -24,7 +24,7 @@ from access.api.serializers import (
 )
 from access.api.views import InSession
 from access.authentication import HasAccount
-from portfolios.accounts import open_account, transfer
+from portfolios.accounts import open_another_account, transfer
 from portfolios.errors import AccountClosed, AccountNotFound
 from portfolios.models import Account
 from portfolios.queries import users_account, users_accounts
@@ -50,7 +50,7 @@ class AccountList(APIView):
     )
     def post(self, request: Request) -> Response:
         given = _given(NewAccount, request)
-        opened = open_account(user=request.user, actor=request.auth.actor, **given)
+        opened = open_another_account(user=request.user, actor=request.auth.actor, **given)
         return Response(_account_json(opened, request.auth.account_id))
 
     def get_permissions(self) -> list[Any]:
