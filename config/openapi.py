@@ -20,6 +20,7 @@ SUBJECTS = (
     (re.compile(r"^/public/"), "Public"),
     (re.compile(r"^/v2/events"), "Events"),
     (re.compile(r"^/api/keys"), "API keys"),
+    (re.compile(r"^/api/(accounts|transfers|session)"), "Accounts of a user"),
     (re.compile(r"^/api/market"), "Market control"),
 )
 OTHER = "More"
