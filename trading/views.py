@@ -83,7 +83,7 @@ def open_first_account(request: HttpRequest) -> HttpResponse:
 
 def shown_account(request: HttpRequest) -> Account | None:
     """The account that the session has chosen, else the user's first."""
-    chosen = request.session.get("account_id")
+    chosen = request.session.get("account_id", 0)
     accounts = Account.objects.filter(user=request.user.pk, status=Account.Status.ACTIVE)
     return accounts.filter(pk=chosen).first() or first_account(request.user)
 

@@ -104,8 +104,8 @@ class TransferList(APIView):
     def post(self, request: Request) -> Response:
         given = _given(NewTransfer, request)
         source, target = transfer(
-            source_id=_own(request, given["source"]).pk,
-            target_id=_own(request, given["target"]).pk,
+            source_id=_own(request, given["from_account"]).pk,
+            target_id=_own(request, given["to_account"]).pk,
             amount=given["amount"],
             actor=request.auth.actor,
         )
@@ -113,8 +113,8 @@ class TransferList(APIView):
         return Response(
             {
                 "amount": plain(given["amount"]),
-                "source": _account_json(source, current),
-                "target": _account_json(target, current),
+                "from_account": _account_json(source, current),
+                "to_account": _account_json(target, current),
             }
         )
 

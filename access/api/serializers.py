@@ -61,12 +61,12 @@ class OwnAccount(serializers.Serializer):
 
 
 class NewTransfer(serializers.Serializer):
-    source = serializers.UUIDField(help_text="id of the account that pays")
-    target = serializers.UUIDField(help_text="id of the account that is paid")
+    from_account = serializers.UUIDField(help_text="id of the account that pays")
+    to_account = serializers.UUIDField(help_text="id of the account that is paid")
     amount = Dollars()
 
 
 class Transfer(serializers.Serializer):
     amount = serializers.CharField()
-    source = OwnAccount()
-    target = OwnAccount()
+    from_account = OwnAccount()
+    to_account = OwnAccount()

@@ -195,10 +195,10 @@ def test_cash_is_moved_and_an_account_reset_over_the_api():
     trader = a_trader(cash="1000")
     other = another(trader)
     browser = trader.browser()
-    ids = {"source": str(trader.account.public_id), "target": str(other.public_id)}
+    ids = {"from_account": str(trader.account.public_id), "to_account": str(other.public_id)}
 
     moved = send(browser, "/api/transfers", {**ids, "amount": "99.99"})
-    assert moved.json()["source"]["cash"] == "900.01"
+    assert moved.json()["from_account"]["cash"] == "900.01"
     refused = send(browser, "/api/transfers", {**ids, "amount": 5000})
     assert (refused.status_code, refused.json()["buying_power"]) == (403, "900.01")
 
@@ -221,9 +221,19 @@ def test_cash_is_moved_and_an_account_reset_over_the_api():
         ("put", "/api/session/account", {"account_id": "{theirs}"}, 404),
         ("post", "/api/accounts/x/reset", {}, 404),
         ("post", "/api/accounts/{theirs}/reset", {}, 404),
-        ("post", "/api/transfers", {"source": "{theirs}", "target": "{mine}", "amount": 1}, 404),
-        ("post", "/api/transfers", {"source": "{mine}", "target": "{mine}", "amount": 1}, 422),
-        ("post", "/api/transfers", {"source": "{mine}"}, 422),
+        (
+            "post",
+            "/api/transfers",
+            {"from_account": "{theirs}", "to_account": "{mine}", "amount": 1},
+            404,
+        ),
+        (
+            "post",
+            "/api/transfers",
+            {"from_account": "{mine}", "to_account": "{mine}", "amount": 1},
+            422,
+        ),
+        ("post", "/api/transfers", {"from_account": "{mine}"}, 422),
     ],
 )
 def test_what_is_not_ones_own_or_makes_no_sense_is_refused(method, path, body, status):
@@ -243,7 +253,10 @@ def test_what_is_not_ones_own_or_makes_no_sense_is_refused(method, path, body, s
 
 def test_a_key_acts_for_its_own_account_alone():
     trader = a_trader()
-    body = {"source": str(trader.account.public_id), "target": str(another(trader).public_id)}
+    body = {
+        "from_account": str(trader.account.public_id),
+        "to_account": str(another(trader).public_id),
+    }
 
     for path in ("/api/accounts", f"/api/accounts/{trader.account.public_id}/reset"):
         assert send(trader.client(), path, {}).status_code == 403
