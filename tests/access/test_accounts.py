@@ -202,7 +202,7 @@ def test_cash_is_moved_and_an_account_reset_over_the_api():
     refused = send(browser, "/api/transfers", {**ids, "amount": 5000})
     assert (refused.status_code, refused.json()["buying_power"]) == (403, "900.01")
 
-    path = f"/api/accounts/{ids['source']}/reset"
+    path = f"/api/accounts/{ids['from_account']}/reset"
     new = send(browser, path, {"cash": 20}).json()
     assert (new["cash"], new["status"], new["is_current"]) == ("20", "ACTIVE", True)
     lookups.forget_everyone()
