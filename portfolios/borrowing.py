@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from django.db.models import Q
 
@@ -22,6 +22,14 @@ from quotes.clock import Clock, market_clock
 
 ZERO = Decimal(0)
 FLAT = Q(quantity=ZERO)
+
+
+class Held(NamedTuple):
+    """A position as far as its margin depends on it."""
+
+    quantity: Decimal
+    cost_basis: Decimal
+    marginable: bool
 
 
 class Marks(Protocol):
@@ -68,14 +76,18 @@ def margin_now(
     marginable.
     """
     rows = Position.objects.filter(account_id=account.pk).exclude(FLAT)
-    held = rows.values_list("instrument_id", "quantity", "cost_basis", "instrument__marginable")
-    fresh = {
-        position.instrument_id: (position.quantity, position.cost_basis, marginable)
-        for position, marginable in changed
-    }
+    stored = rows.values_list("instrument_id", "quantity", "cost_basis", "instrument__marginable")
+    held = {pk: Held(*rest) for pk, *rest in stored[:POSITIONS_MAX]}
+    for position, marginable in changed:
+        held[position.instrument_id] = Held(position.quantity, position.cost_basis, marginable)
+    return margin_with(account, held, marks)
+
+
+def margin_with(account: Account, held: Mapping[int, Held], marks: Marks) -> Margin:
+    """The margin of an account that holds this, by instrument id; at cost where nothing is known
+    of a price."""
     stakes, short_cost = [], ZERO
-    stored = {pk: rest for pk, *rest in held[:POSITIONS_MAX]}
-    for instrument_id, (quantity, cost, marginable) in (stored | fresh).items():
+    for instrument_id, (quantity, cost, marginable) in held.items():
         price = marks.get(instrument_id)
         value = cost if price is None else rounded(EXACT.multiply(quantity, price))
         stakes.append(Stake(quantity, value, marginable))

@@ -76,6 +76,8 @@ class Account(models.Model):
                 condition=Q(multiplier__in=[1, 2, 4]), name="account_multiplier_offered"
             ),
         ]
+        # Margin calls walk the accounts that may borrow, and those are few among many.
+        indexes = [models.Index(fields=["multiplier", "id"], name="account_by_multiplier")]
 
     def __str__(self) -> str:
         return self.number

@@ -9,21 +9,22 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import NamedTuple
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from events import log
 from events.errors import OpenbellError
 from events.leases import Lease, LeaseLost
 from events.transactions import retried
-from portfolios.borrowing import Marks, margin_now, marks_of
+from portfolios.borrowing import Held, Marks, margin_now, margin_with, marks_of
 from portfolios.locks import lock_account
-from portfolios.margin import CASH, Margin
+from portfolios.margin import INTRADAY, MARGIN, Margin
 from portfolios.models import Account, Position
 from quotes.amounts import plain
 from quotes.calendar import Calendar, Session
@@ -34,6 +35,8 @@ from trading.liquidation import liquidate
 SLICE = 200  # accounts looked at together
 LEAD = timedelta(minutes=15)  # before the close: closing positions takes an open market
 LOOK_SECONDS = 2.0
+HOLDS = ~Q(quantity=Decimal(0))
+HELD_COLUMNS = ("quantity", "cost_basis", "instrument__marginable")  # of a `Held`
 ACTOR = "engine"
 
 logger = logging.getLogger(__name__)
@@ -63,18 +66,17 @@ def watch(lease: Lease, stop: threading.Event) -> None:
 
 def look(between: Callable[[], None] = lambda: None) -> None:
     """Look at every margin account once; `between` is called before each slice and each change."""
-    after = 0
-    while accounts := list(
-        Account.objects.filter(pk__gt=after, multiplier__gt=CASH).order_by("pk")[:SLICE]
-    ):
-        between()
-        for account, marks in _worth_judging(accounts):
+    for multiplier in (MARGIN, INTRADAY):
+        after = 0
+        while accounts := _next_slice(multiplier, after):
             between()
-            try:
-                _look_at(account.pk, marks)
-            except OpenbellError as error:  # what cannot be done now is tried at the next look
-                logger.warning("account %s: %s", account.number, error.message)
-        after = accounts[-1].pk
+            held = _held(accounts)
+            marks = marks_of(dict(held.symbols))
+            for account in accounts:
+                if _is_worth_judging(account, held.of.get(account.pk, {}), marks):
+                    between()
+                    _look_at(account, marks)
+            after = accounts[-1].pk
 
 
 def due_at(calendar: Calendar, at: datetime) -> datetime:
@@ -85,32 +87,48 @@ def due_at(calendar: Calendar, at: datetime) -> datetime:
     return day.close_at - LEAD if settings.MARGIN_CALL_DAYS else at
 
 
-def _worth_judging(accounts: list[Account]) -> list[tuple[Account, Marks]]:
-    """Those that are short of maintenance, or have been called, as far as can be told unlocked."""
-    rows = Position.objects.filter(~Q(quantity=Decimal(0)), account__in=accounts)
-    symbols: dict[int, str] = {}
-    holders = set()
-    for account_id, instrument_id, symbol in rows.values_list(
-        "account_id", "instrument_id", "instrument__symbol"
+class _Holdings(NamedTuple):
+    of: dict[int, dict[int, Held]]  # by account and instrument id
+    symbols: dict[int, str]
+
+
+def _next_slice(multiplier: int, after: int) -> list[Account]:
+    """The next accounts by id that hold something or have been called."""
+    holding = Exists(Position.objects.filter(HOLDS, account_id=OuterRef("pk")))
+    rows = Account.objects.filter(multiplier=multiplier, pk__gt=after)
+    return list(rows.filter(Q(called_at__isnull=False) | holding).order_by("pk")[:SLICE])
+
+
+def _held(accounts: Sequence[Account]) -> _Holdings:
+    """What the accounts hold, in one query."""
+    found = _Holdings({}, {})
+    rows = Position.objects.filter(HOLDS, account__in=accounts)
+    for account_id, pk, symbol, *rest in rows.values_list(
+        "account_id", "instrument_id", "instrument__symbol", *HELD_COLUMNS
     ):
-        symbols[instrument_id] = symbol
-        holders.add(account_id)
-    marks = marks_of(symbols)
-    return [
-        (account, marks)
-        for account in accounts
-        if account.called_at is not None
-        or (account.pk in holders and margin_now(account, marks).is_short_of_maintenance)
-    ]
+        found.symbols[pk] = symbol
+        found.of.setdefault(account_id, {})[pk] = Held(*rest)
+    return found
 
 
-def _look_at(account_id: int, marks: Marks) -> None:
-    account, margin = _judge(account_id, marks)
-    if account.call_due_at is None or not margin.is_short_of_maintenance:
-        return
-    clock = market_clock()
-    if clock.now() >= account.call_due_at and clock.session() is Session.REGULAR:
-        liquidate(account, margin, marks)
+def _is_worth_judging(account: Account, held: Mapping[int, Held], marks: Marks) -> bool:
+    """It has been called, or is short of maintenance as far as can be told without its lock."""
+    if account.called_at is not None:
+        return True
+    return margin_with(account, held, marks).is_short_of_maintenance
+
+
+def _look_at(account: Account, marks: Marks) -> None:
+    """Judge under the lock, and do what is due. What cannot be done now waits for the next look."""
+    try:
+        account, margin = _judge(account.pk, marks)
+        if account.call_due_at is None or not margin.is_short_of_maintenance:
+            return
+        clock = market_clock()
+        if clock.now() >= account.call_due_at and clock.session() is Session.REGULAR:
+            liquidate(account, margin, marks)
+    except OpenbellError as error:
+        logger.warning("account %s: %s", account.number, error.message)
 
 
 @retried

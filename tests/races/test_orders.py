@@ -15,6 +15,7 @@ from django.db import connection, transaction
 
 from events.errors import OpenbellError, Unavailable
 from events.models import Event
+from portfolios.configurations import configure
 from portfolios.locks import lock_account
 from portfolios.models import Account
 from quotes.clock import forget_clock
@@ -266,4 +267,22 @@ def test_a_lock_that_does_not_come_in_two_seconds_is_503(
         assert 1.5 < time.monotonic() - begun < 5
     assert gave_up.value.http_status == 503
     assert not Order.objects.exists()
+    assert_books_balance(account)
+
+
+def test_concurrent_orders_never_share_their_buying_power(
+    floor: TradingFloor, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two buys and a short sale of 60 % of the power each: one of them fits."""
+    monkeypatch.setattr(locks, "WAITING_MAX", 1_000)
+    configure(account_id=account.pk, changes={"max_margin_multiplier": "2"}, actor="test")
+    outcomes = together(
+        lambda: floor.buy(account, "120", limit="100"),
+        lambda: floor.buy(account, "120", limit="100"),
+        lambda: floor.sell(account, "116", limit="101"),
+    )
+    placed = [outcome for outcome in outcomes if isinstance(outcome, Order)]
+    assert len(placed) == 1
+    account.refresh_from_db()
+    assert account.hold_cash == placed[0].hold_cash > 0
     assert_books_balance(account)

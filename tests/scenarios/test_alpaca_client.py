@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -23,7 +24,14 @@ from alpaca.data.requests import (
 )
 from alpaca.data.timeframe import TimeFrame, TimeFrameUnit
 from alpaca.trading.client import TradingClient
-from alpaca.trading.enums import OrderSide, OrderStatus, QueryOrderStatus, TimeInForce
+from alpaca.trading.enums import (
+    OrderSide,
+    OrderStatus,
+    PositionIntent,
+    PositionSide,
+    QueryOrderStatus,
+    TimeInForce,
+)
 from alpaca.trading.requests import (
     GetAssetsRequest,
     GetCalendarRequest,
@@ -185,6 +193,37 @@ def test_refusals_carry_code_and_numbers(trading: TradingClient) -> None:
     assert refused.value.code == 40310000
     assert "buying power" in refused.value.message
     assert refused.value.status_code == 403
+
+
+def test_a_program_sells_short_on_margin_and_covers(trading: TradingClient) -> None:
+    choices = trading.get_account_configurations()
+    choices.max_margin_multiplier = "2"
+    assert trading.set_account_configurations(choices).max_margin_multiplier == "2"
+    before = trading.get_account()
+    assert float(before.buying_power) > float(before.cash)
+    assert before.shorting_enabled
+
+    order = market_buy("MSFT", 3)
+    order.side = OrderSide.SELL
+    assert trading.submit_order(order).position_intent == PositionIntent.SELL_TO_OPEN
+    position = wait_for(lambda: held(trading, "MSFT"))
+    assert (position.side, position.qty) == (PositionSide.SHORT, "-3")
+
+    trading.close_position("MSFT")
+    wait_for(lambda: held(trading, "MSFT") is None)
+
+
+def held(trading: TradingClient, symbol: str) -> Any:
+    """The position, None where there is none."""
+    return next((one for one in trading.get_all_positions() if one.symbol == symbol), None)
+
+
+def wait_for(look: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + WAIT_SECONDS_MAX
+    while not (found := look()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
 
 
 def test_quotes_and_trades_stream(platform: RunningPlatform) -> None:

@@ -68,3 +68,21 @@ def test_fills_and_orders_can_be_seen_but_not_touched(
     assert Fill.objects.get().quantity == 1
     assert Order.objects.count() == 1
     assert_books_balance(account)
+
+
+def test_an_operator_pulls_the_kill_switch(
+    floor: TradingFloor, account: Account, operator: Client
+) -> None:
+    order = floor.buy(account, "1", limit="90")
+    answer = operator.post(
+        "/admin/portfolios/account/",
+        {"action": "stop_accounts", "_selected_action": [account.pk]},
+        follow=True,
+    )
+    assert b"is stopped, 1 orders are canceled" in answer.content
+    assert now_of(order).status == "canceled"
+    account.refresh_from_db()
+    assert (account.frozen, account.trading_suspended) == (True, False)
+    event = Event.objects.get(kind="portfolios.account.stopped")
+    assert event.actor.startswith("operator:")
+    assert_books_balance(account)

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import date
 from decimal import Decimal
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from hypothesis import given
 from hypothesis import strategies as st
 
+from events.leases import acquire
 from events.models import Event
 from portfolios.accounts import deposit, freeze
 from portfolios.configurations import configure
 from portfolios.margin import Margin, pack_on
 from portfolios.models import Account, Position
+from quotes import latest
+from quotes.clock import market_clock
+from quotes.models import MarketClock
 from tests.portfolios.factories import assert_books_balance, funded_account, new_york
 from tests.trading.floor import TradingFloor
+from trading import margin_calls
 from trading.errors import InsufficientBuyingPower
 from trading.liquidation import ACTOR, Closable, to_close
 from trading.models import Order, TimeInForce
 
+WAIT_SECONDS_MAX = 10.0
 DUE = new_york("2013-10-08 15:45")  # a quarter of an hour before the next day's close
 
 
@@ -164,3 +174,51 @@ def test_the_largest_go_first_and_no_more_than_must(equity, requirements):
         smallest = min(one.requirement for one in chosen)
         assert all(one.requirement <= smallest for one in kept)
         assert equity < needed + smallest
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_watch_calls_beside_the_engine_and_ends_with_its_lease(monkeypatch):
+    floor = TradingFloor()
+    floor.show("99.99", "100")
+    account = funded_account("10000")
+    configure(account_id=account.pk, changes={"max_margin_multiplier": "2"}, actor="test")
+    floor.buy(account, "180", limit="100")
+    floor.pass_time(seconds=1)
+    MarketClock.objects.update(mode=MarketClock.Mode.REPLAY)
+    latest.put_many([floor.quote("62", "63")])
+    market_clock().refresh()
+    monkeypatch.setattr(margin_calls, "LOOK_SECONDS", 0.01)
+    lease, stop = floor.engine.pending.lease, threading.Event()
+    watching = threading.Thread(target=margin_calls.watch, args=(lease, stop))
+    watching.start()
+    try:
+        deadline = time.monotonic() + WAIT_SECONDS_MAX
+        while again(account).called_at is None:
+            assert time.monotonic() < deadline, "no call was made"
+            stop.wait(0.01)
+        lease.release()
+        assert acquire("execution:0") is not None
+        watching.join(WAIT_SECONDS_MAX)
+        assert not watching.is_alive()
+    finally:
+        stop.set()
+        watching.join(WAIT_SECONDS_MAX)
+
+
+def test_looking_costs_the_same_queries_however_many_accounts(floor):
+    def holders(count: int) -> None:
+        for _ in range(count):
+            account = funded_account("10000")
+            configure(account_id=account.pk, changes={"max_margin_multiplier": "2"}, actor="test")
+            floor.buy(account, "1", limit="100")
+        floor.pass_time(seconds=1)
+
+    def cost() -> int:
+        with CaptureQueriesContext(connection) as captured:
+            margin_calls.look()
+        return len(captured)
+
+    holders(2)
+    few = cost()
+    holders(3)
+    assert cost() == few

@@ -59,7 +59,14 @@ class Auctions:
             by_amount=order.leaves is None,
             is_short=order.is_short,
         )
-        self._decide(Admission(order, at_us, price if needs_collar else None))
+        self._decide(
+            Admission(
+                order,
+                at_us,
+                price if needs_collar else None,
+                price if needs_collar and order.is_short else None,
+            )
+        )
         completes = order.take(found)
         quote = auction_quote(trade)
         self._decide(Execution(order, at_us, quote, found, order.fills, completes, self._model))
