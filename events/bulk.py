@@ -1,8 +1,8 @@
-"""Many rows of one model, written and read in few statements and with little Python.
+"""Many rows of one model, written in few statements and with little Python.
 
-`QuerySet.bulk_create` and `bulk_update` build an expression object per value, and reading a wide
-model runs its constructor: for the rows of a settlement that takes ten times as long as the
-database does. Here a model's columns are looked at once, and a row becomes text in one pass.
+`QuerySet.bulk_create` and `bulk_update` build an expression object per value: for the rows of a
+settlement that takes ten times as long as the database does. Here a model's columns are looked at
+once, and a row becomes text in one pass.
 
 Numbers, instants, UUIDs and single words stand in the statement, which is what becomes of a
 parameter anyway; any other value goes as a parameter.
@@ -24,7 +24,8 @@ from django.db.models.base import ModelState
 
 CHUNK = 200  # rows in one statement
 UPDATED = 50  # the same for an update, which grows with rows × columns
-READ = "read"  # where a row that `read_rows` made remembers what it read
+PRIMARY_KEY = "id"
+READ = "read"  # where a row that `reads.find_rows` made remembers what it read
 WORD = re.compile(r"[A-Za-z0-9_.:/-]{0,80}")  # text that means itself in any statement
 
 M = TypeVar("M", bound=models.Model)
@@ -65,10 +66,11 @@ def update_rows(rows: Iterable[models.Model], fields: Sequence[str]) -> None:
     """Write these fields of rows of one model as they are in memory; the rows exist.
 
     By their keys and in no other way: an update that joins them may read, and lock, everybody's.
-    A column that `read_rows` has read, and that is since the same in every row, is left out.
+    A column that `reads.find_rows` has read, and that is since the same in every row, is left out.
     """
     for some in _chunks(rows, UPDATED):
-        (_, key, write_key), *columns = _named(type(some[0]), connection.vendor, tuple(fields))
+        model, vendor = type(some[0]), connection.vendor
+        (_, key, write_key), *columns = named_columns(model, vendor, (PRIMARY_KEY, *fields))
         columns = [column for column in columns if _has_changed(column[0], some)]
         if not columns:
             continue
@@ -99,22 +101,6 @@ def _cases(
         ]
     )
     return f"{name} = CASE {key} {whens} ELSE {name} END"
-
-
-def read_rows(query: models.QuerySet[M]) -> list[M]:
-    """The rows of a query, whole, as instances made without running their constructor."""
-    names = [field.attname for field in query.model._meta.concrete_fields]
-    return [_made(query.model, query.db, names, row) for row in query.values_list(*names)]
-
-
-def _made(model: type[M], alias: str, names: list[str], row: tuple[Any, ...]) -> M:
-    made = model.__new__(model)
-    read = dict(zip(names, row, strict=True))
-    made.__dict__.update(read)
-    made._state = state = ModelState()
-    state.adding, state.db = False, alias
-    state.__dict__[READ] = read
-    return made
 
 
 def _chunks(rows: Iterable[models.Model], size: int) -> Iterator[list[models.Model]]:
@@ -161,10 +147,11 @@ def _inserted(model: type[models.Model], vendor: str) -> list[Column]:
 
 
 @lru_cache
-def _named(model: type[models.Model], vendor: str, names: tuple[str, ...]) -> list[Column]:
-    """The key and the named fields."""
-    fields: list[Any] = [model._meta.pk, *(model._meta.get_field(name) for name in names)]
-    return [_column(field) for field in fields]
+def named_columns(model: type[models.Model], vendor: str, names: tuple[str, ...]) -> list[Column]:
+    """These columns, by field or attribute."""
+    fields = {each.name: each for each in model._meta.concrete_fields}
+    fields |= {each.attname: each for each in model._meta.concrete_fields}
+    return [_column(fields[name]) for name in names]
 
 
 def _column(field: Any) -> Column:

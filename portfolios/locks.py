@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from django.db import transaction
-
-from events.bulk import read_rows
+from events.reads import find_rows
 from portfolios.errors import AccountNotFound
 from portfolios.models import Account
 
@@ -25,7 +23,5 @@ def lock_accounts(account_ids: Iterable[int], *, skip_locked: bool = False) -> d
     With `skip_locked` those that somebody else holds are left out instead of waited for; unknown
     ids are left out always.
     """
-    assert transaction.get_connection().in_atomic_block, "a lock lives in a transaction"
-    rows = Account.objects.select_for_update(skip_locked=skip_locked)
-    locked = rows.filter(pk__in=set(account_ids)).order_by("pk")
-    return {account.pk: account for account in read_rows(locked)}
+    locked = find_rows(Account, lock=True, skip_locked=skip_locked, id=set(account_ids))
+    return {account.pk: account for account in locked}

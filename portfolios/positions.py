@@ -14,7 +14,8 @@ from uuid import UUID
 
 from django.db import transaction
 
-from events.bulk import insert_rows, new_row, read_rows, update_rows
+from events.bulk import insert_rows, new_row, update_rows
+from events.reads import find_rows
 from portfolios import ledger, lot_rows, lots
 from portfolios.errors import BoundExceeded
 from portfolios.ledger import Move, Transaction
@@ -262,8 +263,8 @@ def load_positions(keys: Iterable[Key]) -> dict[Key, Position]:
     if not wanted:
         return {}
     accounts, instruments = zip(*wanted, strict=True)
-    rows = Position.objects.filter(account_id__in=set(accounts), instrument_id__in=set(instruments))
-    found = {(row.account_id, row.instrument_id): row for row in read_rows(rows.order_by("pk"))}
+    rows = find_rows(Position, account_id=set(accounts), instrument_id=set(instruments))
+    found = {(row.account_id, row.instrument_id): row for row in rows}
     return {key: row for key, row in found.items() if key in wanted}
 
 

@@ -13,8 +13,8 @@ from uuid import UUID
 
 from django.db import transaction
 
-from events.bulk import read_rows
 from events.errors import Unavailable
+from events.reads import find_rows
 from portfolios.models import Account
 from trading.errors import AccountBusy, OrderNotFound
 from trading.models import Order
@@ -72,9 +72,7 @@ def lock_order(account: Account, order_id: UUID) -> Order:
 
 def lock_orders(pks: Iterable[int]) -> dict[int, Order]:
     """The orders by row id, locked in that order; their accounts are locked already."""
-    _assert_in_transaction()
-    rows = Order.objects.select_for_update().filter(pk__in=set(pks)).order_by("pk")
-    return {order.pk: order for order in read_rows(rows)}
+    return {order.pk: order for order in find_rows(Order, lock=True, id=set(pks))}
 
 
 def _assert_in_transaction() -> None:

@@ -7,8 +7,9 @@ import pytest
 from django.db import IntegrityError, transaction
 
 from events import bulk
-from events.bulk import insert_rows, new_row, read_rows, update_rows
+from events.bulk import insert_rows, new_row, update_rows
 from events.models import Event
+from events.reads import find_rows
 from portfolios.models import Position
 from quotes.calendar import NEW_YORK
 from tests.portfolios.factories import funded_account, make_instrument
@@ -61,8 +62,7 @@ def test_many_rows_take_few_statements(
 
 
 def test_what_is_as_it_was_read_is_not_written(django_assert_num_queries: object) -> None:
-    positions(2)
-    rows = read_rows(Position.objects.order_by("pk"))
+    rows = find_rows(Position, account_id={row.account_id for row in positions(2)})
     Position.objects.update(hold_quantity=5, day_flow=5)
     rows[1].quantity = Decimal(3)
     with transaction.atomic():
@@ -94,7 +94,7 @@ def test_new_rows_come_back_as_they_went(payload: dict[str, object]) -> None:
     with transaction.atomic():
         insert_rows([event])
 
-    (stored,) = read_rows(Event.objects.all())
+    (stored,) = find_rows(Event, kind="test.made")
     assert stored == Event.objects.get()
     assert not stored._state.adding
     for field in ("kind", "subject", "account_sequence", "recorded_at", "at", "payload", "hash"):
