@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html
 
-from events.models import ChainHead, Event, Lease
+from events.models import ChainHead, Cursor, Event, IdempotencyKey, Lease
 
 
 def operator(request: HttpRequest) -> str:
@@ -76,6 +76,22 @@ class EventAdmin(ReadOnlyAdmin):
 @admin.register(ChainHead)
 class ChainHeadAdmin(ReadOnlyAdmin):
     list_display = ["sequence", "hash"]
+
+
+@admin.register(Cursor)
+class CursorAdmin(ReadOnlyAdmin):
+    list_display = ["name", "sequence", "moved_at"]
+    ordering = ["name"]
+
+
+@admin.register(IdempotencyKey)
+class IdempotencyKeyAdmin(ReadOnlyAdmin):
+    list_display = ["created_at", "principal", "key", "subject", "kind", "status"]
+    search_fields = ["=principal", "=subject"]
+    search_help_text = "key:…, user:… or order:…"
+    ordering = ["-id"]
+    list_per_page = 50
+    show_full_result_count = False
 
 
 @admin.register(Lease)

@@ -229,6 +229,14 @@ def test_a_line_that_is_no_signature_is_named(
     assert audit()[0] == 1
 
 
+def test_signatures_in_another_order_are_not_the_relays(written: list[Event], folder: Path) -> None:
+    file = folder / "signatures.jsonl"
+    first, second = file.read_text().splitlines()
+    for lines in ([second, first], [first, first, second]):
+        file.write_text("\n".join(lines) + "\n")
+        assert audit()[0] == 1
+
+
 def test_signatures_by_another_key_are_not_trusted(written: list[Event], folder: Path) -> None:
     (folder / "signing-key.pem").unlink()
     for public in folder.glob("public-*.pem"):
