@@ -16,6 +16,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from access.api.outline import outline
+from access.api.refusals import listed
 
 
 @cache
@@ -37,6 +38,7 @@ class DocumentationPage(View):
     def get(self, request: HttpRequest) -> HttpResponse:
         page = {
             "groups": outline(document()),
+            "errors": listed(),
             "base_url": f"{request.scheme}://{request.get_host()}",
         }
         return render(request, "access/documentation.html", page)

@@ -14,6 +14,7 @@ from drf_spectacular.validation import validate_schema
 from rest_framework.views import APIView
 
 from access.api.outline import outline
+from access.api.refusals import listed
 from config.api import API_ROOTS
 from config.openapi import OTHER
 
@@ -112,6 +113,28 @@ def test_page_shows_every_operation_and_loads_nothing_from_elsewhere(
             assert operation.path in page
     assert re.findall(r'(?:src|href)="(?:https?:)?//', page) == []
     assert "<script" not in page
+
+
+def test_page_lists_every_code_that_we_may_answer_with() -> None:
+    page = Client().get("/api/docs/").content.decode()
+
+    codes = {error.code for error in listed()}
+    assert {40010001, 40310000, 40410000, 42210000, 42910000, 50310000} <= codes
+    assert all(f"<code>{code}</code>" in page for code in codes)
+    assert "insufficient buying power" in page
+    assert "duplicate client order id" in page
+
+
+def test_every_write_may_carry_a_key_that_keeps_it_from_being_done_twice(
+    document: dict[str, Any],
+) -> None:
+    takes_one = {
+        method
+        for item in document["paths"].values()
+        for method, operation in item.items()
+        if any(each["name"] == "Idempotency-Key" for each in operation.get("parameters", []))
+    }
+    assert takes_one == {"post", "put", "patch", "delete"}
 
 
 def test_outline_names_fields_kinds_and_bounds(document: dict[str, Any]) -> None:
