@@ -15,7 +15,7 @@ class Reason(NamedTuple):
     """One kind of error, in words."""
 
     name: str
-    text: str
+    text: str  # "" where the name says it all
 
 
 class Listed(NamedTuple):
@@ -43,5 +43,5 @@ def _kinds(kind: type[OpenbellError]) -> Iterator[type[OpenbellError]]:
 
 
 def _reason(kind: type[OpenbellError]) -> Reason:
-    said = (kind.__doc__ or "").partition("\n\n")[0]
-    return Reason(WORD.sub(" ", kind.__name__).lower(), " ".join(said.split()) or kind.message)
+    said = (kind.__doc__ or "").partition("\n\n")[0] or vars(kind).get("message", "")
+    return Reason(WORD.sub(" ", kind.__name__).lower(), " ".join(said.replace("`", "").split()))
