@@ -8,6 +8,7 @@ accounts, which need none, pay nothing for it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import TypeVar
 
 from events.errors import NotFound
@@ -15,16 +16,21 @@ from portfolios import lot_rows
 from portfolios.borrowing import Marks, margin_now, read_marks
 from portfolios.margin import CASH, Margin
 from portfolios.models import Account, Position
+from quotes.amounts import PRICE_PLACES, from_units, plain
 from quotes.models import Instrument
 from quotes.queries import get_instrument
 from trading import client_ids
-from trading.errors import LotsNotFound, OrderRuleBroken
+from trading.errors import InsufficientQuantity, LotsNotFound, OrderRuleBroken
 from trading.holds import OPENING
+from trading.models import OrderClass
+from trading.order_classes import check_exit_prices
 from trading.protection import check_opposite
 from trading.request import OrderRequest
-from trading.risk import AccountView, Assessment, MarketView, assess
+from trading.risk import AccountView, Assessment, MarketView, assess, reference_price
 
 T = TypeVar("T")
+
+ZERO = Decimal(0)
 
 
 class MarksNeeded(Exception):
@@ -58,6 +64,7 @@ def judge(
     """
     client_ids.check_free(account.pk, request.client_order_id)
     check_lots(account.pk, instrument, request)
+    check_exits(request, account, market)
     assessment = assess(request, account, market)
     if not request.is_forced:
         check_opposite(request, account, instrument, opens=assessment.intent in OPENING)
@@ -104,3 +111,34 @@ def check_lots(account_id: int, instrument: Instrument, request: OrderRequest) -
     missing = [pk for pk in request.lots if pk not in closable]
     if missing:
         raise LotsNotFound(instrument.symbol, missing)
+
+
+def check_exits(request: OrderRequest, account: AccountView, market: MarketView) -> None:
+    """A bracket or OTO enters a position, an OCO leaves one; and the stop lies beyond the market.
+
+    Raises InsufficientQuantity, OrderRuleBroken.
+    """
+    if request.order_class == OrderClass.SIMPLE:
+        return
+    closes = account.quantity < 0 if request.is_buy else account.quantity > 0
+    if request.order_class == OrderClass.OCO and not closes:
+        assert request.quantity is not None
+        raise InsufficientQuantity(
+            symbol=market.symbol,
+            requested=request.quantity,
+            existing=ZERO,
+            held=ZERO,
+        )
+    if request.order_class != OrderClass.OCO and closes:
+        raise OrderRuleBroken(
+            f"{request.order_class} orders enter a position, and this one would close what is held",
+            existing_qty=plain(account.quantity),
+        )
+    reference = reference_price(request.is_buy, market)
+    if request.is_market and reference:
+        check_exit_prices(
+            exits_buy=request.exits_buy,
+            take_profit=request.take_profit,
+            stop_loss=request.stop_loss,
+            base=from_units(reference, PRICE_PLACES),
+        )

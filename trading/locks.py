@@ -6,7 +6,7 @@ Lock order everywhere: lease, accounts by id, orders by id.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -17,6 +17,7 @@ from events.errors import Unavailable
 from events.reads import find_rows
 from portfolios.models import Account
 from trading.errors import AccountBusy, OrderNotFound
+from trading.legs import family_of, is_complex
 from trading.models import Order
 
 WAITING_MAX = 2  # requests of one account that wait in this process; the next one hears 429
@@ -73,6 +74,20 @@ def lock_order(account: Account, order_id: UUID) -> Order:
 def lock_orders(pks: Iterable[int]) -> dict[int, Order]:
     """The orders by row id, locked in that order; their accounts are locked already."""
     return {order.pk: order for order in find_rows(Order, lock=True, id=set(pks))}
+
+
+def lock_relatives(orders: Collection[Order]) -> list[Order]:
+    """The other orders of their brackets, OCOs and OTOs, locked, by row id.
+
+    The account is locked already, so nobody else holds or changes any of them.
+    """
+    families = {family_of(order) for order in orders if is_complex(order)}
+    if not families:
+        return []
+    known = {order.pk for order in orders}
+    parents = lock_orders(families - known)
+    legs = find_rows(Order, lock=True, parent_id=families)
+    return [*parents.values(), *(leg for leg in legs if leg.pk not in known)]
 
 
 def _assert_in_transaction() -> None:

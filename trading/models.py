@@ -159,6 +159,8 @@ class Order(models.Model):
     replaced_by = models.ForeignKey("self", models.PROTECT, null=True, related_name="+")
     recorded_at = models.DateTimeField()
 
+    nested_legs: list[Order] | None = None  # where a query was asked for them; no column
+
     class Meta:
         constraints = [
             models.UniqueConstraint(

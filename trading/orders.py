@@ -10,14 +10,11 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from itertools import groupby
 from uuid import UUID
 
 from django.db import transaction
 
-from events.bulk import update_rows
 from events.errors import OpenbellError, Refused
-from events.models import Event
 from events.transactions import retried
 from portfolios import ledger, positions
 from portfolios.borrowing import Marks
@@ -26,12 +23,14 @@ from portfolios.models import BOOK_FIELDS, Account
 from quotes.clock import market_clock
 from quotes.models import Instrument
 from trading import client_ids, states, updates
+from trading.ending import end
 from trading.errors import OrderFinished
 from trading.execution.matching import Waiting
 from trading.judging import account_view, find_instrument, judge, margin_for, with_marks
+from trading.legs import legs_of
 from trading.locks import lock_order, lock_orders, turn
 from trading.market import market_view
-from trading.models import Order, OrderStatus, TimeInForce
+from trading.models import Leg, Order, OrderClass, OrderStatus, TimeInForce
 from trading.refusals import record_refusal
 from trading.request import OrderRequest, check_request
 from trading.risk import Assessment, MarketView
@@ -43,18 +42,6 @@ SLICE = (
 )
 
 EXPIRED = "its time was up"
-
-# The columns that ending an order changes.
-END_FIELDS = (
-    "status",
-    "reason",
-    "updated_at",
-    "canceled_at",
-    "expired_at",
-    "failed_at",
-    "hold_cash",
-    "hold_quantity",
-)
 
 
 def submit(*, account_id: int, request: OrderRequest, actor: str) -> Order:
@@ -108,15 +95,18 @@ def _submit(
         quantity=assessment.hold.quantity,
     )
     order.save(force_insert=True)
+    legs = _save_legs(account, order, request)
     if position is not None:
         positions.save_positions([position])
 
-    event = updates.draft(
-        "accepted", order, account, instrument, at=order.submitted_at, actor=actor
-    )
+    events = [
+        updates.draft(str(one.status), one, account, instrument, at=one.submitted_at, actor=actor)
+        for one in (order, *legs)
+    ]
     account.save(update_fields=[*BOOK_FIELDS, "last_order_at"])
 
-    updates.record([event], order)
+    updates.record(events, order)
+    order.nested_legs = legs
     return order
 
 
@@ -138,7 +128,7 @@ def _cancel(account_id: int, order_id: UUID, actor: str) -> Order:
     if order.status not in states.CANCELABLE:
         raise OrderFinished(order.status)
 
-    _end(account, [order], OrderStatus.CANCELED, market_clock().now(), actor)
+    end(account, [order], OrderStatus.CANCELED, at=market_clock().now(), actor=actor)
     return order
 
 
@@ -166,14 +156,19 @@ def _cancel_slice(
     account = lock_account(account_id)
     orders = lock_orders(pks)
 
+    ending = [order for order in orders.values() if order.status in states.CANCELABLE]
     outcomes: list[tuple[Order, OpenbellError | None]] = [
-        (order, None if order.status in states.CANCELABLE else OrderFinished(order.status))
+        (order, None if _is_ending(order) else OrderFinished(order.status))
         for order in orders.values()
     ]
 
-    ending = [order for order, error in outcomes if error is None]
-    _end(account, ending, OrderStatus.CANCELED, market_clock().now(), actor)
+    end(account, ending, OrderStatus.CANCELED, at=market_clock().now(), actor=actor)
     return outcomes
+
+
+def _is_ending(order: Order) -> bool:
+    """It is canceled, or can be; a leg may have been canceled with its parent just before."""
+    return order.status in states.CANCELABLE or order.status == OrderStatus.CANCELED
 
 
 def expire_due(
@@ -211,9 +206,7 @@ def _expire(account_id: int, pks: Sequence[int], now: datetime) -> list[Order]:
         if order.status in states.OPEN and order.expires_at is not None and order.expires_at <= now
     ]
     due.sort(key=_expires_at)
-
-    for at, together in groupby(due, key=_expires_at):
-        _end(account, list(together), OrderStatus.EXPIRED, at, "engine", EXPIRED)
+    end(account, due, OrderStatus.EXPIRED, at=None, actor="engine", reason=EXPIRED)
     return due
 
 
@@ -222,40 +215,13 @@ def _expires_at(order: Order) -> datetime:
     return order.expires_at
 
 
-def _end(
-    account: Account,
-    orders: Sequence[Order],
-    status: OrderStatus,
-    at: datetime,
-    actor: str,
-    reason: str = "",
-) -> None:
-    """Change, record and announce the end of locked orders of one locked account."""
-    if not orders:
-        return
-    held = positions.load_positions(
-        {(account.pk, order.instrument_id) for order in orders if order.hold_quantity}
-    )
-    instruments = Instrument.objects.in_bulk({order.instrument_id for order in orders})
-    events: list[Event] = []
-    for order in orders:
-        states.transition(order, status, at, reason)
-        ledger.release(account, held.get((account.pk, order.instrument_id)), order)
-        events.append(
-            updates.draft(
-                status.value,
-                order,
-                account,
-                instruments[order.instrument_id],
-                at=order.updated_at,
-                actor=actor,
-            )
-        )
-    update_rows(orders, END_FIELDS)
-    positions.save_positions(held.values())
-    account.save(update_fields=BOOK_FIELDS)
-
-    updates.record(events, *orders)
+def _save_legs(account: Account, order: Order, request: OrderRequest) -> list[Order]:
+    """Store the legs that the order has; the account's last order is the last of them."""
+    legs = legs_of(order, request)
+    for leg in legs:
+        leg.save(force_insert=True)
+        account.last_order_at = leg.submitted_at
+    return legs
 
 
 def accepted_order(
@@ -275,6 +241,7 @@ def accepted_order(
         type=request.type,
         time_in_force=request.time_in_force,
         order_class=request.order_class,
+        leg=Leg.TAKE_PROFIT if request.order_class == OrderClass.OCO else "",
         extended_hours=request.extended_hours,
         quantity=request.quantity,
         notional=request.notional,

@@ -15,7 +15,8 @@ from quotes.history import instrument_ids
 from quotes.models import Instrument
 from trading import states
 from trading.errors import OrderNotFound
-from trading.models import Fill, Order
+from trading.legs import is_complex
+from trading.models import Fill, Order, OrderStatus
 
 ORDERS_MAX = 500
 ORDERS_DEFAULT = 50
@@ -37,6 +38,7 @@ class OrderFilter:
     symbols: Collection[str] = ()
     after_order_id: UUID | None = None
     before_order_id: UUID | None = None
+    nested: bool = False  # legs within their parents, and not beside them
 
 
 def list_orders(account_id: int, wanted: OrderFilter) -> list[Order]:
@@ -51,8 +53,12 @@ def list_orders(account_id: int, wanted: OrderFilter) -> list[Order]:
         until = get_order(account_id, wanted.before_order_id).submitted_at
     chosen = Q(account_id=account_id)
     sought = _statuses(wanted.status)
+    parents = _parents_of(account_id, sought) if wanted.nested else set()
     if sought is not None:
-        chosen &= Q(status__in=sorted(sought))
+        has_status = Q(status__in=sorted(sought))
+        chosen &= has_status | Q(pk__in=parents) if parents else has_status
+    if wanted.nested:
+        chosen &= Q(parent_id__isnull=True)
     if after is not None:
         chosen &= Q(submitted_at__gt=after)
     if until is not None:
@@ -66,8 +72,38 @@ def list_orders(account_id: int, wanted: OrderFilter) -> list[Order]:
     keys = _keys(page)
     found = Order.objects.select_related(*_RELATED).in_bulk(keys) if keys else {}
     orders = [found[key] for key in keys]
+    if wanted.nested:
+        nest_legs(orders)
     # One may have changed since its key was read.
-    return [order for order in orders if sought is None or order.status in sought]
+    return [
+        order for order in orders if sought is None or order.status in sought or order.pk in parents
+    ]
+
+
+def _parents_of(account_id: int, sought: Collection[str] | None) -> set[int]:
+    """The orders of which a leg is open, where open ones are sought: they are listed for it.
+
+    Bounded by the account's open orders.
+    """
+    if sought is not states.OPEN:
+        return set()
+    legs = Order.objects.filter(account_id=account_id, status__in=sorted(states.OPEN))
+    return set(legs.exclude(parent_id=None).values_list("parent_id", flat=True))
+
+
+def nest_legs(orders: Collection[Order]) -> None:
+    """Read the legs of these orders into them, those apart that were replaced."""
+    parents = {order.pk: order for order in orders if is_complex(order)}
+    for parent in parents.values():
+        parent.nested_legs = []
+    if not parents:
+        return
+    legs = Order.objects.filter(parent_id__in=parents).exclude(status=OrderStatus.REPLACED)
+    for leg in legs.select_related(*_RELATED).order_by("pk"):
+        assert leg.parent_id is not None
+        nested = parents[leg.parent_id].nested_legs
+        assert nested is not None
+        nested.append(leg)
 
 
 def _statuses(named: str) -> Collection[str] | None:
@@ -77,21 +113,24 @@ def _statuses(named: str) -> Collection[str] | None:
     return states.OPEN if named == "open" else states.TERMINAL
 
 
-def get_order(account_id: int, order_id: UUID) -> Order:
-    """The account's order of that public id. Raises OrderNotFound."""
-    return _one(Order.objects.filter(account_id=account_id, public_id=order_id), order_id)
+def get_order(account_id: int, order_id: UUID, *, nested: bool = False) -> Order:
+    """The account's order of that public id, with its legs if wanted. Raises OrderNotFound."""
+    rows = Order.objects.filter(account_id=account_id, public_id=order_id)
+    return _one(rows, order_id, nested)
 
 
-def get_order_by_client_id(account_id: int, client_order_id: str) -> Order:
+def get_order_by_client_id(account_id: int, client_order_id: str, *, nested: bool = False) -> Order:
     """The account's order of that client id, compared byte for byte. Raises OrderNotFound."""
     rows = Order.objects.filter(account_id=account_id, client_order_id=client_order_id)
-    return _one(rows, client_order_id)
+    return _one(rows, client_order_id, nested)
 
 
-def _one(rows: QuerySet[Order], sought: object) -> Order:
+def _one(rows: QuerySet[Order], sought: object, nested: bool) -> Order:
     order = rows.select_related(*_RELATED).first()
     if order is None:
         raise OrderNotFound(sought)
+    if nested:
+        nest_legs([order])
     return order
 
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal
 
-from django.db.models import Count, Max, Sum
+from django.db.models import Count, Max, Q, Sum
 
 from portfolios.models import Account, Ledger, Position, Posting, PostingKind
 from portfolios.reconcile import Check, Compared
 from quotes.amounts import CASH_PLACES, QUANTITY_PLACES, to_units
 from trading import states
-from trading.holds import Hold, hold_of
-from trading.models import Fill, Order, OrderStatus, Side
+from trading.holds import Hold
+from trading.legs import PAIRS, hold_of
+from trading.models import Fill, Leg, Order, OrderStatus, Side
 
 ZERO = Decimal(0)
 CHUNK = 2_000
@@ -26,7 +27,7 @@ def holds_agree(account: Account) -> Iterator[Compared]:
     cash = ZERO
     shares: dict[int, Decimal] = {}
     for order in Order.objects.filter(account_id=account.pk).iterator(chunk_size=CHUNK):
-        expected = Hold() if order.status in states.TERMINAL else hold_of(order)
+        expected = hold_of(order)
         held = Hold(order.hold_cash, order.hold_quantity)
         yield Compared(
             "an order holds what it has left to do", _name(account, order), expected, held
@@ -44,6 +45,27 @@ def holds_agree(account: Account) -> Iterator[Compared]:
             position.hold_quantity,
         )
     yield Compared("shares are held on positions", subject, {}, shares)
+
+
+def exits_agree(account: Account) -> Iterator[Compared]:
+    """Of a pair of exits both or none are open, and both have the same left to do."""
+    stops = Order.objects.filter(
+        account_id=account.pk,
+        leg=Leg.STOP_LOSS,
+        order_class__in=sorted(PAIRS),
+        status__in=sorted(states.OPEN),
+    )
+    for stop in stops.iterator(chunk_size=CHUNK):
+        pair = Order.objects.filter(Q(parent_id=stop.parent_id) | Q(pk=stop.parent_id))
+        pair = pair.filter(leg=Leg.TAKE_PROFIT, status__in=sorted(states.OPEN))
+        left = [one.quantity - one.filled_quantity for one in pair if one.quantity is not None]
+        assert stop.quantity is not None
+        yield Compared(
+            "exits of a pair have the same left to do",
+            _name(account, stop),
+            [stop.quantity - stop.filled_quantity],
+            left,
+        )
 
 
 def fills_agree_with_orders(account: Account) -> Iterator[Compared]:
@@ -115,4 +137,9 @@ def _name(account: Account, order: Order) -> str:
     return f"account {account.number}, order {order.public_id}"
 
 
-CHECKS: tuple[Check, ...] = (holds_agree, fills_agree_with_orders, fills_agree_with_postings)
+CHECKS: tuple[Check, ...] = (
+    holds_agree,
+    exits_agree,
+    fills_agree_with_orders,
+    fills_agree_with_postings,
+)

@@ -6,6 +6,7 @@ with both or neither. The new order has its own id and its own place in line.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from decimal import Decimal
 from functools import partial
@@ -22,12 +23,16 @@ from portfolios.locks import lock_account
 from portfolios.models import BOOK_FIELDS
 from quotes.amounts import PRICE_PLACES, plain, to_units
 from quotes.clock import market_clock
+from quotes.models import Instrument
 from trading import client_ids, queries, states, updates
 from trading.errors import InvalidOrder, OrderFinished, OrderRuleBroken
+from trading.holds import Hold
 from trading.judging import account_view, judge, margin_for, with_marks
-from trading.locks import lock_order, turn
+from trading.legs import ENTRY, is_complex, is_holding, stop_collar
+from trading.locks import lock_order, lock_relatives, turn
 from trading.market import market_view
-from trading.models import Order, OrderStatus, OrderType, Side, TimeInForce
+from trading.models import Intent, Leg, Order, OrderStatus, OrderType, Side, TimeInForce
+from trading.order_classes import check_exit_prices
 from trading.orders import accepted_order, waits_for
 from trading.refusals import record_refusal
 from trading.request import (
@@ -37,7 +42,9 @@ from trading.request import (
     check_quantity,
     check_request,
 )
-from trading.risk import AccountView, MarketView
+from trading.risk import AccountView, Assessment, MarketView, assess
+
+ZERO = Decimal(0)
 
 # The columns of an order that being replaced changes.
 REPLACED_FIELDS = (
@@ -117,27 +124,28 @@ def _replace(
     _check_replaceable(old)
     request = _request(old, changes, instrument.symbol)
     check_request(request)
-    others = _without(old, account_view(account, position, margin))
-    working = _as_it_works(request, old)
-    assessment = judge(working, others, instrument, _market_of(old, market))
+    family = [old, *lock_relatives([old])]
+    _check_family(family, changes, request)
+    others = _without(family, account_view(account, position, margin))
+    assessment = _judged(request, old, others, instrument, _market_of(old, market))
 
     order = accepted_order(account, instrument, request, assessment)
     order.reason = waits_for(order, market)
     _inherit(order, old)
     states.transition(old, OrderStatus.REPLACED, order.submitted_at)
     ledger.release(account, position, old)
-    hold = assessment.hold
+    hold = assessment.hold if is_holding(order) else Hold()
     ledger.hold(account, position, order, cash=hold.cash, quantity=hold.quantity)
     order.save(force_insert=True)
-    old.replaced_by = order
+    _adopt(order, old)
     update_rows([old], REPLACED_FIELDS)
     if position is not None:
         positions.save_positions([position])
 
-    at = order.submitted_at
+    at, name = order.submitted_at, str(order.status)
     events = [
         updates.draft("replaced", old, account, instrument, at=old.updated_at, actor=actor),
-        updates.draft("accepted", order, account, instrument, at=at, actor=actor),
+        updates.draft(name, order, account, instrument, at=at, actor=actor),
     ]
     account.save(update_fields=[*BOOK_FIELDS, "last_order_at"])
 
@@ -226,16 +234,62 @@ def _as_it_works(request: OrderRequest, order: Order) -> OrderRequest:
     return replace(request, type=type_, stop_price=None, trail_price=None, trail_percent=None)
 
 
-def _without(order: Order, view: AccountView) -> AccountView:
-    """The account as if the order held nothing."""
+def _check_family(family: Sequence[Order], changes: Changes, request: OrderRequest) -> None:
+    """Of an order with relatives only prices change, and they go on lying on both sides."""
+    old, *relatives = family
+    if not is_complex(old):
+        return
+    if changes.quantity is not None or changes.time_in_force is not None:
+        raise OrderRuleBroken(
+            f"of {old.order_class} orders only limit_price and stop_price can be replaced"
+        )
+    limits: dict[str, Decimal | None] = {}
+    stops: dict[str, Decimal | None] = {}
+    for one in relatives:
+        if one.status in states.OPEN:
+            limits[one.leg], stops[one.leg] = one.limit_price, one.stop_price
+    limits[old.leg], stops[old.leg] = request.limit_price, request.stop_price
+    check_exit_prices(
+        exits_buy=(old.side == Side.BUY) is bool(old.leg),
+        take_profit=limits.get(Leg.TAKE_PROFIT),
+        stop_loss=stops.get(Leg.STOP_LOSS),
+        base=limits.get(ENTRY),
+    )
+
+
+def _judged(
+    request: OrderRequest,
+    old: Order,
+    account: AccountView,
+    instrument: Instrument,
+    market: MarketView,
+) -> Assessment:
+    """Whether the account may have the new order. Raises what `judge` raises.
+
+    Who belongs to a bracket, OCO or OTO may stand beside orders of the other side, as when it was
+    placed. A leg that waits for its entry holds nothing, and is not judged before that.
+    """
+    if not is_complex(old):
+        return judge(_as_it_works(request, old), account, instrument, market)
+    client_ids.check_free(account.pk, request.client_order_id)
+    if old.status != OrderStatus.HELD:
+        return assess(_as_it_works(request, old), account, market)
+    collar = stop_collar(request.is_buy, request.type, request.stop_price)
+    return Assessment(Hold(), collar, intent=Intent(old.intent))
+
+
+def _without(orders: Iterable[Order], view: AccountView) -> AccountView:
+    """The account as if these orders held nothing."""
+    cash = sum((order.hold_cash for order in orders), ZERO)
+    quantity = sum((order.hold_quantity for order in orders), ZERO)
     margin = view.margin
     if margin is not None:
-        margin = replace(margin, held=margin.held - order.hold_cash)
+        margin = replace(margin, held=margin.held - cash)
     return replace(
         view,
-        hold_cash=view.hold_cash - order.hold_cash,
+        hold_cash=view.hold_cash - cash,
         margin=margin,
-        held_quantity=view.held_quantity - order.hold_quantity,
+        held_quantity=view.held_quantity - quantity,
     )
 
 
@@ -245,7 +299,19 @@ def _market_of(order: Order, market: MarketView) -> MarketView:
 
 
 def _inherit(order: Order, old: Order) -> None:
+    """What the new order has from the old one without being asked."""
     order.replaces = old
+    order.order_class, order.leg = old.order_class, old.leg
+    order.parent_id = old.parent_id
     order.lot_method, order.lot_ids = old.lot_method, old.lot_ids
+    if old.status == OrderStatus.HELD:
+        order.status, order.reason = OrderStatus.HELD, old.reason
     if old.triggered_at is not None:
         order.triggered_at, order.stop_price, order.hwm = old.triggered_at, old.stop_price, old.hwm
+
+
+def _adopt(order: Order, old: Order) -> None:
+    """The stored new order takes over the links and the legs of the old one."""
+    old.replaced_by = order
+    if is_complex(old) and old.parent_id is None:
+        Order.objects.filter(parent=old).update(parent=order)

@@ -20,7 +20,7 @@ from quotes.amounts import (
     plain,
     to_units,
 )
-from trading.errors import InvalidOrder, NotOffered, OrderRuleBroken
+from trading.errors import InvalidOrder, OrderRuleBroken
 from trading.models import (
     MARKETS,
     STOPS,
@@ -30,6 +30,7 @@ from trading.models import (
     Side,
     TimeInForce,
 )
+from trading.order_classes import EXITS, check_class
 
 CLIENT_ORDER_ID_MAX = 128  # characters, as the wire contract says
 
@@ -70,10 +71,19 @@ class OrderRequest:
     lot_method: LotMethod | None = None  # None: as the account has it
     lots: tuple[int, ...] = ()  # ids of those to close first, with `specific`
     is_forced: bool = False  # by the operator, on an account that may be stopped
+    # The exits of an order that is not simple. The limit price of an OCO is its take-profit's.
+    take_profit: Decimal | None = None  # a limit price
+    stop_loss: Decimal | None = None  # a stop price
+    stop_loss_limit: Decimal | None = None  # makes the stop-loss a stop-limit order
 
     @property
     def is_buy(self) -> bool:
         return self.side == Side.BUY
+
+    @property
+    def exits_buy(self) -> bool:
+        """Whether its exits buy: those of an entry trade the other way, those of an OCO as it."""
+        return self.is_buy is (self.order_class == OrderClass.OCO)
 
     @property
     def is_market(self) -> bool:
@@ -100,20 +110,15 @@ class OrderRequest:
 
 
 def check_request(request: OrderRequest) -> None:
-    """Raise InvalidOrder, NotOffered or OrderRuleBroken unless the ticket makes sense in itself."""
-    _check_offered(request)
+    """Raise InvalidOrder or OrderRuleBroken unless the ticket makes sense in itself."""
     _check_size(request)
     _check_prices(request)
+    check_class(request)
     _check_time_in_force(request)
     _check_fractions(request)
     _check_extended_hours(request)
     check_client_order_id(request.client_order_id)
     _check_lots(request)
-
-
-def _check_offered(request: OrderRequest) -> None:
-    if request.order_class != OrderClass.SIMPLE:
-        raise NotOffered(f"order class {request.order_class}")
 
 
 def _check_size(request: OrderRequest) -> None:
@@ -143,8 +148,11 @@ def _check_prices(request: OrderRequest) -> None:
         if name == "trail_percent":
             _check_trail_percent(price)
         else:
-            _check_amount(name, price, None, PRICE_MAX)
-            _check_increment(name, price)
+            _check_price(name, price)
+    for field, called in EXITS.items():
+        price = getattr(request, field)
+        if price is not None:
+            _check_price(called, price)
     if request.type == OrderType.TRAILING_STOP:
         if (request.trail_price is None) == (request.trail_percent is None):
             raise InvalidOrder(
@@ -154,6 +162,11 @@ def _check_prices(request: OrderRequest) -> None:
     for name in sorted(taken):
         if getattr(request, name) is None:
             raise InvalidOrder(f"{request.type} orders require {name}")
+
+
+def _check_price(name: str, price: Decimal) -> None:
+    _check_amount(name, price, None, PRICE_MAX)
+    _check_increment(name, price)
 
 
 def _check_trail_percent(percent: Decimal) -> None:

@@ -1,9 +1,10 @@
 """The life of an order: one table of legal transitions, and the named sets of states.
 
 Nothing else in Openbell decides whether an order may change its state. The table is the wire
-contract's, with two notes: `pending_cancel` and `pending_replace` are never written, because a
-cancel is final under the account's lock; and `suspended` is where the engine parks an order that
-it could not settle, so that the rest of the market goes on.
+contract's, with three notes: `pending_cancel` and `pending_replace` are never written, because a
+cancel is final under the account's lock; `suspended` is where the engine parks an order that it
+could not settle, so that the rest of the market goes on; and a `held` leg is `accepted` where its
+entry ends after it was filled in part, for then nobody but the engine's admission can take it in.
 """
 
 from __future__ import annotations
@@ -43,7 +44,13 @@ TRANSITIONS: dict[OrderStatus, frozenset[OrderStatus]] = {
         }
     ),
     OrderStatus.HELD: frozenset(
-        {OrderStatus.NEW, OrderStatus.REPLACED, OrderStatus.CANCELED, OrderStatus.EXPIRED}
+        {
+            OrderStatus.ACCEPTED,
+            OrderStatus.NEW,
+            OrderStatus.REPLACED,
+            OrderStatus.CANCELED,
+            OrderStatus.EXPIRED,
+        }
     ),
     OrderStatus.SUSPENDED: frozenset({OrderStatus.CANCELED, OrderStatus.EXPIRED}),
     OrderStatus.FILLED: frozenset(),

@@ -15,6 +15,7 @@ from django.db.models import Count, Sum
 from quotes.amounts import CASH_PLACES, PRICE_PLACES, QUANTITY_PLACES, from_units, plain
 from trading.execution.certificate import expected_execution_id, recompute
 from trading.execution.matching import MODEL_VERSION, FillModel, Match
+from trading.legs import PAIRS
 from trading.models import STOPS, Fill, TimeInForce
 
 SLICE = 1_000  # fills read at a time
@@ -125,13 +126,21 @@ def _wrong_in_order(fill: Fill, before: _Before) -> str:
     if fill.cumulative_quantity != quantity + fill.quantity:
         return _differs("cumulative quantity", fill.cumulative_quantity, quantity + fill.quantity)
     left = None if order.quantity is None else order.quantity - fill.cumulative_quantity
-    if fill.leaves_quantity != left:
+    if not _leaves_fit(fill, left):
         return f"it leaves {fill.leaves_quantity}, its order {left}"
     if order.type in STOPS and (order.triggered_at is None or order.triggered_at > fill.at):
         return "its stop had not been triggered"
     if order.time_in_force == TimeInForce.FOK and fill.quantity != order.quantity:
         return "a part of an order that is filled whole or not at all"
     return ""
+
+
+def _leaves_fit(fill: Fill, left: Decimal | None) -> bool:
+    """What the fill left is what the order has left without it; an exit may have had less to do
+    since, by what the other of its pair has filled."""
+    if fill.order.order_class in PAIRS and fill.order.leg and left is not None:
+        return fill.leaves_quantity is not None and fill.leaves_quantity >= left
+    return fill.leaves_quantity == left
 
 
 def _wrong_in_certificate(fill: Fill, before: _Before) -> str:

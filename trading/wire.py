@@ -39,7 +39,8 @@ def amount(value: Decimal | None) -> str | None:
 
 
 def order_json(order: Order, instrument: Instrument | None = None) -> dict[str, Any]:
-    """The order object. Pass the instrument where `order.instrument` would cost a query."""
+    """The order object, with its legs where it was read with them. Pass the instrument where
+    `order.instrument` would cost a query."""
     instrument = instrument or order.instrument
     return {
         "id": str(order.public_id),
@@ -66,7 +67,7 @@ def order_json(order: Order, instrument: Instrument | None = None) -> dict[str, 
         "hwm": amount(order.hwm),
         "status": order.status,
         "extended_hours": order.extended_hours,
-        "legs": None,
+        "legs": [order_json(leg, instrument) for leg in order.nested_legs or ()] or None,
         "subtag": None,
         "source": None,
         # Beyond the contract: why the order waits, or why it ended, and which lots it closes

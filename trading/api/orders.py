@@ -37,7 +37,6 @@ class OrderList(APIView):
     )
     def get(self, request: Request) -> Response:
         query = OrderListQuery.read(request)
-        query.pop("nested", None)  # simple orders have no legs
         wanted = OrderFilter(ascending=query.pop("direction") == "asc", **query)
         found = queries.list_orders(request.auth.account_id, wanted)
         return Response([order_json(order) for order in found])
@@ -74,8 +73,8 @@ class OrderDetail(APIView):
         responses=schemas.Order,
     )
     def get(self, request: Request, order_id: str) -> Response:
-        NestedQuery.read(request)
-        order = queries.get_order(request.auth.account_id, read_order_id(order_id))
+        nested = NestedQuery.read(request)["nested"]
+        order = queries.get_order(request.auth.account_id, read_order_id(order_id), nested=nested)
         return Response(order_json(order))
 
     @extend_schema(
@@ -114,7 +113,9 @@ class OrderByClientId(APIView):
     )
     def get(self, request: Request) -> Response:
         query = ClientIdQuery.read(request)
-        order = queries.get_order_by_client_id(request.auth.account_id, query["client_order_id"])
+        order = queries.get_order_by_client_id(
+            request.auth.account_id, query["client_order_id"], nested=query["nested"]
+        )
         return Response(order_json(order))
 
 

@@ -46,7 +46,11 @@ class Order(serializers.Serializer):
     hwm = Amount(allow_null=True)
     status = serializers.ChoiceField(OrderStatus.choices)
     extended_hours = serializers.BooleanField()
-    legs = serializers.ListField(allow_null=True)
+    legs = serializers.ListField(
+        child=serializers.DictField(),
+        allow_null=True,
+        help_text="the exits of a bracket, OCO or OTO: orders like this one; null unless nested",
+    )
     subtag = serializers.CharField(allow_null=True)
     source = serializers.CharField(allow_null=True)  # type: ignore[assignment]
     reason = serializers.CharField(

@@ -46,6 +46,21 @@ class AmountField(serializers.Field):
         return amount
 
 
+class TakeProfit(serializers.Serializer):
+    """The exit of a bracket, OCO or OTO that takes a profit."""
+
+    limit_price = AmountField()
+
+
+class StopLoss(serializers.Serializer):
+    """The exit that bounds a loss."""
+
+    stop_price = AmountField()
+    limit_price = AmountField(
+        required=False, allow_null=True, help_text="makes it a stop-limit order"
+    )
+
+
 class OrderBody(serializers.Serializer):
     """The body of POST /v2/orders."""
 
@@ -85,8 +100,8 @@ class OrderBody(serializers.Serializer):
         help_text="ids of `GET /v2/positions/{symbol}/lots`, with lot_method specific: these are "
         "closed first, in this order, then the oldest",
     )
-    take_profit = serializers.DictField(required=False, allow_null=True)
-    stop_loss = serializers.DictField(required=False, allow_null=True)
+    take_profit = TakeProfit(required=False, allow_null=True)
+    stop_loss = StopLoss(required=False, allow_null=True)
 
     def order_request(self) -> OrderRequest:
         """The validated body as a ticket. Raises InvalidOrder, NotOffered."""
@@ -94,8 +109,7 @@ class OrderBody(serializers.Serializer):
         order_class = data.get("order_class") or OrderClass.SIMPLE
         if order_class not in OrderClass.values:
             raise NotOffered(f"order class {order_class}")
-        if order_class == OrderClass.SIMPLE:
-            _refuse_leftovers(data)
+        take_profit, stop_loss = data.get("take_profit") or {}, data.get("stop_loss") or {}
         return OrderRequest(
             symbol=data["symbol"],
             side=Side(data["side"]),
@@ -103,7 +117,7 @@ class OrderBody(serializers.Serializer):
             time_in_force=TimeInForce(data["time_in_force"]),
             quantity=data.get("qty"),
             notional=data.get("notional"),
-            limit_price=data.get("limit_price"),
+            limit_price=_limit_price(data, order_class),
             stop_price=data.get("stop_price"),
             trail_price=data.get("trail_price"),
             trail_percent=data.get("trail_percent"),
@@ -112,14 +126,21 @@ class OrderBody(serializers.Serializer):
             order_class=OrderClass(order_class),
             lot_method=LotMethod(data["lot_method"]) if data.get("lot_method") else None,
             lots=tuple(data.get("lots") or ()),
+            take_profit=take_profit.get("limit_price"),
+            stop_loss=stop_loss.get("stop_price"),
+            stop_loss_limit=stop_loss.get("limit_price"),
         )
 
 
-def _refuse_leftovers(data: dict[str, Any]) -> None:
-    """Fields that a simple order of the types we offer has no use for."""
-    for name in ("take_profit", "stop_loss"):
-        if data.get(name) is not None:
-            raise InvalidOrder(f"simple orders do not take {name}")
+def _limit_price(data: dict[str, Any], order_class: str) -> Decimal | None:
+    """The order's limit price; that of an OCO stands in its take_profit, or in both places."""
+    price: Decimal | None = data.get("limit_price")
+    take_profit = data.get("take_profit")
+    if order_class != OrderClass.OCO or not take_profit:
+        return price
+    if price not in (None, take_profit["limit_price"]):
+        raise InvalidOrder("limit_price and take_profit.limit_price of an oco order are the same")
+    return take_profit["limit_price"]
 
 
 class ReplaceBody(serializers.Serializer):
@@ -156,7 +177,7 @@ class OrderListQuery(TradingQuery):
     after = InstantField(required=False, help_text="submitted later than this")
     until = InstantField(required=False, help_text="submitted earlier than this")
     direction = serializers.ChoiceField(["asc", "desc"], default="desc")
-    nested = serializers.BooleanField(required=False, help_text="legs within their parent")
+    nested = serializers.BooleanField(default=False, help_text="legs within their parent")
     side = serializers.ChoiceField(Side.choices, required=False)
     symbols = SymbolsField(required=False)
     after_order_id = serializers.UUIDField(required=False)
@@ -164,12 +185,12 @@ class OrderListQuery(TradingQuery):
 
 
 class NestedQuery(TradingQuery):
-    nested = serializers.BooleanField(required=False, help_text="legs within their parent")
+    nested = serializers.BooleanField(default=False, help_text="legs within their parent")
 
 
 class ClientIdQuery(TradingQuery):
     client_order_id = serializers.CharField(trim_whitespace=False)
-    nested = serializers.BooleanField(required=False, help_text="legs within their parent")
+    nested = serializers.BooleanField(default=False, help_text="legs within their parent")
 
 
 class CloseQuery(TradingQuery):

@@ -14,6 +14,7 @@ from trading.execution import intake
 from trading.execution.auctions import Auctions
 from trading.execution.certificate import working_order
 from trading.execution.decisions import Admission, Decision, Ending
+from trading.execution.families import Families
 from trading.execution.floor import Floor
 from trading.execution.hours import Hours
 from trading.execution.matching import Waiting, WorkingOrder, touch
@@ -37,6 +38,7 @@ class Admissions:
         by_wall: bool,
     ) -> None:
         self._floor = floor
+        self._families = Families(floor.book, listing)
         self._listing = listing
         self._calendar = calendar
         self._decide = decide
@@ -84,11 +86,17 @@ class Admissions:
             rows.pop(pk, None)
 
     def _admit_all(self, rows: Iterable[Order]) -> None:
-        for row in list(rows):
-            self._admit(row)
+        asking = [(row, self._working(row)) for row in rows]
+        self._families.link(order for _, order in asking)
+        for row, order in asking:
+            self._admit(row, order)
 
-    def _admit(self, row: Order) -> None:
-        order = working_order(row, self._listing.by_id[row.instrument_id].symbol)
+    def _working(self, row: Order) -> WorkingOrder:
+        return working_order(row, self._listing.by_id[row.instrument_id].symbol)
+
+    def _admit(self, row: Order, order: WorkingOrder) -> None:
+        if order.leaves == 0:
+            return  # the other exit of its pair has had it all
         at_us = max(self._floor.now_us, order.submitted_us)
         if order.is_immediate and (too_late := self._too_late(row, order)):
             self._decide(Ending(order, at_us, OrderStatus.CANCELED, too_late))
@@ -117,7 +125,7 @@ class Admissions:
         ]
         for row in waiting:
             self.forget(row.pk)
-            self._admit(row)
+            self._admit(row, self._working(row))
 
     def _waits_for_a_quote(self, order: WorkingOrder) -> bool:
         """An engine that has just taken over lets immediate orders meet the first quote it hears.

@@ -23,6 +23,7 @@ from trading.execution.matching import (
     match_auction,
 )
 from trading.execution.queue import Place, match_print
+from trading.legs import family_of, is_complex
 from trading.models import (
     AUCTIONS,
     IMMEDIATE,
@@ -180,4 +181,5 @@ def working_order(order: Order, symbol: str) -> WorkingOrder:
         submitted_us=to_micros(order.submitted_at),
         fills=order.fill_count,
         reason=order.reason,
+        family=family_of(order) if is_complex(order) else 0,
     )

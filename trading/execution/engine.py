@@ -25,14 +25,14 @@ from quotes.ticks import Batch, Quote, Trade, to_instant
 from trading import margin_calls, states
 from trading.execution import intake
 from trading.execution.admission import Admissions
-from trading.execution.certificate import working_order
-from trading.execution.decisions import Decision, Execution
+from trading.execution.agreement import Agreement
+from trading.execution.decisions import Execution
 from trading.execution.floor import Floor
 from trading.execution.marks import FloorMarks
 from trading.execution.matching import FillModel
 from trading.execution.pending import Pending
 from trading.execution.waiting import write_reasons
-from trading.models import Order, OrderStatus
+from trading.models import OrderStatus
 from trading.orders import expire_due
 
 POLL_SECONDS = 1.0  # the safety net under the bus, and how often reasons are written
@@ -57,6 +57,7 @@ class Engine:
         self.admissions = Admissions(
             self.floor, self.listing, calendar, self.pending.add, by_wall=self.acts_by_wall
         )
+        self.agreement = Agreement(self.floor, self.listing, self.pending, self.admissions)
         self._epoch = 0
         self._rematch: set[str] = set()  # symbols where size came back
         self._poll_due = True
@@ -66,7 +67,7 @@ class Engine:
         """Fill the book from the database. Ticks that passed meanwhile fill nothing."""
         self.pending.lanes.take_over()
         self._refresh_listing()
-        self._load_book()
+        self.agreement.load()
         self._expire(self.floor.now_us)
         for (instrument_id, is_buy), level in intake.taken_levels(self.listing.by_id).items():
             symbol = self.listing.by_id[instrument_id].symbol
@@ -117,7 +118,9 @@ class Engine:
         if news["status"] == OrderStatus.ACCEPTED:
             self._poll_due = True
         elif news["status"] in states.TERMINAL:
-            self._forget(news["order_id"])
+            self.agreement.forget(news["order_id"])
+        elif news["status"] == OrderStatus.HELD:
+            self.agreement.introduce(news["order_id"])
 
     def _hear_control(self, news: dict[str, Any]) -> None:
         if news.get("kind") in ("halt", "resume"):
@@ -221,7 +224,7 @@ class Engine:
     def _expire(self, moment_us: int) -> None:
         renew = self.pending.lease.renew_if_due
         for order in expire_due(to_instant(moment_us), self.listing.by_id, between=renew):
-            self._forget(order.pk)
+            self.agreement.forget(order.pk)
         self.floor.book.remove_expired(moment_us)
 
     # --- settling, and agreeing with the database -----------------------------------------------
@@ -235,37 +238,13 @@ class Engine:
                 raise  # else a deadlock, or a lock that did not come: what waits is tried again
         finally:
             for decision in self.pending.take_dropped():
-                self._take_back(decision)
-
-    def _take_back(self, decision: Decision) -> None:
-        """A dropped decision: its order is not what the book thought, and its size is free."""
-        order = decision.order
-        if isinstance(decision, Execution):
-            self.floor.take_back(decision)
-            self._rematch.add(order.symbol)
-        self._forget(order.pk)
-        for row in intake.orders({order.pk} & intake.resting_ids({order.instrument_id})):
-            self._rest(row)
-
-    def _forget(self, pk: int) -> None:
-        self.floor.book.remove(pk)
-        self.admissions.forget(pk)
-
-    def _rest(self, row: Order) -> None:
-        """Put an admitted order into the book, unless a decision about it waits."""
-        if row.pk not in self.floor.book and row.pk not in self.pending.orders():
-            symbol = self.listing.by_id[row.instrument_id].symbol
-            self.floor.book.add(working_order(row, symbol))
-
-    def _load_book(self) -> None:
-        """Make the book what the database says, decisions that wait apart."""
-        resting = intake.resting_ids(self.listing.by_id)
-        for order in self.floor.book.orders():
-            if order.pk not in resting and order.pk not in self.pending.orders():
-                self.floor.book.remove(order.pk)
-        for row in intake.orders({pk for pk in resting if pk not in self.floor.book}):
-            self._rest(row)
-            self.pending.lease.renew_if_due()
+                if isinstance(decision, Execution):
+                    self.floor.take_back(decision)
+                    self._rematch.add(decision.order.symbol)
+                self.agreement.doubt(decision)
+            for leg in self.pending.take_woken():
+                self.agreement.meet(leg)
+            self.agreement.settle_doubts()
 
     def _refresh_listing(self) -> None:
         self.listing.refresh()
@@ -279,7 +258,7 @@ class Engine:
         """
         self._poll_due = True
         self._refresh_listing()
-        self._load_book()
+        self.agreement.load()
         if self.clock.mode in WALL_MODES:
             quotes, trades = self._latest_ticks()
             for quote in quotes:
@@ -348,7 +327,7 @@ class SteppedEngine(Engine):
         row = MarketClock.objects.get(pk=1)
         self._target_us = row.advance_to_us
         self._refresh_listing()
-        self._load_book()
+        self.agreement.load()
         self._admit_accepted()
         self._commit()
 

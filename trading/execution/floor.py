@@ -6,6 +6,8 @@ silent; what the floor decides goes to `decide`, to be settled.
 Stops wait beside the resting orders. A trade that sets the price triggers plain stops, a quote the
 trailing ones, which follow the bid (a sell) or the ask (a buy); both only in the regular session
 and not in a halt. A stop that is triggered meets the quote that stands, after all who rest.
+
+So does an exit that its entry wakes: an order of a bracket or OTO that waited for it.
 """
 
 from __future__ import annotations
@@ -68,6 +70,7 @@ class Floor:
         self._decide = decide
         self.model = model
         self._moved: dict[int, WorkingOrder] = {}  # trailing stops, since it was last written
+        self._woken: list[WorkingOrder] = []  # exits whose turn comes after all who rest
 
     @property
     def next_us(self) -> int:
@@ -94,6 +97,7 @@ class Floor:
         if self.hours.everyone_may_trade and not quote.is_crossed:
             for is_buy in (True, False):
                 self._follow(symbol, is_buy, quote)
+        self._wake()
 
     def hear_trade(self, trade: Trade) -> None:
         """Let those in line move up by this trade, and trigger the stops it reaches."""
@@ -110,18 +114,22 @@ class Floor:
             for is_buy in (True, False):
                 for order in resting.stops(is_buy).met_by_trade(trade.price):
                     self._trigger(order, trade, trade.price)
+        self._wake()
 
     def take_in(self, admission: Admission) -> None:
         """Give an order its place: it meets the standing quote, and what is left of it rests or,
         where it cannot wait, ends."""
         order = admission.order
         self._decide(admission)
-        if not order.stop:
-            self._work(admission)
-            return
-        order.reason = ""
-        self.book.add(order)
-        self._trigger_if_met(order)
+        admission.reason = self._enter(order)
+        if order.rivals:  # an OCO's take-profit; an entry's exits wait for its fills
+            self._woken += order.followers
+        self._wake()
+
+    def wake(self, order: WorkingOrder) -> None:
+        """An exit goes to work that settlement has woken, and nobody here knew of."""
+        self._woken.append(order)
+        self._wake()
 
     def match_incoming(self, order: WorkingOrder) -> bool:
         """Match a new order against the quote that stands; True when that completes it.
@@ -188,6 +196,26 @@ class Floor:
             if order.stop and order.pk in self.book
         ]
 
+    def _wake(self) -> None:
+        """Let exits go to work whose entry has been filled."""
+        while self._woken:
+            order = self._woken.pop(0)
+            if not order.leaves or order.pk in self.book:
+                continue
+            if self.hours.may_trade(order):
+                self._enter(order)
+            else:
+                self.book.add(order)
+
+    def _enter(self, order: WorkingOrder) -> str:
+        """Give an order its place after all who rest; why it waits there, where it does."""
+        if not order.stop:
+            return self._work(order)
+        order.reason = ""
+        self.book.add(order)
+        self._trigger_if_met(order)
+        return ""
+
     def _follow(self, symbol: str, is_buy: bool, quote: Quote) -> None:
         """Let the trailing stops of one side follow a quote, and trigger those it reaches."""
         resting = self.book.of(symbol)
@@ -237,7 +265,7 @@ class Floor:
             order.bound = holds.collar(order.is_buy, self._usable_touch(order) or price)
             decision.collar_price = from_units(order.bound, PRICE_PLACES)
         self._decide(decision)
-        self._work(decision)
+        decision.reason = self._work(order)
 
     def _usable_touch(self, order: WorkingOrder) -> int:
         """The price that the order meets; 0 where no usable quote shows one."""
@@ -246,23 +274,24 @@ class Floor:
             return 0
         return touch(quote, order.is_buy)[0]
 
-    def _work(self, decision: Admission | Trigger) -> None:
+    def _work(self, order: WorkingOrder) -> str:
         """Let an order that has just become active meet the standing quote; what is left of it
-        rests, or ends at once."""
-        order = decision.order
+        rests, or ends at once. Returns why it waits, where it does."""
         if self.match_incoming(order):
-            return
+            return ""
         why = self.why(order) or Waiting.LIMIT
         if order.is_immediate:
             reason = str(why) or NOTHING_AT_ONCE
-            self._decide(Ending(order, decision.at_us, OrderStatus.CANCELED, reason))
-            return
-        decision.reason = order.reason = str(why)
+            at_us = max(self.now_us, order.submitted_us)
+            self._decide(Ending(order, at_us, OrderStatus.CANCELED, reason))
+            return ""
+        order.reason = str(why)
         if self.model is FillModel.QUEUE:
             quote = self.usable_quote(order.symbol)
             if isinstance(quote, Quote):
                 queue.line_up(order, quote)
         self.book.add(order)
+        return order.reason
 
     def _advance(self, side: Side, trade: Trade) -> None:
         """Let a side's orders in line move up, and execute what that lets through."""
@@ -310,3 +339,8 @@ class Floor:
         self._decide(
             Execution(order, at_us, quote, found, order.fills, completes, self.model, place)
         )
+        for rival in order.rivals:
+            if not rival.leaves:
+                self.book.remove(rival.pk)
+        if completes and not order.rivals:
+            self._woken += order.followers

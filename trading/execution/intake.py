@@ -62,6 +62,16 @@ def orders(pks: Collection[int]) -> Iterator[Order]:
         yield from Order.objects.filter(pk__in=wanted[start : start + CHUNK]).order_by("pk")
 
 
+def relatives(families: Collection[int]) -> Iterator[Order]:
+    """The open orders of these brackets, OCOs and OTOs, each named by its parent's row id."""
+    wanted = sorted(families)
+    is_open = sorted(states.OPEN)
+    for start in range(0, len(wanted), CHUNK):
+        some = wanted[start : start + CHUNK]
+        yield from Order.objects.filter(pk__in=some, status__in=is_open)
+        yield from Order.objects.filter(parent_id__in=some, status__in=is_open)
+
+
 def taken_levels(instrument_ids: Collection[int]) -> dict[tuple[int, bool], Level]:
     """What the newest fills have taken, by instrument and whether it was bought.
 

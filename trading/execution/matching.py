@@ -18,7 +18,7 @@ most once in an order's life: no buy ever costs more than was held for it.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 from uuid import UUID
@@ -88,6 +88,11 @@ class WorkingOrder:
     submitted_us: int = 0
     fills: int = 0  # how many it has had
     reason: str = ""  # why it waits, as its row says
+    family: int = 0  # of a bracket, OCO or OTO: the row id of the parent; 0: it belongs to none
+    # The other exit of its pair: what one of them fills, the other has no more to do.
+    rivals: tuple[WorkingOrder, ...] = field(default=(), compare=False, repr=False)
+    # The exits that go to work when it is filled, or those of an OCO when it is taken in.
+    followers: tuple[WorkingOrder, ...] = field(default=(), compare=False, repr=False)
 
     def wanted(self, price: int) -> int:
         """How much it would trade at this price if there were no end of size."""
@@ -97,8 +102,10 @@ class WorkingOrder:
         return self.cash_left * QUANTITY_UNIT // price
 
     def take(self, match: Match) -> bool:
-        """Count a fill in; True when the order is done."""
+        """Count a fill in, also with its rivals; True when the order is done."""
         self.fills += 1
+        for rival in self.rivals:
+            rival.yield_to(match.quantity)
         if self.leaves is not None:
             self.leaves -= match.quantity
             assert self.leaves >= 0, f"order {self.pk} overfilled"
@@ -107,6 +114,12 @@ class WorkingOrder:
         self.cash_left -= match.cash
         assert self.cash_left >= 0, f"order {self.pk} overspent"
         return self.wanted(match.price) == 0
+
+    def yield_to(self, quantity: int) -> None:
+        """Another exit of its pair has filled so much of what both were to close."""
+        assert self.leaves is not None
+        self.leaves = max(self.leaves - quantity, 0)
+        self.reached = min(self.reached, self.leaves)
 
     @property
     def is_in_line(self) -> bool:

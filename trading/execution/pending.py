@@ -26,7 +26,7 @@ from quotes.models import Instrument
 from trading.execution.decisions import Decision, Ending, Execution
 from trading.execution.lanes import Lanes, Settled, attempt
 from trading.execution.settlement import Outcome, settle
-from trading.models import OrderStatus
+from trading.models import Order, OrderStatus
 
 BATCH_MAX = 40  # decisions in one transaction: about 10 ms of the one writer on SQLite
 BATCH_MAX_IN_LANES = 400  # in all of them together: what a transaction costs by itself is shared
@@ -60,6 +60,7 @@ class Pending:
         self._calendar = calendar
         self._queue: list[Decision] = []
         self._dropped: list[Decision] = []
+        self._woken: list[Order] = []
         self._missed: Counter[int] = Counter()  # by account: batches that found it locked
         self._waited: dict[int, float] = {}  # by account: when a lock did not come
         self._failed: Counter[int] = Counter()  # by account: failures alone
@@ -100,6 +101,11 @@ class Pending:
         """The decisions that were dropped since the last call."""
         dropped, self._dropped = self._dropped, []
         return dropped
+
+    def take_woken(self) -> list[Order]:
+        """The legs that settlement has set to work since the last call, as it left them."""
+        woken, self._woken = self._woken, []
+        return woken
 
     def _held_back(self, waiting: list[Decision]) -> list[Decision]:
         """What is left to try now; accounts that had to be left keep their order and wait."""
@@ -219,6 +225,7 @@ class Pending:
         """Take in what was settled, and keep what was not."""
         self._queue += outcome.busy
         self._dropped += outcome.dropped
+        self._woken += outcome.woken
         for one in outcome.settled + outcome.dropped:
             self._missed.pop(one.account_id, None)
             self._waited.pop(one.account_id, None)

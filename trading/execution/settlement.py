@@ -27,17 +27,14 @@ from portfolios.positions import Applied
 from portfolios.positions import Execution as Booking
 from quotes.amounts import (
     CASH_PLACES,
-    EXACT,
     PRICE_PLACES,
     QUANTITY_PLACES,
     from_units,
-    plain,
-    rounded,
 )
 from quotes.calendar import Calendar
 from quotes.models import Instrument
 from quotes.ticks import to_instant
-from trading import holds, states, updates
+from trading import states, updates
 from trading.execution.affording import cannot_afford
 from trading.execution.certificate import certified_fill
 from trading.execution.decisions import (
@@ -48,9 +45,11 @@ from trading.execution.decisions import (
     Following,
     Trigger,
 )
+from trading.execution.tally import count_in, is_too_much
 from trading.fees import fee
-from trading.locks import lock_orders
-from trading.models import AVERAGE_PLACES, Fill, Order, OrderStatus
+from trading.legs import family_of, following, hold_of, is_complex, make
+from trading.locks import lock_orders, lock_relatives
+from trading.models import Fill, Order, OrderStatus
 
 ACTOR = "engine"
 LOCK_WAIT_SECONDS = 1  # well below the time of a lease: it cannot be renewed while waiting
@@ -64,6 +63,7 @@ ORDER_FIELDS = (
     "canceled_at",
     "expired_at",
     "failed_at",
+    "quantity",  # of an exit, when the other of its pair was filled in part
     "filled_quantity",
     "filled_cash",
     "filled_avg_price",
@@ -85,6 +85,7 @@ class Outcome:
     settled: list[Decision] = field(default_factory=list)
     busy: list[Decision] = field(default_factory=list)  # of accounts that somebody else has locked
     dropped: list[Decision] = field(default_factory=list)  # the rows did not allow them
+    woken: list[Order] = field(default_factory=list)  # legs that work from now on
 
 
 def settle(
@@ -115,6 +116,7 @@ def settle(
             (outcome.settled if made else outcome.dropped).append(decision)
 
         books.write()
+    outcome.woken = books.woken
     return outcome
 
 
@@ -131,6 +133,7 @@ class _Books:
 
     accounts: Mapping[int, Account]
     orders: Mapping[int, Order]
+    relatives: Collection[Order]  # all that belong to a bracket, OCO or OTO
     positions: dict[Key, Position]
     lots: dict[Key, list[Lot]]
     instruments: Mapping[int, Instrument]
@@ -140,6 +143,7 @@ class _Books:
     fills: list[Fill] = field(default_factory=list)
     applied: list[Applied] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    woken: list[Order] = field(default_factory=list)
 
     @classmethod
     def opened(
@@ -152,11 +156,14 @@ class _Books:
     ) -> _Books:
         """Lock the orders; load the positions and of their lots those that may be closed."""
         orders = lock_orders({one.order.pk for one in decisions})
+        legs = [one for one in orders.values() if is_complex(one)]
+        relatives = lock_relatives(legs)
+        orders |= {one.pk: one for one in relatives}
         keys = {(order.account_id, order.instrument_id) for order in orders.values()}
         held = positions.load_positions(keys)
         closing = positions.shares_to_close(held, _trades(decisions))
         lots = lot_rows.load(closing, *_lots_chosen(orders.values()))
-        return cls(accounts, orders, held, lots, instruments, calendar, marks)
+        return cls(accounts, orders, [*legs, *relatives], held, lots, instruments, calendar, marks)
 
     def make(self, decision: Decision) -> bool:
         """Do what was decided, in memory; False where the rows do not allow it."""
@@ -201,12 +208,15 @@ class _Books:
         states.transition(order, OrderStatus.NEW, at, decision.reason)
         self._hold(order)
         self._note("new", order, order.updated_at)
+        self._lead(order)
         return True
 
     def _fill(self, decision: Execution, order: Order) -> bool:
         if decision.number <= order.fill_count:  # settled before, or another's number
             return Fill.objects.filter(execution_id=decision.execution_id).exists()
         if order.status not in states.FILLABLE or decision.number != order.fill_count + 1:
+            return False
+        if is_too_much(decision, order):
             return False
         account = self.accounts[order.account_id]
         key = (order.account_id, order.instrument_id)
@@ -219,7 +229,7 @@ class _Books:
         self.applied.append(
             positions.apply_execution(account, position, self.lots.setdefault(key, []), booked)
         )
-        _count_in(order, booked)
+        count_in(order, booked)
         status = OrderStatus.FILLED if decision.completes else OrderStatus.PARTIALLY_FILLED
         states.transition(order, status, at)
         self._hold(order)
@@ -227,6 +237,7 @@ class _Books:
         fill.fee = booked.fee
         self.fills.append(fill)
         self._note("fill" if decision.completes else "partial_fill", order, at, fill)
+        self._lead(order)
         return True
 
     def _trigger(self, decision: Trigger, order: Order) -> bool:
@@ -280,10 +291,24 @@ class _Books:
         states.transition(order, status, at, reason)
         self._hold(order)
         self._note(status.value, order, order.updated_at)
+        self._lead(order)
+
+    def _lead(self, order: Order) -> None:
+        """Change the order's relatives as its new state wants it."""
+        if not is_complex(order):
+            return
+        family = [one for one in self.relatives if family_of(one) == family_of(order)]
+        position = self.positions.get((order.account_id, order.instrument_id))
+        for change in following(order, family, position):
+            name = make(change, order.updated_at)
+            self._hold(change.order)
+            self._note(name, change.order, change.order.updated_at)
+            if change.status == OrderStatus.NEW:
+                self.woken.append(change.order)
 
     def _hold(self, order: Order) -> None:
         """Set the order's hold to what it needs now: nothing, once it is finished."""
-        hold = holds.Hold() if order.status in states.TERMINAL else holds.hold_of(order)
+        hold = hold_of(order)
         ledger.hold(
             self.accounts[order.account_id],
             self.positions.get((order.account_id, order.instrument_id)),
@@ -371,17 +396,3 @@ def _trades(decisions: Iterable[Decision]) -> Iterator[tuple[Key, Decimal]]:
             quantity = from_units(one.match.quantity, QUANTITY_PLACES)
             key = (one.account_id, one.order.instrument_id)
             yield key, quantity if one.order.is_buy else -quantity
-
-
-def _count_in(order: Order, booked: Booking) -> None:
-    """Add a fill to what the order says of its fills."""
-    before = EXACT.multiply(order.filled_avg_price or Decimal(0), order.filled_quantity)
-    order.filled_quantity += booked.quantity
-    order.filled_cash += booked.cash
-    order.fill_count += 1
-    value = EXACT.add(before, EXACT.multiply(booked.price, booked.quantity))
-    order.filled_avg_price = rounded(EXACT.divide(value, order.filled_quantity), AVERAGE_PLACES)
-    assert order.quantity is None or order.filled_quantity <= order.quantity, "overfilled"
-    assert order.notional is None or order.filled_cash <= order.notional, (
-        f"{plain(order.filled_cash)} spent of {plain(order.notional)}"
-    )

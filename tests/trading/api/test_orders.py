@@ -133,7 +133,12 @@ def test_numbers_are_exact_however_they_are_written(
         ({"client_order_id": "a\x00b"}, 422, 40010001),
         ({"client_order_id": {"x": 1}}, 422, 40010001),
         ({"extended_hours": "perhaps"}, 422, 40010001),
-        ({"order_class": "bracket"}, 422, 42210000),
+        ({"order_class": "bracket"}, 422, 40010001),
+        ({"order_class": "bracket", "take_profit": 1, "stop_loss": []}, 422, 40010001),
+        ({"order_class": "bracket", "take_profit": {"limit_price": "x"}}, 422, 40010001),
+        ({"order_class": "oto", "stop_loss": {}}, 422, 40010001),
+        ({"order_class": "oto", "stop_loss": {"stop_price": 96}}, 422, 42210000),
+        ({"order_class": "oco", "take_profit": {"limit_price": 96}}, 422, 40010001),
         ({"order_class": "mleg"}, 422, 42210000),
         ({"order_class": "heap"}, 422, 40010001),
         ({"take_profit": {"limit_price": 1}}, 422, 40010001),
@@ -434,3 +439,53 @@ def test_a_bad_replacement_is_refused_with_a_code(
 def test_an_unknown_order_is_not_replaced(trader: Trader) -> None:
     assert trader.patch(f"/v2/orders/{uuid.uuid4()}", {"qty": 2}).status_code == 404
     assert trader.patch("/v2/orders/none", {"qty": 2}).status_code == 422
+
+
+BRACKET: dict[str, Any] = MARKET | {
+    "order_class": "bracket",
+    "take_profit": {"limit_price": 110.0},
+    "stop_loss": {"stop_price": "90", "limit_price": None},
+}
+
+
+def test_a_bracket_is_answered_with_its_legs(floor: TradingFloor, trader: Trader) -> None:
+    answer = trader.post(BRACKET)
+    assert answer.status_code == 200, answer.content
+    placed = AlpacaOrder(**answer.json())
+    assert placed.order_class == "bracket"
+    assert [leg.status for leg in placed.legs or []] == ["held", "held"]
+    floor.pass_time(seconds=1)
+
+    path = f"/v2/orders/{placed.id}"
+    assert trader.get(path).json()["legs"] is None
+    legs = AlpacaOrder(**trader.get(path, nested="True").json()).legs or []
+    assert [(leg.status, leg.type, leg.qty) for leg in legs] == [
+        ("new", "limit", "10"),
+        ("new", "stop", "10"),
+    ]
+    by_client_id = trader.get(
+        "/v2/orders:by_client_order_id",
+        client_order_id=placed.client_order_id,
+        nested="true",
+    )
+    assert len(by_client_id.json()["legs"]) == 2
+    assert len(trader.get("/v2/orders").json()) == 2
+    (nested,) = trader.get("/v2/orders", nested="true").json()
+    assert (nested["id"], len(nested["legs"])) == (str(placed.id), 2)
+    assert trader.delete(f"/v2/orders/{legs[0].id}").status_code == 204
+    assert trader.get("/v2/orders", nested="true").json() == []
+    assert_books_balance(trader.account)
+
+
+def test_an_oco_takes_its_limit_price_from_its_take_profit(
+    floor: TradingFloor, trader: Trader
+) -> None:
+    trader.post(MARKET)
+    floor.pass_time(seconds=1)
+    pair = BRACKET | {"order_class": "oco", "side": "sell", "type": "limit"}
+    differing = trader.post(pair | {"limit_price": 111})
+    assert (differing.status_code, differing.json()["code"]) == (422, 40010001)
+    order = trader.post(pair).json()
+    assert (order["limit_price"], order["status"]) == ("110", "accepted")
+    assert [(leg["type"], leg["side"]) for leg in order["legs"]] == [("stop", "sell")]
+    assert_books_balance(trader.account)

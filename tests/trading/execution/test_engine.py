@@ -284,7 +284,7 @@ def test_a_fill_of_a_canceled_order_is_dropped_and_its_size_returned(
     canceled = floor.buy(account, "10", limit="97")
     waiting = floor.buy(account, "10", limit="96")
     floor.pass_time(seconds=1)
-    with patch.object(floor.engine, "_load_book"):  # the engine has not heard of the cancel
+    with patch.object(floor.engine.agreement, "load"):  # the engine has not heard of the cancel
         orders.cancel(account_id=account.pk, order_id=canceled.public_id, actor="test")
         floor.show("95", "96", ask_size=10)
     assert now_of(canceled).status == "canceled"
