@@ -6,18 +6,24 @@ transaction. Their pages do not count rows, for that would read the whole table.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from decimal import Decimal, InvalidOperation
 from typing import Any, cast
 
+from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ActionForm
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 
 from events.admin import ReadOnlyAdmin, operator
-from portfolios.accounts import freeze, unfreeze
+from events.errors import Refused
+from portfolios.accounts import deposit, freeze, transfer, unfreeze, withdraw
+from portfolios.errors import AccountNotFound, AmountInvalid
 from portfolios.models import (
     Account,
     AccountDay,
@@ -49,8 +55,16 @@ class BookAdmin(ReadOnlyAdmin):
     list_per_page = 50
 
 
+class CashActionForm(ActionForm):
+    """What moving cash has to know, beside the action."""
+
+    amount = forms.DecimalField(required=False, label="USD")
+    to_account = forms.CharField(required=False, max_length=16, label="to account")
+
+
 @admin.register(Account)
 class AccountAdmin(BookAdmin):
+    action_form = CashActionForm
     list_display = [
         "number",
         "owner",
@@ -73,7 +87,13 @@ class AccountAdmin(BookAdmin):
     search_fields = ["number", "user__username", "user__email"]
     search_help_text = "account number, user name or e-mail"
     ordering = ["-pk"]
-    actions = ["freeze_accounts", "unfreeze_accounts"]
+    actions = [
+        "freeze_accounts",
+        "unfreeze_accounts",
+        "deposit_cash",
+        "withdraw_cash",
+        "transfer_cash",
+    ]
 
     @admin.display(description="user", ordering="user__username")
     def owner(self, account: Account) -> str:
@@ -92,9 +112,62 @@ class AccountAdmin(BookAdmin):
             unfreeze(account_id=account.pk, actor=operator(request), reason="by the operator")
         self.message_user(request, f"{len(accounts)} accounts are unfrozen", messages.SUCCESS)
 
+    @admin.action(description="Deposit cash: USD", permissions=["freeze"])
+    def deposit_cash(self, request: HttpRequest, accounts: QuerySet[Account]) -> None:
+        for account, amount in self._asked(request, accounts):
+            deposit(account_id=account.pk, amount=amount, actor=operator(request))
+            self.message_user(request, f"{amount} deposited in {account.number}")
+
+    @admin.action(description="Withdraw cash: USD", permissions=["freeze"])
+    def withdraw_cash(self, request: HttpRequest, accounts: QuerySet[Account]) -> None:
+        for account, amount in self._asked(request, accounts):
+            withdraw(account_id=account.pk, amount=amount, actor=operator(request))
+            self.message_user(request, f"{amount} withdrawn from {account.number}")
+
+    @admin.action(
+        description="Transfer cash: USD, to another account of its owner", permissions=["freeze"]
+    )
+    def transfer_cash(self, request: HttpRequest, accounts: QuerySet[Account]) -> None:
+        number = request.POST.get("to_account", "")
+        for account, amount in self._asked(request, accounts):
+            target = Account.objects.filter(number=number).first()
+            if target is None:
+                raise AccountNotFound
+            transfer(
+                source_id=account.pk,
+                target_id=target.pk,
+                amount=amount,
+                actor=operator(request),
+            )
+            self.message_user(request, f"{amount} moved from {account.number} to {number}")
+
+    def _asked(
+        self, request: HttpRequest, accounts: QuerySet[Account]
+    ) -> Iterator[tuple[Account, Decimal]]:
+        """The chosen accounts one by one, with the amount that stands beside the action."""
+        amount = amount_in(request)
+        yield from ((account, amount) for account in accounts.order_by("pk"))
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet[Account]) -> Any:
+        """Say on the list why a use case refused; what it did before that is done."""
+        try:
+            return super().response_action(request, queryset)
+        except Refused as refusal:
+            self.message_user(request, refusal.message, messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
     def has_freeze_permission(self, request: HttpRequest) -> bool:
         """Whoever may change accounts may freeze them, though the form itself only shows."""
         return request.user.has_perm("portfolios.change_account")
+
+
+def amount_in(request: HttpRequest) -> Decimal:
+    """The amount beside the action. Raises AmountInvalid."""
+    text = request.POST.get("amount", "")
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise AmountInvalid("an amount is needed" if not text else None, amount=text) from None
 
 
 @admin.register(Posting)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
@@ -84,6 +86,26 @@ def test_a_transfer_that_cannot_be_changes_neither_book():
 
     assert cash(trader.account, other) == [1000, 500]
     assert not Posting.objects.filter(kind="transfer").exists()
+    assert_books_balance(trader.account, other)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_transfers_both_ways_at_the_same_time_all_happen_and_lose_nothing():
+    trader = a_trader(cash="1000")
+    other = another(trader, "1000")
+    pair = (trader.account.pk, other.pk)
+
+    def pay(n: int) -> None:
+        source, target = pair if n % 2 else pair[::-1]
+        try:
+            transfer(source_id=source, target_id=target, amount=Decimal(n + 1), actor="test")
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(pay, range(20)))
+
+    assert cash(trader.account, other) == [990, 1010]  # each way 10, one dollar apart
     assert_books_balance(trader.account, other)
 
 
@@ -263,16 +285,50 @@ def test_a_key_acts_for_its_own_account_alone():
     assert send(trader.client(), "/api/transfers", {**body, "amount": 1}).status_code == 403
 
 
-def test_an_operator_resets_accounts_in_admin():
-    trader, operator = a_trader(cash="5"), an_operator()
+def operate(action: str, *rows: Account, **fields: str) -> str:
+    """What admin says after an operator has run the action on these accounts."""
     url = reverse("admin:portfolios_account_changelist")
+    chosen = {"action": action, "_selected_action": [row.pk for row in rows], **fields}
+    return an_operator().browser().post(url, chosen, follow=True).content.decode()
 
-    answer = operator.browser().post(
-        url,
-        {"action": "reset_accounts", "_selected_action": [trader.account.pk]},
-        follow=True,
-    )
+
+def test_an_operator_moves_cash_in_out_and_between_accounts_in_admin():
+    trader = a_trader(cash="100")
+    other = another(trader, "1")
+
+    assert "50 deposited" in operate("deposit_cash", trader.account, other, amount="50")
+    assert "20.50 withdrawn" in operate("withdraw_cash", trader.account, amount="20.50")
+    said = operate("transfer_cash", trader.account, amount="9.5", to_account=other.number)
+
+    assert f"9.5 moved from {trader.account.number} to {other.number}" in said
+    assert cash(trader.account, other) == [120, Decimal("60.50")]
+    actors = Event.objects.filter(kind="portfolios.cash.withdrawn").values_list("actor", flat=True)
+    assert all(actor.startswith("operator:") for actor in actors)
+    assert_books_balance(trader.account, other)
+
+
+@pytest.mark.parametrize(
+    ("action", "fields", "said"),
+    [
+        ("deposit_cash", {}, "an amount is needed"),
+        ("withdraw_cash", {"amount": "1000"}, "insufficient cash to withdraw"),
+        ("deposit_cash", {"amount": "0.001"}, "dollars and cents"),
+        ("transfer_cash", {"amount": "1", "to_account": "PA0"}, "account not found"),
+        ("transfer_cash", {"amount": "1"}, "account not found"),
+    ],
+)
+def test_admin_says_why_cash_cannot_be_moved(action, fields, said):
+    trader = a_trader(cash="100")
+
+    assert said in operate(action, trader.account, **fields).lower()
+    assert cash(trader.account) == [100]
+
+
+def test_an_operator_resets_accounts_in_admin():
+    trader = a_trader(cash="5")
+
+    said = operate("reset_accounts", trader.account)
 
     new = Account.objects.get(predecessor=trader.account)
-    assert f"{new.number} takes its place" in answer.content.decode()
+    assert f"{new.number} takes its place" in said
     assert new.cash == 100_000
