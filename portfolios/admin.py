@@ -148,10 +148,10 @@ class AccountAdmin(BookAdmin):
         amount = amount_in(request)
         yield from ((account, amount) for account in accounts.order_by("pk"))
 
-    def response_action(self, request: HttpRequest, queryset: QuerySet[Account]) -> Any:
+    def response_action(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         """Say on the list why a use case refused; what it did before that is done."""
         try:
-            return super().response_action(request, queryset)
+            return super().response_action(request, *args, **kwargs)
         except Refused as refusal:
             self.message_user(request, refusal.message, messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
