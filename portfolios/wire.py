@@ -43,6 +43,8 @@ def account_json(account: Account, summary: AccountSummary) -> dict[str, Any]:
         "daytrade_count": 0,
         "options_approved_level": 0,
         "options_trading_level": 0,
+        # Beyond Alpaca's: when a margin call that nobody answered closes positions.
+        "margin_call_due_at": account.call_due_at,
         "multiplier": str(account.multiplier),
         **_amounts(summary),
         **_powers(account, summary),

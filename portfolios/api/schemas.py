@@ -28,6 +28,10 @@ class Account(serializers.Serializer):
     daytrade_count = serializers.IntegerField()
     options_approved_level = serializers.IntegerField()
     options_trading_level = serializers.IntegerField()
+    margin_call_due_at = serializers.DateTimeField(
+        allow_null=True,
+        help_text="a margin call: from then on positions are closed; beyond Alpaca's object",
+    )
     multiplier = serializers.CharField()
     cash = Money()
     equity = Money(help_text="cash + long_market_value + short_market_value")

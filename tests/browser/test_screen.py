@@ -64,6 +64,15 @@ def test_a_limit_order_waits_with_its_reason_until_canceled(desk):
     assert desk.ask_api("/v2/orders") == []
 
 
+def test_the_review_tells_what_the_server_would_make_of_the_order(desk):
+    desk.fill_ticket(shares="4", limit="1.25")
+    desk.page.click("[data-ticket-submit]")
+
+    desk.wait_for_text("[data-review-lines]", "Held for it5.00")
+    desk.wait_for_text("[data-review-lines]", "Buying power after99,995.00")
+    assert desk.ask_api("/v2/orders?status=all") == []
+
+
 def test_sending_twice_makes_one_order(desk):
     desk.fill_ticket(shares="1", limit="1.25")
     desk.page.click("[data-ticket-submit]")

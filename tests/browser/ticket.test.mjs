@@ -16,7 +16,7 @@ const typed = (values) => ({ ...blankOrder("AAPL"), amount: "10", ...values });
 
 function verdict(values, { quote = QUOTE, position = null, market = OPEN, power = "100000" } = {}) {
   const order = typed(values);
-  const estimated = estimate(order, quote, parse(power));
+  const estimated = estimate(order, quote, parse(power), position);
   return obstacle(order, { quote, position, market, estimated });
 }
 
@@ -38,7 +38,8 @@ test("a limit buy costs its limit, a sale holds no cash", () => {
     plain(estimate(typed({ type: "limit", limitPrice: "90" }), QUOTE, parse("1000")).held),
     "900",
   );
-  assert.equal(plain(estimate(typed({ side: "sell" }), QUOTE, parse("1000")).held), "0");
+  const held = { qty: "10", qty_available: "10" };
+  assert.equal(plain(estimate(typed({ side: "sell" }), QUOTE, parse("1000"), held).held), "0");
 });
 
 test("an amount in dollars tells about how many shares it is", () => {
@@ -80,6 +81,30 @@ for (const [name, values, context, expected] of [
     assert.match(verdict(values, context)?.text ?? "nothing", expected);
   });
 }
+
+const LENDER = { ...OPEN, shorting: true };
+const SHORT = { qty: "-10", qty_available: "-4" };
+
+test("a sale of what is not held counts for three percent above the ask, or its limit", () => {
+  const held = (values) => estimate(typed({ side: "sell", ...values }), QUOTE, parse("5000")).held;
+  assert.equal(plain(held({})), "1030.103");
+  assert.equal(plain(held({ type: "limit", limitPrice: "150" })), "1500");
+  assert.equal(plain(held({ type: "limit", limitPrice: "90" })), "1030.103");
+});
+
+test("who may sell short can, as far as the buying power goes", () => {
+  const sale = { side: "sell" };
+  assert.equal(verdict(sale, { market: LENDER }), null);
+  assert.match(verdict(sale, { market: LENDER, power: "1030" }).text, /Not enough buying power/);
+  assert.match(verdict({ ...sale, amount: "1.5" }, { market: LENDER }).text, /whole shares/);
+});
+
+test("buying back takes no buying power, and no more than is short and free", () => {
+  const context = { position: SHORT, market: LENDER, power: "0" };
+  assert.equal(verdict({ amount: "4" }, context), null);
+  assert.match(verdict({ amount: "5" }, context).text, /Only 4 free to buy back/);
+  assert.match(verdict({ amount: "50", by: "dollars" }, context).text, /by the number/);
+});
 
 test("a limit order may wait while the market is closed or quotes are stale", () => {
   const limit = { type: "limit", limitPrice: "99.50" };

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
@@ -10,13 +11,20 @@ from hypothesis import strategies as st
 
 from portfolios.configurations import configure
 from portfolios.margin import INTRADAY, MARGIN, Margin, Stake, Terms, margin_of, pack_on
-from portfolios.models import Account
+from portfolios.models import Account, Position
 from portfolios.queries import account_summary
 from quotes.ticks import Quote
 from tests.portfolios.factories import assert_books_balance, funded_account, trade
 from tests.trading.floor import TradingFloor, now_of
-from trading.errors import InsufficientBuyingPower, OrderRuleBroken, ShortingForbidden
+from trading.errors import (
+    InsufficientBuyingPower,
+    InsufficientQuantity,
+    OrderRuleBroken,
+    ShortingForbidden,
+    WashTrade,
+)
 from trading.models import OrderType, Side, TimeInForce
+from trading.orders import cancel_all
 from trading.request import OrderRequest
 from trading.risk import AccountView, MarketView, assess
 
@@ -196,3 +204,51 @@ class TestOnTheFloor:
 
         assert now_of(order).status == "filled"
         assert self.power(account) == 2 * (10000 - 150)  # sold at the bid of 99
+
+    @pytest.mark.parametrize("seed", range(6))
+    @pytest.mark.parametrize("multiplier", ["2", "4"])
+    def test_a_random_life_at_one_price_never_needs_more_than_there_is(self, seed, multiplier):
+        """Everything trades at 100, so equity stays and only what is opened can go wrong."""
+        floor, chance = TradingFloor(), random.Random(seed)
+        floor.prints("100")
+        floor.show("100", "100", bid_size=10**6, ask_size=10**6)
+        account = funded_account("30000")
+        configure(
+            account_id=account.pk, changes={"max_margin_multiplier": multiplier}, actor="test"
+        )
+        placed = 0
+        for _ in range(25):
+            side, size = chance.choice(["buy", "sell"]), chance.randint(1, 250)
+            limit = chance.choice(["100", "100", "90", "112"])
+            try:
+                floor.place(account, side, str(size), limit=limit)
+                placed += 1
+            except (InsufficientBuyingPower, InsufficientQuantity, WashTrade):
+                pass
+            if chance.random() < 0.5:
+                floor.pass_time(seconds=1)
+            if chance.random() < 0.4:
+                cancel_all(account_id=account.pk, actor="test")
+            margin = account_summary(Account.objects.get(pk=account.pk)).margin
+            assert margin.equity == 30000
+            assert margin.excess >= 0
+        assert placed >= 5
+        self.the_power_shown_buys_exactly_so_much(floor, account)
+        assert_books_balance(account)
+
+    def the_power_shown_buys_exactly_so_much(self, floor, account):
+        cancel_all(account_id=account.pk, actor="test")
+        held = Position.objects.filter(account=account).exclude(quantity=0).first()
+        side = "sell" if held and held.quantity < 0 else "buy"  # the way that opens
+        price = Decimal(100) if side == "buy" else Decimal(103)
+        rate = Decimal("0.30") if side == "sell" and account_leverage(account) == 4 else None
+        shown = self.power(account)
+        most = int((shown if rate is None else shown / 4 / rate) / price)
+        with pytest.raises(InsufficientBuyingPower):
+            floor.place(account, side, str(most + 1), limit="100")
+        if most:
+            floor.place(account, side, str(most), limit="100")
+
+
+def account_leverage(account: Account) -> int:
+    return account_summary(Account.objects.get(pk=account.pk)).margin.leverage

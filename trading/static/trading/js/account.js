@@ -3,6 +3,7 @@
 import { attribute, part, write, writeSigned } from "./dom.js";
 import { number } from "./decimal.js";
 import { arrow, direction, money, percent, signed } from "./format.js";
+import { day, minute } from "./new-york.js";
 import { accountNow, mark, valued } from "./valuation.js";
 
 export function attach(desk) {
@@ -18,6 +19,9 @@ export function attach(desk) {
     write(at("holdings"), shown(now.holdings));
     write(at("cash"), shown(now.cash));
     write(at("buying-power"), shown(now.buyingPower));
+    const due = desk.account.margin_call_due_at;
+    attribute(part("margin-call"), "hidden", !due);
+    if (due) write(at("margin-call"), `due ${day(Date.parse(due))} ${minute(Date.parse(due))}`);
     const day = now.dayProfit === null ? null : number(now.dayProfit);
     writeSigned(at("day"), `${arrow(day)} ${signed(day)}`.trim(), direction(day));
     writeSigned(

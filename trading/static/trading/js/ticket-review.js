@@ -1,11 +1,12 @@
 // The step between an order and its sending: what exactly will be sent, once more in words.
 
+import { post } from "./api.js";
 import { element, part, write } from "./dom.js";
 import { number, plain } from "./decimal.js";
 import { money, price, quantity } from "./format.js";
 import { sentence } from "./notice-text.js";
 import { place } from "./order-entry.js";
-import { body, sellsShort } from "./ticket-rules.js";
+import { body, covers, sellsShort } from "./ticket-rules.js";
 
 const SETTLE_MS = 300; // a key still held down from the ticket must not confirm what nobody read
 
@@ -36,6 +37,7 @@ export class Review {
   open(oneClick) {
     if (oneClick) return this.place();
     this.swap(true);
+    this.ask();
     this.show();
     this.openedAt = performance.now();
     this.send.focus();
@@ -63,10 +65,28 @@ export class Review {
     const size =
       order.by === "dollars" ? `${money(order.amount)} dollars of` : quantity(order.amount);
     write(part("review-title"), `${verb} ${size} ${order.symbol}`);
-    part("review-lines").replaceChildren(...lines(order, state, this.desk).map(line));
+    const rows = lines(order, state, this.desk, this.preview);
+    part("review-lines").replaceChildren(...rows.map(line));
     write(this.send, `Place ${verb.toLowerCase()} order`);
-    write(this.problem, state.obstacle?.text ?? "");
+    const refusal = this.preview?.refusal;
+    write(this.problem, state.obstacle?.text ?? (refusal ? sentence(refusal.message) : ""));
     this.send.disabled = state.obstacle !== null;
+  }
+
+  /** Ask the server what it would make of the order: what it holds, its fees, what is left. */
+  async ask() {
+    const question = (this.question = {});
+    this.preview = null;
+    try {
+      const preview = await post(
+        "/v2/orders/preview",
+        body(this.ticket.order, this.ticket.clientOrderId),
+      );
+      if (this.question === question) this.preview = preview;
+    } catch {
+      return; // the order itself will tell
+    }
+    this.show();
   }
 
   /** Send it, once: the button is dead until an answer is there, and the id makes repeats safe. */
@@ -102,7 +122,7 @@ export class Review {
   }
 }
 
-function lines(order, { estimated, quote }, desk) {
+function lines(order, { estimated, quote }, desk, preview) {
   const limited = order.type === "limit";
   const touch = order.side === "buy" ? quote?.ask : quote?.bid;
   const rows = [
@@ -114,10 +134,18 @@ function lines(order, { estimated, quote }, desk) {
   if (order.by === "dollars" && estimated.shares !== null) {
     rows.push(["About", `${quantity(plain(estimated.shares))} shares`]);
   }
-  if (order.side === "buy") rows.push(["Buying power after", shown(estimated.left)]);
-  if (sellsShort(order, desk.position(order.symbol))) {
-    rows.push(["Mind", "You hold none: this opens a short position"]);
+  const position = desk.position(order.symbol);
+  const short = sellsShort(order, position);
+  if (Number(preview?.fees) > 0) rows.push(["Fees, about", money(preview.fees)]);
+  if (preview?.initial_margin && Number(preview.initial_margin) > 0) {
+    rows.push(["Held for it", money(preview.initial_margin)]);
   }
+  if (order.side === "buy" || short) {
+    const left = preview ? money(preview.buying_power_after) : shown(estimated.left);
+    rows.push(["Buying power after", left]);
+  }
+  if (short) rows.push(["Mind", "You hold none: this opens a short position"]);
+  if (covers(order, position)) rows.push(["Mind", "This buys back what you sold short"]);
   return rows;
 }
 

@@ -4,6 +4,8 @@ import { number, parse, plain, product, round } from "./decimal.js";
 
 // A market buy is matched as a limit this far above the ask, so this much is held (DESIGN 6).
 const COLLAR = parse("1.04");
+// What is sold short counts for at least this much above the ask.
+const SHORT = parse("1.03");
 
 /** An order as the ticket holds it: texts as typed, `by` "shares" or "dollars". */
 export function blankOrder(symbol = null) {
@@ -20,14 +22,15 @@ export function blankOrder(symbol = null) {
 
 /**
  * The price it would trade at now, what that costs, what is held until then, and what is left of
- * the buying power. Exact decimals; null where something is not known yet.
+ * the buying power. Exact decimals; null where something is not known yet. What closes a position
+ * holds shares and no buying power.
  */
-export function estimate(order, quote, buyingPower) {
+export function estimate(order, quote, buyingPower, position = null) {
   const touch = parse(order.side === "buy" ? quote?.ask : quote?.bid);
   const price = order.type === "limit" ? parse(order.limitPrice) : touch;
   const amount = parse(order.amount);
   const value = order.by === "dollars" ? amount : product(amount, price);
-  const held = order.side === "buy" ? holdOf(order, value) : 0n;
+  const held = opens(order, position) ? holdOf(order, value, quote) : 0n;
   const shares = order.by === "shares" ? amount : sharesFor(amount, price);
   const left = held === null || buyingPower === null ? null : buyingPower - held;
   return { price, value, held, shares, left };
@@ -39,6 +42,7 @@ export function obstacle(order, { quote, position, market, estimated }) {
     trouble(order, quote, market) ??
     unowned(order, position, market) ??
     malformed(order) ??
+    unwhole(order, position) ??
     unaffordable(order, position, estimated)
   );
 }
@@ -62,6 +66,15 @@ export function body(order, clientOrderId) {
 export function sellsShort(order, position) {
   if (order.side !== "sell") return false;
   return (parse(position?.qty) ?? 0n) <= 0n;
+}
+
+/** True where a purchase buys back what was sold short. */
+export function covers(order, position) {
+  return order.side === "buy" && (parse(position?.qty) ?? 0n) < 0n;
+}
+
+function opens(order, position) {
+  return order.side === "buy" ? !covers(order, position) : sellsShort(order, position);
 }
 
 // Whether the market can take this order at all.
@@ -109,21 +122,40 @@ function malformedLimit(limit) {
   );
 }
 
-// Whether the account can carry it. The server decides; this only spares a round trip.
-function unaffordable(order, position, estimated) {
-  if (order.side === "buy" && estimated.left !== null && estimated.left < 0n) {
-    return at("amount", "Not enough buying power.");
+// Shares are lent whole, and a number of them is what there is to give back.
+function unwhole(order, position) {
+  const amount = parse(order.amount);
+  const whole = order.by === "shares" && round(amount, 0) === amount;
+  if (sellsShort(order, position) && !whole) {
+    return at("amount", "Only whole shares can be sold short.");
   }
-  const free = parse(position?.qty_available);
-  if (order.side === "sell" && !sellsShort(order, position) && free !== null) {
-    if (estimated.shares !== null && estimated.shares > free) {
-      return at("amount", `Only ${plain(free)} free to sell.`);
-    }
+  if (covers(order, position) && order.by === "dollars") {
+    return at("amount", "What was sold short is bought back by the number of shares.");
   }
   return null;
 }
 
-function holdOf(order, value) {
+// Whether the account can carry it. The server decides; this only spares a round trip.
+function unaffordable(order, position, estimated) {
+  if (opens(order, position)) {
+    const tooMuch = estimated.left !== null && estimated.left < 0n;
+    return tooMuch ? at("amount", "Not enough buying power.") : null;
+  }
+  const available = parse(position?.qty_available);
+  if (available === null || estimated.shares === null) return null;
+  const free = available < 0n ? -available : available;
+  if (estimated.shares <= free) return null;
+  const verb = order.side === "sell" ? "sell" : "buy back";
+  return at("amount", `Only ${plain(free)} free to ${verb}.`);
+}
+
+function holdOf(order, value, quote) {
+  if (order.side === "sell") {
+    const limit = order.type === "limit" ? parse(order.limitPrice) : null;
+    const least = product(parse(quote?.ask), SHORT);
+    const price = limit !== null && (least === null || limit > least) ? limit : least;
+    return product(parse(order.amount), price);
+  }
   return order.type === "market" && order.by === "shares" ? product(value, COLLAR) : value;
 }
 

@@ -95,7 +95,7 @@ class Ticket {
     const quote = desk.selected ? desk.ticks.get(desk.selected) : null;
     const position = desk.position(desk.selected);
     const power = desk.account ? parse(desk.account.buying_power) : null;
-    const estimated = estimate(order, quote, power);
+    const estimated = estimate(order, quote, power, position);
     const market = {
       open: desk.market.open,
       stale: desk.selected ? desk.staleness(desk.selected) : null,
@@ -124,7 +124,7 @@ class Ticket {
     write(part("estimate-label"), buy ? "Estimated cost" : "Estimated proceeds");
     write(at("value"), money(decimal(estimated.value)));
     write(at("held"), money(decimal(estimated.held)));
-    attribute(part("estimate-held-row"), "hidden", !buy);
+    attribute(part("estimate-held-row"), "hidden", estimated.held === 0n);
     write(at("power"), money(decimal(power)));
     write(at("left"), money(decimal(estimated.left)));
     attribute(at("left"), "data-direction", estimated.left < 0n ? "down" : null);
