@@ -36,6 +36,8 @@ WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 # Their answers hold a secret that is shown once and never stored.
 NEVER_KEPT = frozenset({"/api/keys"})
+# A session acts for another account after some of them.
+NAME_THEIR_ACCOUNT = ("/api/accounts", "/api/session", "/api/transfers")
 
 View = Callable[[], Any]
 
@@ -84,7 +86,7 @@ class Protected(APIView):
         if credential is None:
             return view()  # which refuses it
         promise = Promise(credential.actor, _key(request), _digest(request))
-        return self._remembered(request, promise) or self._done(request, promise, view)
+        return self._remembered(request, promise, view) or self._done(request, promise, view)
 
     post = put = patch = delete = answer
 
@@ -95,14 +97,13 @@ class Protected(APIView):
             response.render()
         try:
             if not promise.is_kept:
-                return self._remembered(request, promise) or response
-            if response.status_code < 400:
-                _keep(request, promise, response.status_code, response.content.decode())
+                return self._remembered(request, promise, view) or response
+            _keep(request, promise, response.status_code, response.content.decode())
         except DatabaseError:  # what was done is done, and the view's answer says so
             logger.warning("no answer is kept for %s", promise.key, exc_info=True)
         return response
 
-    def _remembered(self, request: Request, promise: Promise) -> HttpResponse | None:
+    def _remembered(self, request: Request, promise: Promise, view: View) -> HttpResponse | None:
         """The answer to a request that was carried out before; None where none was.
 
         Raises IdempotencyKeyReused, RateLimited, and what `rebuild` does.
@@ -114,7 +115,7 @@ class Protected(APIView):
             raise IdempotencyKeyReused(done.key)
         self.check_throttles(request)
         if done.status is None:
-            done.status, answer = rebuild(request, done)
+            done.status, answer = rebuild(request, done, view)
             done.answer = force_str(self.get_renderers()[0].render(answer))
             _keep(request, promise, done.status, done.answer)
         replayed = HttpResponse(done.answer, "application/json", done.status)
@@ -135,14 +136,15 @@ def _key(request: Request) -> str:
 
 
 def _digest(request: Request) -> str:
-    """Of everything that is asked, and for which account."""
+    """Of everything that is asked, and for which account unless that is part of it."""
     credential: Any = request.auth
+    account = "" if request.path.startswith(NAME_THEIR_ACCOUNT) else credential.account_id
     asked = hashlib.sha256()
-    asked.update(f"{request.method} {request.get_full_path()} {credential.account_id}\n".encode())
+    asked.update(f"{request.method} {request.get_full_path()} {account}\n".encode())
     asked.update(request._request.body)
     return asked.hexdigest()
 
 
 def _keep(request: Request, promise: Promise, status: int, answer: str) -> None:
-    if request.path not in NEVER_KEPT:
+    if status < 400 and request.path not in NEVER_KEPT:
         idempotency.complete(promise, status, answer)

@@ -18,6 +18,8 @@ from uuid import UUID
 from django.db.models import QuerySet
 from rest_framework.request import Request
 
+from access.api.accounts import account_json, own_account, transfer_json
+from access.api.serializers import NewTransfer
 from access.errors import AnswerLost
 from events import log
 from events.errors import NotFound, OpenbellError
@@ -39,14 +41,18 @@ Answer = tuple[int, Any]  # status, and what becomes the body; None is an empty 
 # Whoever asks for all orders or positions within this time finds the first request still at work.
 AT_WORK = timedelta(seconds=30)
 EVENTS_MAX = 10_000  # of an account, after the first one of a request, that may be the request's
+TRANSFERS = "/api/transfers"
 ACCEPTED, CANCELED = f"{EVENT_KIND}accepted", f"{EVENT_KIND}canceled"
 
 
-def rebuild(request: Request, done: IdempotencyKey) -> Answer:
-    """Status and body for the request that `done` was the key of.
+def rebuild(request: Request, done: IdempotencyKey, again: Callable[[], Any]) -> Answer:
+    """Status and body for the request that `done` was the key of; `again` calls its view.
 
     Raises KeyTaken where it is still at work, AnswerLost where nothing tells what was answered.
     """
+    if done.kind in CARRIED_ON:
+        response = again()
+        return response.status_code, response.data
     asked = request.method, request.path
     if asked in OVER_ALL:
         if done.created_at > datetime.now(UTC) - AT_WORK:
@@ -74,9 +80,18 @@ def _order(request: Request, done: IdempotencyKey, name: str) -> Answer:
 
 
 def _account(request: Request, done: IdempotencyKey, name: str) -> Answer:
-    if done.kind != "portfolios.account.configured":
-        raise AnswerLost(subject=done.subject, event=done.kind)
-    return 200, configuration(get_account(_account_id(request)))
+    if done.kind == "portfolios.account.configured":
+        return 200, configuration(get_account(_account_id(request)))
+    if done.kind == "portfolios.account.opened":
+        return 200, account_json(own_account(request, name), _account_id(request))
+    if request.path == TRANSFERS:
+        given = NewTransfer(data=request.data)
+        given.is_valid(raise_exception=True)
+        said = given.validated_data
+        source = own_account(request, said["from_account"])
+        target = own_account(request, said["to_account"])
+        return 200, transfer_json(request, source, target, said["amount"])
+    raise AnswerLost(subject=done.subject, event=done.kind)
 
 
 def _watchlist(request: Request, done: IdempotencyKey, name: str) -> Answer:
@@ -141,8 +156,11 @@ def _recorded(done: IdempotencyKey) -> QuerySet[Event]:
 
 OVER_ALL: dict[tuple[str | None, str], Callable[[Request, IdempotencyKey], Answer]] = {
     ("DELETE", "/v2/orders"): _all_canceled,
+    ("POST", "/v2/account/stop"): _all_canceled,
     ("DELETE", "/v2/positions"): _all_closed,
 }
+# What begins with this may be done again, and goes on where it stopped: `access.accounts`.
+CARRIED_ON = frozenset({"portfolios.account.closed"})
 BY_SUBJECT: dict[str, Callable[[Request, IdempotencyKey, str], Answer]] = {
     "order": _order,
     "account": _account,

@@ -5,6 +5,7 @@ A key is for one account, so all but the list takes a login session.
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -40,7 +41,7 @@ class AccountList(APIView):
     def get(self, request: Request) -> Response:
         current = request.auth.account_id
         found = users_accounts(request.auth.user_id)
-        return Response([_account_json(account, current) for account in found])
+        return Response([account_json(account, current) for account in found])
 
     @extend_schema(
         operation_id="open_account",
@@ -51,7 +52,7 @@ class AccountList(APIView):
     def post(self, request: Request) -> Response:
         given = _given(NewAccount, request)
         opened = open_another_account(user=request.user, actor=request.auth.actor, **given)
-        return Response(_account_json(opened, request.auth.account_id))
+        return Response(account_json(opened, request.auth.account_id))
 
     def get_permissions(self) -> list[Any]:
         return [InSession() if self.request.method == "POST" else HasAccount()]
@@ -67,11 +68,11 @@ class ChosenAccount(APIView):
         responses=OwnAccount,
     )
     def put(self, request: Request) -> Response:
-        chosen = _own(request, _given(AccountChoice, request)["account_id"])
+        chosen = own_account(request, _given(AccountChoice, request)["account_id"])
         if chosen.status != Account.Status.ACTIVE:
             raise AccountClosed(account_number=chosen.number)
         request._request.session["account_id"] = chosen.pk
-        return Response(_account_json(chosen, chosen.pk))
+        return Response(account_json(chosen, chosen.pk))
 
 
 class AccountReset(APIView):
@@ -84,12 +85,12 @@ class AccountReset(APIView):
         responses=OwnAccount,
     )
     def post(self, request: Request, account_id: str) -> Response:
-        old = _own(request, account_id)
+        old = own_account(request, account_id)
         new = reset_account(account_id=old.pk, actor=request.auth.actor, **_given(NewBook, request))
         session = request._request.session
         if session.get("account_id", old.pk) == old.pk:
             session["account_id"] = new.pk
-        return Response(_account_json(new, session.get("account_id")))
+        return Response(account_json(new, session.get("account_id")))
 
 
 class TransferList(APIView):
@@ -104,22 +105,15 @@ class TransferList(APIView):
     def post(self, request: Request) -> Response:
         given = _given(NewTransfer, request)
         source, target = transfer(
-            source_id=_own(request, given["from_account"]).pk,
-            target_id=_own(request, given["to_account"]).pk,
+            source_id=own_account(request, given["from_account"]).pk,
+            target_id=own_account(request, given["to_account"]).pk,
             amount=given["amount"],
             actor=request.auth.actor,
         )
-        current = request.auth.account_id
-        return Response(
-            {
-                "amount": plain(given["amount"]),
-                "from_account": _account_json(source, current),
-                "to_account": _account_json(target, current),
-            }
-        )
+        return Response(transfer_json(request, source, target, given["amount"]))
 
 
-def _own(request: Request, public_id: UUID | str) -> Account:
+def own_account(request: Request, public_id: UUID | str) -> Account:
     """The account of that id, if it is the user's. Raises AccountNotFound."""
     try:
         wanted = UUID(str(public_id))
@@ -134,7 +128,20 @@ def _given(shape: type[Any], request: Request) -> dict[str, Any]:
     return dict(serializer.validated_data)
 
 
-def _account_json(account: Account, current: int | None) -> dict[str, Any]:
+def transfer_json(
+    request: Request, source: Account, target: Account, amount: Decimal
+) -> dict[str, Any]:
+    """A transfer's answer; the accounts are as they are after it."""
+    current = request.auth.account_id
+    return {
+        "amount": plain(amount),
+        "from_account": account_json(source, current),
+        "to_account": account_json(target, current),
+    }
+
+
+def account_json(account: Account, current: int | None) -> dict[str, Any]:
+    """One of the user's accounts; `current` is the one that the credential acts for."""
     successor = account.successor
     return {
         "id": str(account.public_id),

@@ -13,10 +13,11 @@ import pytest
 from django.db import connection
 from django.test import Client
 
+from access import rebuilding
 from access.models import ApiKey
 from events import idempotency
 from events.models import Event, IdempotencyKey
-from portfolios.models import Watchlist
+from portfolios.models import Account, Watchlist
 from quotes.clock import forget_clock
 from quotes.latest import forget_latest
 from tests.people import Trader, a_trader, an_operator
@@ -294,6 +295,44 @@ def test_a_watchlist_has_no_event_and_its_key_all_the_same(client: Client) -> No
     assert send(client, "delete", path, "gone").status_code == 204
     IdempotencyKey.objects.update(status=None)
     assert send(client, "delete", path, "gone").status_code == 204
+
+
+def test_accounts_are_opened_paid_and_reset_once(trader: Trader, client: Client) -> None:
+    browser = trader.browser()
+    opened = send(browser, "post", "/api/accounts", "open", name="Second", cash="500.00")
+    assert opened.status_code == 200
+    pair = {"from_account": str(trader.account.public_id), "to_account": opened.json()["id"]}
+    paid = send(browser, "post", "/api/transfers", "pay", amount="25.00", **pair)
+    assert paid.json()["to_account"]["cash"] == "525"
+    resting = buy(client, "").json()["id"]
+    path = f"/api/accounts/{trader.account.public_id}/reset"
+    new = send(browser, "post", path, "reset", cash="100.00")
+    assert new.json()["is_current"] is True
+
+    for _ in range(2):  # from what was kept, and from what was recorded
+        again = send(browser, "post", "/api/accounts", "open", name="Second", cash="500.00")
+        assert again.json()["id"] == opened.json()["id"]
+        again = send(browser, "post", "/api/transfers", "pay", amount="25.00", **pair)
+        assert again.json()["to_account"]["cash"] == "525"
+        again = send(browser, "post", path, "reset", cash="100.00")
+        assert (again.json(), is_replay(again)) == (new.json(), True)
+        IdempotencyKey.objects.update(status=None, answer="")
+    assert Account.objects.filter(user=trader.user).count() == 3
+    assert Order.objects.get(public_id=resting).status == "canceled"
+    assert kinds().count("portfolios.cash.deposited") == 4
+
+
+def test_the_kill_switch_is_thrown_once_and_carried_on(
+    trader: Trader, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuilding, "AT_WORK", timedelta(0))
+    orders = [buy(client, "").json()["id"] for _ in range(2)]
+    first = send(client, "post", "/v2/account/stop", reason="enough")
+    assert [entry["id"] for entry in first.json()] == orders
+    lose_the_answer()
+    again = send(client, "post", "/v2/account/stop", reason="enough")
+    assert (again.status_code, again.json()) == (207, first.json())
+    assert kinds().count("portfolios.account.stopped") == 1
 
 
 def test_a_choice_of_the_owners_is_made_once(client: Client) -> None:
