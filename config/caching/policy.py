@@ -67,7 +67,7 @@ ROUTES = tuple(
         (r"/public(/.*)?", PRIVATE),  # what does not exist there
         (r"/(v1|v1beta1|v1beta3|v2|v3|api)(/.*)?", PRIVATE),
         (r"/admin/.*", PRIVATE),
-        (r"/(login|logout|signup|accounts/open)?", PRIVATE),
+        (r"/(login|logout|signup|accounts|accounts/open)?", PRIVATE),
         (r"/(healthz|readyz|metrics)", PRIVATE),
     )
 )

@@ -174,6 +174,22 @@ def test_trades_after_hours_count_from_the_next_stretch_on():
     assert regular.equity[-1] == extended.equity[-1] == 1020
 
 
+@pytest.mark.parametrize("when", ["2024-03-06 18:00", "2024-03-06 23:00"])
+@pytest.mark.parametrize("timeframe", ["1H", "1D"])
+def test_what_is_paid_in_since_the_newest_stretch_ended_counts_to_it(account, when, timeframe):
+    set_market_time(new_york(when))
+    set_trade("AAPL", "108")
+    before = told(account, timeframe=timeframe)
+    deposit(account_id=account.pk, amount=Decimal(300), actor="test")
+
+    after = told(account, timeframe=timeframe)
+
+    assert after.labels == before.labels
+    assert after.equity[-1] == before.equity[-1] + 300
+    assert after.flows["CSD"][-1] == 300
+    assert profits(after) == profits(before)
+
+
 @pytest.mark.parametrize(
     ("period", "first"),
     [("1D", TUESDAY), ("2D", MONDAY), ("3D", FRIDAY), ("1W", date(2024, 2, 28)),

@@ -1,0 +1,141 @@
+"""The page of a user's accounts: choose one to trade, open another, move cash, begin anew.
+
+It does what `access.api.accounts` does, with the same use cases, and needs no script.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
+
+from access.accounts import reset_account
+from access.authentication import authenticate_session
+from access.forms import OpenForm, ResetForm, TransferForm
+from events.errors import OpenbellError
+from portfolios.accounts import open_another_account, transfer
+from portfolios.errors import AccountNotFound
+from portfolios.models import Account
+from portfolios.queries import users_account, users_accounts
+from trading.views import market
+
+
+@never_cache
+@login_required
+@require_http_methods(["GET", "POST"])
+def accounts(request: HttpRequest) -> HttpResponse:
+    """Show the accounts, or do what one of the page's forms asks for and show them again."""
+    if request.method == "GET":
+        return _page(request)
+    done = DOES.get(request.POST.get("do", ""))
+    if done is None:
+        return _page(request, why="the page does not know what to do")
+    try:
+        wrong = done(request)
+    except OpenbellError as error:
+        return _page(request, why=error.message)
+    return redirect("accounts") if wrong is None else _page(request, wrong=wrong)
+
+
+def _choose(request: HttpRequest) -> None:
+    chosen = _own(request, request.POST.get("account", ""))
+    if chosen.status == Account.Status.ACTIVE:
+        request.session["account_id"] = chosen.pk
+
+
+def _open(request: HttpRequest) -> forms.Form | None:
+    form = OpenForm(request.POST, prefix="open")
+    if not form.is_valid():
+        return form
+    open_another_account(user=request.user, actor=_actor(request), **form.cleaned_data)
+    return None
+
+
+def _transfer(request: HttpRequest) -> forms.Form | None:
+    form = TransferForm(request.POST, prefix="transfer", accounts=_active(request))
+    if not form.is_valid():
+        return form
+    given = form.cleaned_data
+    transfer(
+        source_id=_own(request, given["source"]).pk,
+        target_id=_own(request, given["target"]).pk,
+        amount=given["amount"],
+        actor=_actor(request),
+    )
+    return None
+
+
+def _reset(request: HttpRequest) -> forms.Form | None:
+    form = ResetForm(request.POST, prefix="reset")
+    if not form.is_valid():
+        return form
+    old = _current(request)
+    if old is None:
+        raise AccountNotFound
+    new = reset_account(account_id=old, cash=form.cleaned_data["cash"], actor=_actor(request))
+    request.session["account_id"] = new.pk
+    return None
+
+
+# What a form asks for, by the value of its button; a form comes back where it is not filled in.
+DOES: dict[str, Callable[[HttpRequest], forms.Form | None]] = {
+    "choose": _choose,
+    "open": _open,
+    "transfer": _transfer,
+    "reset": _reset,
+}
+
+
+def _page(request: HttpRequest, *, why: str = "", wrong: forms.Form | None = None) -> HttpResponse:
+    """The page, with a sentence why nothing was done, or with the form that is not filled in."""
+    shown = {
+        "open": OpenForm(prefix="open"),
+        "reset": ResetForm(prefix="reset"),
+        "transfer": TransferForm(prefix="transfer", accounts=_active(request)),
+    }
+    if wrong is not None:
+        assert isinstance(wrong.prefix, str)
+        shown[wrong.prefix] = wrong
+    context: dict[str, Any] = {
+        "accounts": users_accounts(_user_id(request)),
+        "current": _current(request),
+        "forms": shown,
+        "why": why,
+        **market(),
+    }
+    status = 422 if why or wrong is not None else 200
+    return render(request, "access/accounts.html", context, status=status)
+
+
+def _active(request: HttpRequest) -> list[Account]:
+    found = users_accounts(_user_id(request))
+    return [account for account in found if account.status == Account.Status.ACTIVE]
+
+
+def _own(request: HttpRequest, public_id: UUID | str) -> Account:
+    try:
+        return users_account(_user_id(request), UUID(str(public_id)))
+    except ValueError:
+        raise AccountNotFound from None
+
+
+def _current(request: HttpRequest) -> int | None:
+    """The account that the session acts for."""
+    found = authenticate_session(request.session)
+    return None if found is None else found[1].account_id
+
+
+def _user_id(request: HttpRequest) -> int:
+    assert request.user.pk is not None, "only who is logged in comes here"
+    return int(request.user.pk)
+
+
+def _actor(request: HttpRequest) -> str:
+    return f"user:{_user_id(request)}"
