@@ -20,12 +20,11 @@ from uuid import uuid4
 from portfolios.models import Position
 from quotes.amounts import PRICE_PLACES, from_units, to_units
 from trading import holds, states
-from trading.models import Intent, Leg, Order, OrderClass, OrderStatus, OrderType, Side
+from trading.models import PAIRS, Intent, Leg, Order, OrderClass, OrderStatus, OrderType, Side
 from trading.request import OrderRequest
 
 ZERO = Decimal(0)
 TICK = timedelta(microseconds=1)
-PAIRS = frozenset({OrderClass.BRACKET, OrderClass.OCO})
 
 ENTRY = ""  # the leg of who is none
 NAMES = {ENTRY: "entry", Leg.TAKE_PROFIT: "take profit", Leg.STOP_LOSS: "stop loss"}

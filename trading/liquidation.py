@@ -21,9 +21,12 @@ from portfolios.margin import Margin, Stake, maintenance_requirement
 from portfolios.models import Account, Position
 from quotes.amounts import EXACT, rounded
 from trading import states
+from trading.judging import find_instrument
+from trading.market import market_view
 from trading.models import Order, OrderType, Side, TimeInForce
 from trading.orders import cancel_all, submit
 from trading.request import OrderRequest
+from trading.risk import usable_touch
 
 ZERO = Decimal(0)
 FLAT = Q(quantity=ZERO)
@@ -44,7 +47,8 @@ class Closable(NamedTuple):
 def liquidate(account: Account, margin: Margin, marks: Marks) -> list[Order]:
     """Place the orders that bring the account back to its maintenance margin; those placed.
 
-    Raises AccountBusy, Unavailable. A position that cannot be closed now is left for the next time.
+    Raises AccountBusy, Unavailable. A position that cannot be closed now is left for the next time,
+    without an order that would be refused again and again.
     """
     ours = Order.objects.filter(
         account_id=account.pk, status__in=states.OPEN, client_order_id__startswith=NAME
@@ -53,8 +57,12 @@ def liquidate(account: Account, margin: Margin, marks: Marks) -> list[Order]:
         cancel_all(account_id=account.pk, actor=ACTOR)
     placed = []
     for one in to_close(margin, _closable(account, margin, marks)):
+        request = _closing(one)
+        if not _can_be_placed(request):
+            logger.warning("%s of account %s cannot be closed now", one.symbol, account.number)
+            continue
         try:
-            placed.append(submit(account_id=account.pk, request=_closing(one), actor=ACTOR))
+            placed.append(submit(account_id=account.pk, request=request, actor=ACTOR))
         except OpenbellError as error:
             logger.warning("%s of account %s: %s", one.symbol, account.number, error.message)
     return placed
@@ -90,6 +98,14 @@ def _closable(account: Account, margin: Margin, marks: Marks) -> list[Closable]:
         requirement = maintenance_requirement(margin.pack, margin.leverage, stake)
         found.append(Closable(position.instrument.symbol, free, requirement))
     return found
+
+
+def _can_be_placed(request: OrderRequest) -> bool:
+    """Whether the market takes the order; in a halt it waits."""
+    market = market_view(find_instrument(request.symbol), extended_hours=False)
+    if not market.is_tradable:
+        return False
+    return market.is_halted or usable_touch(request.is_buy, market) > 0
 
 
 def _closing(one: Closable) -> OrderRequest:

@@ -71,6 +71,9 @@ class OrderClass(models.TextChoices):
     OTO = "oto"
 
 
+PAIRS = frozenset({OrderClass.BRACKET, OrderClass.OCO})  # two exits of which one is filled
+
+
 class Leg(models.TextChoices):
     """What a leg of a bracket, OCO or OTO order is for."""
 

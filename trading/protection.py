@@ -2,7 +2,8 @@
 
 Both sides of such a trade would be one owner's, which exchanges and FINRA (Rule 5210) forbid. As at
 Alpaca, an order whose price is not limited, a stop included, could trade with anything. The legs of
-one complex order are placed together and never meet this check.
+one complex order are placed together and never meet this check; and of a pair of exits only the
+take-profit stands in the way, for the stop is the other end of it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from quotes.models import Instrument
 from trading import states
 from trading.errors import WashTrade
 from trading.holds import OPENING, intent_of
-from trading.models import Order, OrderStatus, Side
+from trading.models import PAIRS, Leg, Order, OrderStatus, Side
 from trading.request import OrderRequest
 from trading.risk import AccountView
 
@@ -57,8 +58,7 @@ def could_trade(request: OrderRequest, other: Order) -> bool:
 
 def _opposite(request: OrderRequest, account: AccountView, instrument: Instrument) -> list[Order]:
     side = Side.SELL if request.is_buy else Side.BUY
-    return list(
-        Order.objects.filter(
-            account_id=account.pk, status__in=_MEETING, instrument_id=instrument.pk, side=side
-        ).order_by("pk")
+    orders = Order.objects.filter(
+        account_id=account.pk, status__in=_MEETING, instrument_id=instrument.pk, side=side
     )
+    return list(orders.exclude(leg=Leg.STOP_LOSS, order_class__in=sorted(PAIRS)).order_by("pk"))

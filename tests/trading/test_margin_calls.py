@@ -141,6 +141,23 @@ def test_a_short_that_rises_is_bought_back(floor, settings):
     assert_books_balance(account)
 
 
+def test_without_a_price_nothing_is_placed_and_nothing_refused_over_and_over(
+    floor, borrower, settings
+):
+    settings.MARGIN_CALL_DAYS = 0
+    floor.show("0", "63")
+    floor.prints("62")
+    floor.pass_time(seconds=1)
+
+    assert again(borrower).called_at is not None
+    assert not Order.objects.filter(client_order_id__startswith="liquidation-").exists()
+    assert not Event.objects.filter(kind="trading.order.refused").exists()
+
+    floor.show("62", "63")
+    floor.show("62", "63")
+    assert Position.objects.get(account=borrower).quantity == 0
+
+
 def test_a_cash_account_is_never_called(floor):
     account = funded_account("10000")
     floor.buy(account, "100", limit="100")

@@ -13,7 +13,7 @@ from tests.portfolios.factories import assert_books_balance, funded_account
 from tests.trading.floor import TradingFloor, now_of
 from trading.errors import AccountBlocked, WashTrade
 from trading.kill_switch import stop_trading
-from trading.models import Order, OrderType
+from trading.models import Order, OrderClass, OrderType
 
 pytestmark = pytest.mark.django_db
 
@@ -63,6 +63,18 @@ def test_a_stop_could_trade_with_anything(floor, holder):
     with pytest.raises(WashTrade) as found:
         floor.buy(holder, "5", limit="80")
     assert found.value.extras["reject_reason"] == "opposite side market/stop order exists"
+
+
+def test_more_can_be_bought_below_the_exits_of_a_bracket(floor):
+    account = funded_account("10000")
+    bracket = {"take_profit": Decimal(110), "stop_loss": Decimal(90)}
+    floor.buy(account, "10", order_class=OrderClass.BRACKET, **bracket)
+    floor.pass_time(seconds=1)
+    assert Order.objects.filter(account=account, leg__gt="", status="new").count() == 2
+
+    floor.buy(account, "5", limit="100")
+    with pytest.raises(WashTrade):
+        floor.buy(account, "5", limit="110")
 
 
 def test_both_sides_may_stand_apart_and_others_are_not_asked(floor, holder):

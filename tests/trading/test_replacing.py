@@ -13,6 +13,7 @@ from events.models import Event
 from portfolios.models import Account, Position
 from tests.portfolios.factories import assert_books_balance, funded_account
 from tests.trading.floor import CLOSE, NOON, TradingFloor, now_of
+from tests.trading.test_short_sales import margin_account
 from trading.errors import (
     DuplicateClientOrderId,
     InsufficientBuyingPower,
@@ -21,6 +22,7 @@ from trading.errors import (
     OrderFinished,
     OrderNotFound,
     OrderRuleBroken,
+    WashTrade,
 )
 from trading.models import Order, OrderType, TimeInForce
 from trading.orders import cancel
@@ -261,4 +263,36 @@ def test_a_triggered_stop_limit_goes_on_as_a_limit_order(
     floor.pass_time(seconds=1)
     filled = now_of(moved)
     assert (filled.status, filled.type, filled.filled_avg_price) == ("filled", "stop_limit", 106)
+    assert_books_balance(account)
+
+
+def test_on_margin_the_old_order_gives_its_hold_to_the_new_one(floor: TradingFloor) -> None:
+    account = margin_account()
+    old = floor.sell(account, "100", limit="150")  # worth 15,000 of 20,000
+    floor.pass_time(seconds=1)
+
+    new = change(old, limit_price="200")
+
+    assert (new.intent, new.hold_price, new.hold_cash) == ("sell_to_open", 200, 10_000)
+    floor.pass_time(seconds=1)
+    with pytest.raises(InsufficientBuyingPower) as refused:
+        change(new, quantity="101")
+    assert refused.value.extras == {"buying_power": "20000", "cost_basis": "20200"}
+    assert now_of(new).status == "new"
+    assert_books_balance(account)
+
+
+def test_a_new_price_that_would_meet_an_own_order_is_refused(
+    floor: TradingFloor, account: Account
+) -> None:
+    floor.buy(account, "10")
+    floor.pass_time(seconds=1)
+    offer = floor.sell(account, "10", limit="110")
+    bid = resting(floor, account)
+
+    with pytest.raises(WashTrade) as refused:
+        change(bid, limit_price="110")
+
+    assert refused.value.extras["existing_order_id"] == str(offer.public_id)
+    assert (now_of(bid).status, now_of(offer).status) == ("new", "new")
     assert_books_balance(account)
