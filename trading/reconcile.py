@@ -15,8 +15,8 @@ from portfolios.reconcile import Check, Compared
 from quotes.amounts import CASH_PLACES, QUANTITY_PLACES, to_units
 from trading import states
 from trading.holds import Hold
-from trading.legs import PAIRS, hold_of
-from trading.models import Fill, Leg, Order, OrderStatus, Side
+from trading.legs import hold_of
+from trading.models import PAIRS, Fill, Leg, Order, OrderStatus, Side
 
 ZERO = Decimal(0)
 CHUNK = 2_000

@@ -15,8 +15,7 @@ from django.db.models import Count, Sum
 from quotes.amounts import CASH_PLACES, PRICE_PLACES, QUANTITY_PLACES, from_units, plain
 from trading.execution.certificate import expected_execution_id, recompute
 from trading.execution.matching import MODEL_VERSION, FillModel, Match
-from trading.legs import PAIRS
-from trading.models import STOPS, Fill, TimeInForce
+from trading.models import PAIRS, STOPS, Fill, TimeInForce
 
 SLICE = 1_000  # fills read at a time
 ZERO = Decimal(0)
