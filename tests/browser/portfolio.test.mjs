@@ -7,7 +7,7 @@ import {
   refusalNotice,
   tradeNotice,
 } from "../../trading/static/trading/js/notice-text.js";
-import { cancelable, Orders, reason } from "../../trading/static/trading/js/orders.js";
+import { cancelable, Orders, purpose, reason } from "../../trading/static/trading/js/orders.js";
 import { accountNow, mark, valued } from "../../trading/static/trading/js/valuation.js";
 
 const LONG = {
@@ -160,5 +160,29 @@ test("an order by amount is described by its amount", () => {
   assert.equal(
     described(order("a", "new", { qty: null, notional: "500", limit_price: null })),
     "Buy $500 of AAPL",
+  );
+});
+
+test("legs stand under their parent, and keep it when they are replaced", () => {
+  const orders = new Orders();
+  const leg = (id, type, at) => order(id, "new", { type, submitted_at: at });
+  orders.put([order("z", "new", { submitted_at: "2026-01-05T15:00:03Z" })]);
+  orders.put([
+    order("p", "new", {
+      submitted_at: "2026-01-05T15:00:00Z",
+      legs: [leg("l", "limit", "2026-01-05T15:00:01Z"), leg("s", "stop", "2026-01-05T15:00:02Z")],
+    }),
+  ]);
+  assert.deepEqual(
+    orders.arranged.map(({ id }) => id),
+    ["z", "p", "l", "s"],
+  );
+  assert.deepEqual(orders.arranged.map(purpose), ["", "", "Take profit", "Stop loss"]);
+
+  orders.put([order("s", "replaced")]);
+  orders.put([order("t", "new", { type: "stop", replaces: "s", submitted_at: "2026-01-05T15:00:04Z" })]);
+  assert.deepEqual(
+    orders.arranged.map(({ id }) => id),
+    ["p", "l", "t", "z"],
   );
 });

@@ -73,6 +73,34 @@ def test_the_review_tells_what_the_server_would_make_of_the_order(desk):
     assert desk.ask_api("/v2/orders?status=all") == []
 
 
+def test_a_bracket_shows_its_exits_under_it(desk):
+    desk.fill_ticket(shares="2", limit="1.50")
+    desk.page.fill("#ticket-profit", "3.00")
+    desk.page.fill("#ticket-loss", "1.25")
+    desk.send()
+    desk.open_tab("orders")
+    desk.wait_for_text("[data-open-orders] tbody tr:nth-child(2)", "Take profit")
+    desk.wait_for_text("[data-open-orders] tbody tr:nth-child(3)", "Stop loss")
+    [entry] = desk.ask_api("/v2/orders?nested=true")
+    assert [leg["status"] for leg in entry["legs"]] == ["held", "held"]
+
+    desk.page.click("[data-open-orders] tbody tr:nth-child(3) button")
+
+    desk.wait_until("document.querySelectorAll('[data-open-orders] tbody tr').length === 0")
+    assert desk.ask_api("/v2/orders") == []
+
+
+def test_a_trailing_stop_is_sent_with_its_trail(desk):
+    desk.fill_ticket(shares="1")
+    desk.page.check("[name=type][value=trailing_stop]")
+    desk.page.fill("#ticket-trail", "50")
+    desk.send()
+    desk.open_tab("orders")
+    desk.wait_for_text("[data-open-orders] tbody tr", "50 % trail")
+    [order] = desk.ask_api("/v2/orders")
+    assert (order["type"], order["trail_percent"]) == ("trailing_stop", "50")
+
+
 def test_sending_twice_makes_one_order(desk):
     desk.fill_ticket(shares="1", limit="1.25")
     desk.page.click("[data-ticket-submit]")

@@ -68,6 +68,27 @@ for (const [name, values, context, expected] of [
   ["a fraction until canceled", { amount: "0.5", timeInForce: "gtc" }, {}, /day orders/],
   ["no limit price", { type: "limit" }, {}, /Enter a limit price/],
   ["a sub-penny limit", { type: "limit", limitPrice: "99.505" }, {}, /At most 2 decimals/],
+  ["no stop price", { type: "stop" }, {}, /Enter a stop price/],
+  ["a stop at once", { type: "stop", stopPrice: "105", timeInForce: "ioc" }, {}, /for the day/],
+  ["a stop limit without limit", { type: "stop_limit", stopPrice: "105" }, {}, /a limit price/],
+  ["a stop in dollars", { type: "stop", stopPrice: "105", by: "dollars" }, {}, /market or limit/],
+  ["a trail of everything", { type: "trailing_stop", trail: "100" }, {}, /below 100/],
+  ["a fractional trail", { type: "trailing_stop", trail: "5", amount: "1.5" }, {}, /Whole shares/],
+  ["exits the wrong way", { takeProfit: "90", stopLoss: "95" }, {}, /has to lie below the price/],
+  [
+    "a stop at the entry",
+    { type: "limit", limitPrice: "99", stopLoss: "99" },
+    {},
+    /below the limit price/,
+  ],
+  [
+    "exits of an order that closes",
+    { side: "sell", takeProfit: "90" },
+    { position: { qty: "10", qty_available: "10" } },
+    /enters a position/,
+  ],
+  ["a sub-penny exit", { takeProfit: "110.005" }, {}, /At most 2 decimals/],
+  ["exits of a fraction", { amount: "1.5", stopLoss: "90" }, {}, /Whole shares/],
   ["more than there is", { amount: "5000" }, {}, /Not enough buying power/],
   ["selling what is not held", { side: "sell" }, {}, /does not sell short/],
   [
@@ -146,4 +167,46 @@ test("search puts the symbol itself first, then beginnings, then names", () => {
     ["XOM"],
   );
   assert.deepEqual(matches(assets, "zzz"), []);
+});
+
+test("a stop, a stop limit and a trailing stop say their prices", () => {
+  const sent = (values) => {
+    const { type, stop_price, limit_price, trail_percent } = body(typed(values), "id-1");
+    return [type, stop_price, limit_price, trail_percent];
+  };
+  assert.deepEqual(sent({ type: "stop", stopPrice: "105", limitPrice: "9" }), [
+    "stop",
+    "105",
+    undefined,
+    undefined,
+  ]);
+  assert.deepEqual(sent({ type: "stop_limit", stopPrice: "105", limitPrice: "106" }), [
+    "stop_limit",
+    "105",
+    "106",
+    undefined,
+  ]);
+  assert.deepEqual(sent({ type: "trailing_stop", trail: "2.5" }), [
+    "trailing_stop",
+    undefined,
+    undefined,
+    "2.5",
+  ]);
+});
+
+test("two exits make a bracket, one an OTO, and a stop takes none", () => {
+  const both = body(typed({ takeProfit: "110", stopLoss: "90.50" }), "id-1");
+  assert.equal(both.order_class, "bracket");
+  assert.deepEqual(both.take_profit, { limit_price: "110" });
+  assert.deepEqual(both.stop_loss, { stop_price: "90.5" });
+  const one = body(typed({ stopLoss: "90" }), "id-1");
+  assert.deepEqual([one.order_class, one.take_profit], ["oto", undefined]);
+  const stop = body(typed({ type: "stop", stopPrice: "105", stopLoss: "90" }), "id-1");
+  assert.equal(stop.order_class, undefined);
+  assert.equal(verdict({ takeProfit: "110", stopLoss: "90" }), null);
+});
+
+test("a stop buy holds what it may cost beyond its stop", () => {
+  const estimated = estimate(typed({ type: "stop", stopPrice: "105" }), QUOTE, parse("100000"));
+  assert.equal(plain(estimated.held), "1092");
 });

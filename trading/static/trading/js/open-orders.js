@@ -5,7 +5,7 @@ import { price, quantity } from "./format.js";
 import { minute } from "./new-york.js";
 import { described } from "./notice-text.js";
 import { cancel, cancelAll } from "./order-actions.js";
-import { cancelable, reason } from "./orders.js";
+import { cancelable, purpose, reason } from "./orders.js";
 import { KeyedRows } from "./keyed-rows.js";
 
 const STATUS = {
@@ -22,7 +22,7 @@ export function attach(desk, { notices, sync }) {
   const all = part("cancel-all");
 
   desk.on("orders", () => {
-    const open = desk.orders.open;
+    const open = desk.orders.arranged;
     rows.show(open, (order) => row(order, desk, { notices, sync }));
     write(part("open-orders-empty"), "No open orders.");
     attribute(part("open-orders-empty"), "hidden", open.length > 0);
@@ -62,13 +62,9 @@ function row(order, desk, tools) {
   return element(
     "tr",
     { "data-order": order.id, tabindex: "-1" },
-    element("th", { scope: "row" }, tagged(order)),
+    element("th", { scope: "row", class: order.parent ? "row-leg" : "" }, tagged(order)),
     element("td", { class: "right", "data-label": "Filled" }, filled(order)),
-    element(
-      "td",
-      { class: "right", "data-label": "Limit" },
-      order.limit_price ? price(order.limit_price) : "Market",
-    ),
+    element("td", { class: "right", "data-label": "Price" }, pricing(order)),
     element("td", { "data-label": "Until" }, order.time_in_force.toUpperCase()),
     status,
     element("td", { class: "right", "data-label": "Sent" }, minute(Date.parse(order.submitted_at))),
@@ -89,7 +85,16 @@ export function tagged(order) {
     ),
     ` ${size} `,
     element("strong", {}, order.symbol),
+    purpose(order) ? element("span", { class: "cell-sub" }, purpose(order)) : null,
   );
+}
+
+// The prices it is made of: "Market", "99.50", "Stop 95.00", "Stop 95.00, limit 94.50".
+function pricing(order) {
+  const limit = order.limit_price ? price(order.limit_price) : null;
+  if (!order.stop_price) return limit ?? "Market";
+  const trail = order.trail_percent ? `${order.trail_percent} % trail, stop` : "Stop";
+  return `${trail} ${price(order.stop_price)}${limit ? `, limit ${limit}` : ""}`;
 }
 
 function why(order, desk) {

@@ -13,10 +13,11 @@ export class Orders {
 
   /** Take orders of the API; one that is older than what is known changes nothing. */
   put(orders) {
-    for (const order of orders) {
+    for (const order of unfolded(orders)) {
       const known = this.byId.get(order.id);
       if (known && !supersedes(order, known)) continue;
-      this.byId.set(order.id, order);
+      const parent = order.parent ?? known?.parent ?? this.byId.get(order.replaces)?.parent ?? null;
+      this.byId.set(order.id, { ...order, parent });
     }
     const kept = new Set(this.finished.map(({ id }) => id));
     for (const { id, status } of this.byId.values()) {
@@ -26,7 +27,7 @@ export class Orders {
 
   /** Take the API's complete list of open orders: what is missing there is open no more. */
   replaceOpen(orders) {
-    const listed = new Set(orders.map((order) => order.id));
+    const listed = new Set(unfolded(orders).map((order) => order.id));
     for (const order of this.open) if (!listed.has(order.id)) this.byId.delete(order.id);
     this.put(orders);
   }
@@ -34,6 +35,17 @@ export class Orders {
   /** Open orders, newest first. */
   get open() {
     return this.sorted((order) => !FINISHED.has(order.status));
+  }
+
+  /** Open orders, the legs of each bracket, OCO or OTO under their parent. */
+  get arranged() {
+    const families = new Map();
+    for (const order of this.open) {
+      const key = order.parent ?? order.id;
+      families.set(key, [order, ...(families.get(key) ?? [])]);
+    }
+    const parentsFirst = (one, other) => Boolean(one.parent) - Boolean(other.parent);
+    return [...families.values()].flatMap((family) => family.sort(parentsFirst));
   }
 
   /** Finished orders, newest first. */
@@ -47,6 +59,20 @@ export class Orders {
   }
 }
 
+// Orders and their legs side by side, each leg with the id of its parent.
+function unfolded(orders) {
+  return orders.flatMap(({ legs, ...order }) => [
+    order,
+    ...(legs ?? []).map((leg) => ({ ...leg, parent: order.id })),
+  ]);
+}
+
+/** What a leg is for; empty for all other orders. */
+export function purpose(order) {
+  if (!order.parent) return "";
+  return order.type === "limit" ? "Take profit" : "Stop loss";
+}
+
 export function cancelable(order) {
   return CANCELABLE.has(order.status);
 }
@@ -55,6 +81,7 @@ export function cancelable(order) {
 export function reason(order, quote = null, open = true) {
   if (order.reason) return order.reason;
   if (order.status === "accepted") return open ? "Waiting to be admitted" : "Waiting for the open";
+  if (order.stop_price) return "Waiting for its stop price";
   const touch = order.side === "buy" ? quote?.ask : quote?.bid;
   if (!touch || !order.limit_price) return "";
   const limit = Number(order.limit_price);

@@ -77,8 +77,8 @@ export class Sync {
 
   async loadOrders() {
     const [open, closed] = await Promise.all([
-      api.get("/v2/orders", { status: "open", limit: 500 }),
-      api.get("/v2/orders", { status: "closed", limit: FINISHED_ORDERS }),
+      api.get("/v2/orders", { status: "open", limit: 500, nested: true }),
+      api.get("/v2/orders", { status: "closed", limit: FINISHED_ORDERS, nested: true }),
     ]);
     this.desk.orders.replaceOpen(open);
     this.desk.orders.put(closed);

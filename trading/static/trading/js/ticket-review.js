@@ -6,6 +6,7 @@ import { number, plain } from "./decimal.js";
 import { money, price, quantity } from "./format.js";
 import { sentence } from "./notice-text.js";
 import { place } from "./order-entry.js";
+import { takesExits } from "./ticket-prices.js";
 import { body, covers, sellsShort } from "./ticket-rules.js";
 
 const SETTLE_MS = 300; // a key still held down from the ticket must not confirm what nobody read
@@ -123,14 +124,15 @@ export class Review {
 }
 
 function lines(order, { estimated, quote }, desk, preview) {
-  const limited = order.type === "limit";
   const touch = order.side === "buy" ? quote?.ask : quote?.bid;
   const rows = [
-    ["Type", limited ? `Limit at ${price(order.limitPrice)}` : "Market"],
+    ["Type", kind(order)],
     ["Until", UNTIL[order.timeInForce]],
     [order.side === "buy" ? "Ask now" : "Bid now", price(touch)],
     [order.side === "buy" ? "Estimated cost" : "Estimated proceeds", shown(estimated.value)],
   ];
+  if (takesExits(order) && order.takeProfit) rows.push(["Take profit", price(order.takeProfit)]);
+  if (takesExits(order) && order.stopLoss) rows.push(["Stop loss", price(order.stopLoss)]);
   if (order.by === "dollars" && estimated.shares !== null) {
     rows.push(["About", `${quantity(plain(estimated.shares))} shares`]);
   }
@@ -147,6 +149,18 @@ function lines(order, { estimated, quote }, desk, preview) {
   if (short) rows.push(["Mind", "You hold none: this opens a short position"]);
   if (covers(order, position)) rows.push(["Mind", "This buys back what you sold short"]);
   return rows;
+}
+
+function kind(order) {
+  const limit = price(order.limitPrice);
+  const stop = price(order.stopPrice);
+  return {
+    market: "Market",
+    limit: `Limit at ${limit}`,
+    stop: `Stop at ${stop}`,
+    stop_limit: `Stop at ${stop}, limit ${limit}`,
+    trailing_stop: `Trailing stop, ${order.trail} % behind`,
+  }[order.type];
 }
 
 function line([name, text]) {

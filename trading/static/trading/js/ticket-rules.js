@@ -1,12 +1,22 @@
 // What an order would cost, and why it cannot be sent just now: the ticket shows it, this decides.
 
 import { number, parse, plain, product, round } from "./decimal.js";
+import {
+  at,
+  exits,
+  has,
+  hasExits,
+  isStop,
+  malformedExits,
+  malformedPrices,
+  NAMES,
+  takesDollars,
+} from "./ticket-prices.js";
 
 // A market buy is matched as a limit this far above the ask, so this much is held (DESIGN 6).
 const COLLAR = parse("1.04");
 // What is sold short counts for at least this much above the ask.
 const SHORT = parse("1.03");
-
 /** An order as the ticket holds it: texts as typed, `by` "shares" or "dollars". */
 export function blankOrder(symbol = null) {
   return {
@@ -16,6 +26,10 @@ export function blankOrder(symbol = null) {
     by: "shares",
     amount: "",
     limitPrice: "",
+    stopPrice: "",
+    trail: "",
+    takeProfit: "",
+    stopLoss: "",
     timeInForce: "day",
   };
 }
@@ -27,7 +41,8 @@ export function blankOrder(symbol = null) {
  */
 export function estimate(order, quote, buyingPower, position = null) {
   const touch = parse(order.side === "buy" ? quote?.ask : quote?.bid);
-  const price = order.type === "limit" ? parse(order.limitPrice) : touch;
+  const own = has(order, "limitPrice") ? order.limitPrice : order.stopPrice;
+  const price = order.type === "market" || order.type === "trailing_stop" ? touch : parse(own);
   const amount = parse(order.amount);
   const value = order.by === "dollars" ? amount : product(amount, price);
   const held = opens(order, position) ? holdOf(order, value, quote) : 0n;
@@ -58,8 +73,10 @@ export function body(order, clientOrderId) {
     [size]: plain(parse(order.amount)),
     client_order_id: clientOrderId,
   };
-  if (order.type === "limit") request.limit_price = plain(parse(order.limitPrice));
-  return request;
+  for (const [field, name] of Object.entries(NAMES)) {
+    if (has(order, field)) request[name] = plain(parse(order[field]));
+  }
+  return hasExits(order) ? { ...request, ...exits(order) } : request;
 }
 
 /** True where a sale is larger than what is held: it opens or adds to a short position. */
@@ -82,7 +99,7 @@ function trouble(order, quote, market) {
   if (!order.symbol) return at("symbol", "Choose a symbol from the watchlist or the search.");
   if (market.blocked) return at("form", market.blocked);
   if (quote?.halted) return at("form", `Trading in ${order.symbol} is halted.`);
-  if (order.type === "limit") return null;
+  if (order.type !== "market") return null;
   if (!market.open) {
     return at("form", "The market is closed. A limit order can wait for the next open.");
   }
@@ -94,6 +111,9 @@ function trouble(order, quote, market) {
 
 // Whether there is anything to sell.
 function unowned(order, position, market) {
+  if (hasExits(order) && !opens(order, position)) {
+    return at("form", "Exits go with an order that enters a position, not with one that closes it.");
+  }
   if (market.shorting || !sellsShort(order, position)) return null;
   return at("form", `You hold no ${order.symbol}, and this account does not sell short.`);
 }
@@ -109,17 +129,16 @@ function malformed(order) {
   if (fractional && order.timeInForce !== "day") {
     return at("timeInForce", "Fractions of a share and dollar amounts must be day orders.");
   }
-  return order.type === "limit" ? malformedLimit(parse(order.limitPrice)) : null;
-}
-
-function malformedLimit(limit) {
-  if (limit === null || limit <= 0n) return at("limitPrice", "Enter a limit price.");
-  const places = limit >= parse("1") ? 2 : 4;
-  if (round(limit, places) === limit) return null;
-  return at(
-    "limitPrice",
-    `At most ${places} decimals ${places === 2 ? "from" : "below"} 1 dollar.`,
-  );
+  if (order.by === "dollars" && !takesDollars(order)) {
+    return at("amount", "Orders in dollars are market or limit orders.");
+  }
+  if (order.timeInForce === "ioc" && (isStop(order) || hasExits(order))) {
+    return at("timeInForce", "Stops and exits are for the day or until canceled.");
+  }
+  if (fractional && (order.type === "trailing_stop" || hasExits(order))) {
+    return at("amount", "Whole shares only.");
+  }
+  return malformedPrices(order) ?? (hasExits(order) ? malformedExits(order) : null);
 }
 
 // Shares are lent whole, and a number of them is what there is to give back.
@@ -151,19 +170,16 @@ function unaffordable(order, position, estimated) {
 
 function holdOf(order, value, quote) {
   if (order.side === "sell") {
-    const limit = order.type === "limit" ? parse(order.limitPrice) : null;
+    const limit = has(order, "limitPrice") ? parse(order.limitPrice) : null;
     const least = product(parse(quote?.ask), SHORT);
     const price = limit !== null && (least === null || limit > least) ? limit : least;
     return product(parse(order.amount), price);
   }
-  return order.type === "market" && order.by === "shares" ? product(value, COLLAR) : value;
+  const limited = has(order, "limitPrice") || order.by === "dollars";
+  return limited ? value : product(value, COLLAR);
 }
 
 function sharesFor(amount, price) {
   if (amount === null || !price) return null;
   return parse((number(amount) / number(price)).toFixed(6));
-}
-
-function at(field, text) {
-  return { field, text };
 }

@@ -6,10 +6,14 @@ import { money, quantity } from "./format.js";
 import { newClientOrderId } from "./order-entry.js";
 import { attachShortcuts } from "./ticket-shortcuts.js";
 import { Review } from "./ticket-review.js";
+import { has, takesExits } from "./ticket-prices.js";
 import { blankOrder, estimate, obstacle, sellsShort } from "./ticket-rules.js";
 import { showTouch } from "./touch.js";
 
 const ONE_CLICK = "openbell:one-click";
+const TYPED = ["amount", "limitPrice", "stopPrice", "trail", "takeProfit", "stopLoss"];
+const FIELDS = ["side", "type", ...TYPED, "timeInForce"];
+const NO_PRICES = Object.fromEntries(TYPED.map((name) => [name, ""]));
 
 export function attach(desk, { notices, sync }) {
   const ticket = new Ticket(desk);
@@ -19,7 +23,7 @@ export function attach(desk, { notices, sync }) {
     desk.on(topic, () => ticket.show());
   }
   desk.on("ticks", (changed) => changed.has(desk.selected) && ticket.show());
-  desk.on("select", (symbol) => ticket.fill({ symbol, amount: "", limitPrice: "" }));
+  desk.on("select", (symbol) => ticket.fill({ symbol, ...NO_PRICES }));
   desk.on("ticket", (wanted) => ticket.open(wanted));
 }
 
@@ -67,7 +71,7 @@ class Ticket {
   fill(values) {
     Object.assign(this.order, values);
     const { elements } = this.form;
-    for (const name of ["side", "type", "amount", "limitPrice", "timeInForce"]) {
+    for (const name of FIELDS) {
       elements[name].value = this.order[name];
     }
     this.touched = false;
@@ -78,12 +82,12 @@ class Ticket {
   /** A new order, after the last one was accepted. */
   renew() {
     this.clientOrderId = newClientOrderId();
-    this.fill({ amount: "" });
+    this.fill({ amount: "", takeProfit: "", stopLoss: "" });
   }
 
   read() {
     const { elements } = this.form;
-    for (const name of ["side", "type", "amount", "limitPrice", "timeInForce"]) {
+    for (const name of FIELDS) {
       this.order[name] = elements[name].value.trim().replaceAll(",", "");
     }
     this.show();
@@ -109,7 +113,10 @@ class Ticket {
   show() {
     const { order, state } = this;
     this.panel.dataset.side = order.side;
-    attribute(part("limit-field"), "hidden", order.type !== "limit");
+    attribute(part("limit-field"), "hidden", !has(order, "limitPrice"));
+    attribute(part("stop-field"), "hidden", !has(order, "stopPrice"));
+    attribute(part("trail-field"), "hidden", !has(order, "trail"));
+    attribute(part("exits"), "hidden", !takesExits(order));
     write(part("ticket-symbol"), order.symbol ?? "–");
     write(part("ticket-holding"), holding(state.position));
     showTouch(state.quote);
@@ -134,11 +141,10 @@ class Ticket {
 
   // What is merely not typed yet is no fault: it disables the button and says nothing.
   showProblem(obstacle) {
-    const blank = obstacle?.field === "amount" && this.order.amount === "";
-    const blankLimit = obstacle?.field === "limitPrice" && this.order.limitPrice === "";
-    const quiet = (blank || blankLimit) && !this.touched;
+    const blank = TYPED.includes(obstacle?.field) && this.order[obstacle.field] === "";
+    const quiet = blank && !this.touched;
     write(this.problem, obstacle && !quiet ? obstacle.text : "");
-    for (const name of ["amount", "limitPrice", "timeInForce"]) {
+    for (const name of [...TYPED, "timeInForce"]) {
       const wrong = obstacle?.field === name && !quiet;
       attribute(this.form.elements[name], "aria-invalid", wrong ? "true" : null);
     }
