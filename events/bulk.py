@@ -62,6 +62,19 @@ def insert_rows(rows: Iterable[models.Model]) -> None:
         _execute(f"INSERT INTO {_table(some[0])} ({names}) VALUES {texts}", values)
 
 
+def insert_row(row: models.Model) -> None:
+    """Append one new row, and fill in the key that the database gives it."""
+    assert transaction.get_connection().in_atomic_block, "rows change in a transaction"
+    columns = _inserted(type(row), connection.vendor)
+    values: Values = []
+    text = _text(row, columns, values)
+    names = ", ".join(name for _, name, _ in columns)
+    with connection.cursor() as cursor:
+        cursor.execute(f"INSERT INTO {_table(row)} ({names}) VALUES ({text})", values)
+        row.pk = cursor.lastrowid
+    row._state.adding, row._state.db = False, connection.alias
+
+
 def update_rows(rows: Iterable[models.Model], fields: Sequence[str]) -> None:
     """Write these fields of rows of one model as they are in memory; the rows exist.
 

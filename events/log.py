@@ -21,7 +21,7 @@ from django.db.models import Q
 from django.utils.module_loading import import_string
 
 from events import idempotency
-from events.bulk import insert_rows, new_row
+from events.bulk import insert_row, insert_rows, new_row
 from events.models import Event
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
@@ -65,7 +65,7 @@ def record(kind: str, **fields: Any) -> Event:
     """Write one event and return it with its key; the fields are those of `draft`."""
     _assert_in_transaction()
     event = draft(kind, **fields)
-    event.save(force_insert=True)
+    insert_row(event)
     transaction.on_commit(Recorded([event]))
     idempotency.claim_for([event])
     return event

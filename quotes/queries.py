@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from uuid import UUID
 
+from django.db import router
+
 from events.errors import NotFound
+from events.reads import find_rows
 from quotes.models import Instrument
 
 
@@ -17,11 +20,11 @@ def instruments_by_symbol(symbols: Iterable[str]) -> dict[str, Instrument]:
 
 def get_instrument(symbol_or_id: str) -> Instrument:
     """The instrument of a symbol or of a public id. Raises NotFound."""
+    using = router.db_for_read(Instrument)
     try:
-        found = Instrument.objects.filter(public_id=UUID(symbol_or_id))
+        found = find_rows(Instrument, using=using, public_id=UUID(symbol_or_id))
     except ValueError:
-        found = Instrument.objects.filter(symbol=symbol_or_id.upper())
-    instrument = found.first()
-    if instrument is None:
+        found = find_rows(Instrument, using=using, symbol=symbol_or_id.upper())
+    if not found:
         raise NotFound(f"asset not found for {symbol_or_id}")
-    return instrument
+    return found[0]

@@ -105,5 +105,5 @@ class _Books:
         """Write everything that changed, and announce it after the commit."""
         update_rows(self.changed.values(), END_FIELDS)
         positions.save_positions(self.held.values())
-        self.account.save(update_fields=BOOK_FIELDS)
+        update_rows([self.account], BOOK_FIELDS)
         updates.record(self.events, *self.changed.values())

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from django.db import transaction
 
+from events.bulk import insert_row, update_rows
 from events.errors import OpenbellError, Refused
 from events.transactions import retried
 from portfolios import ledger, positions
@@ -94,7 +95,7 @@ def _submit(
         cash=assessment.hold.cash,
         quantity=assessment.hold.quantity,
     )
-    order.save(force_insert=True)
+    insert_row(order)
     legs = _save_legs(account, order, request)
     if position is not None:
         positions.save_positions([position])
@@ -103,7 +104,7 @@ def _submit(
         updates.draft(str(one.status), one, account, instrument, at=one.submitted_at, actor=actor)
         for one in (order, *legs)
     ]
-    account.save(update_fields=[*BOOK_FIELDS, "last_order_at"])
+    update_rows([account], [*BOOK_FIELDS, "last_order_at"])
 
     updates.record(events, order)
     order.nested_legs = legs
@@ -219,7 +220,7 @@ def _save_legs(account: Account, order: Order, request: OrderRequest) -> list[Or
     """Store the legs that the order has; the account's last order is the last of them."""
     legs = legs_of(order, request)
     for leg in legs:
-        leg.save(force_insert=True)
+        insert_row(leg)
         account.last_order_at = leg.submitted_at
     return legs
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from events.bulk import update_rows
+from events.bulk import insert_row, update_rows
 from events.errors import Refused
 from events.transactions import retried
 from portfolios import ledger, positions
@@ -136,7 +136,7 @@ def _replace(
     ledger.release(account, position, old)
     hold = assessment.hold if is_holding(order) else Hold()
     ledger.hold(account, position, order, cash=hold.cash, quantity=hold.quantity)
-    order.save(force_insert=True)
+    insert_row(order)
     _adopt(order, old)
     update_rows([old], REPLACED_FIELDS)
     if position is not None:
@@ -147,7 +147,7 @@ def _replace(
         updates.draft("replaced", old, account, instrument, at=old.updated_at, actor=actor),
         updates.draft(name, order, account, instrument, at=at, actor=actor),
     ]
-    account.save(update_fields=[*BOOK_FIELDS, "last_order_at"])
+    update_rows([account], [*BOOK_FIELDS, "last_order_at"])
 
     updates.record(events, old, order)
     return order

@@ -61,7 +61,21 @@ class StopLoss(serializers.Serializer):
     )
 
 
-class OrderBody(serializers.Serializer):
+class Body(serializers.Serializer):
+    """A body that is read often: its fields are made once, not copied for each request.
+
+    They keep nothing of what they read, so requests may share them.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        kind = type(self)
+        if "shared_fields" not in kind.__dict__:
+            kind.shared_fields = self.fields  # type: ignore[attr-defined]
+        self.__dict__["fields"] = kind.shared_fields  # type: ignore[attr-defined]
+
+
+class OrderBody(Body):
     """The body of POST /v2/orders."""
 
     symbol = serializers.CharField(max_length=64, help_text="symbol or asset id")
@@ -143,7 +157,7 @@ def _limit_price(data: dict[str, Any], order_class: str) -> Decimal | None:
     return take_profit["limit_price"]
 
 
-class ReplaceBody(serializers.Serializer):
+class ReplaceBody(Body):
     """The body of PATCH /v2/orders/{id}; what is left out, or null, stays as it is."""
 
     qty = AmountField(

@@ -9,6 +9,7 @@ from typing import Any
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, OperationalError
 from django.db.backends.mysql import base
+from django.db.backends.utils import debug_transaction
 from MySQLdb import Error
 from prometheus_client import Counter
 
@@ -36,6 +37,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def create_cursor(self, name: str | None = None) -> Any:
         return Cursor(self.connection.cursor(), self)
+
+    def _start_transaction_under_autocommit(self) -> None:
+        """Django would turn autocommit off and on again, and ask the server for each."""
+        with debug_transaction(self, "BEGIN"), self.wrap_database_errors:
+            self.connection.query("BEGIN")
 
     def _commit(self) -> None:
         try:
