@@ -100,8 +100,9 @@ def _state(pid: int) -> str:
 
 
 def owner_of(lease: str) -> int:
-    """The number of the process that the lease's row names."""
-    return int(Lease.objects.get(name=lease).owner.split(":")[1])
+    """The number of the process that the lease's row names; 0 as long as it names none."""
+    owner = Lease.objects.get(name=lease).owner
+    return int(owner.split(":")[1]) if owner else 0
 
 
 def wait_until(condition: Callable[[], bool], what: str) -> None:
