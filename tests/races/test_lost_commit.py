@@ -99,10 +99,12 @@ def told_of(settings: Any) -> Iterator[list[set[int]]]:
     log._after_commit.cache_clear()
 
 
-def place(client: Client, **changes: Any) -> Any:
+def place(client: Client, headers: dict[str, str] | None = None, **changes: Any) -> Any:
     body = {"symbol": "AAPL", "qty": "1", "side": "buy", "type": "limit", "limit_price": "90"}
     body |= {"time_in_force": "day", "client_order_id": "once", **changes}
-    return client.post("/v2/orders", json.dumps(body), content_type="application/json")
+    return client.post(
+        "/v2/orders", json.dumps(body), content_type="application/json", headers=headers
+    )
 
 
 def kinds(account: Account) -> list[str]:
@@ -185,6 +187,20 @@ def test_where_the_database_cannot_be_asked_nothing_is_claimed(
     found = client.get("/v2/orders:by_client_order_id", {"client_order_id": "once"})
     assert found.status_code == (200 if stored else 404)
     assert Order.objects.count() == stored
+    assert_books_balance(account)
+
+
+def test_whoever_named_a_key_finds_out_by_asking_again(
+    wire: Wire, client: Client, account: Account
+) -> None:
+    wire.break_at("COMMIT", Break.ANSWER_LOST, shut=True)
+    unknown = place(client, headers={"Idempotency-Key": "once"})
+    assert (unknown.status_code, unknown.json()) == (503, UNKNOWN)
+
+    wire.mend()
+    again = place(client, headers={"Idempotency-Key": "once"})
+    assert (again.status_code, again.headers["Idempotent-Replayed"]) == (200, "true")
+    assert again.json()["id"] == str(Order.objects.get().public_id)
     assert_books_balance(account)
 
 

@@ -363,6 +363,16 @@ def test_an_operator_moves_the_market_once(floor: TradingFloor) -> None:
     assert not IdempotencyKey.objects.exists()
 
 
+def test_where_nothing_tells_the_answer_it_is_said_what_was_done(client: Client) -> None:
+    buy(client)
+    lose_the_answer()
+    IdempotencyKey.objects.update(subject="thing:7", kind="test.thing.made")
+    lost = buy(client)
+    assert (lost.status_code, lost.json()["code"]) == (409, 40910001)
+    assert (lost.json()["subject"], lost.json()["event"]) == ("thing:7", "test.thing.made")
+    assert Order.objects.count() == 1
+
+
 # --- two at once --------------------------------------------------------------------------------
 
 
