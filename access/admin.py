@@ -17,8 +17,8 @@ from access.models import ApiKey
 from access.users import disable_user, enable_user
 from events.admin import operator
 from portfolios.accounts import STARTING_CASH
-from portfolios.admin import AccountAdmin
 from portfolios.models import Account
+from trading.admin import TradingAccountAdmin
 
 admin.site.site_header = "Openbell"
 admin.site.site_title = "Openbell"
@@ -30,10 +30,10 @@ admin.site.unregister(Account)
 
 
 @admin.register(Account)
-class ResettableAccountAdmin(AccountAdmin):
+class ResettableAccountAdmin(TradingAccountAdmin):
     """The books' own page, and what takes keys and orders, too."""
 
-    actions = [*AccountAdmin.actions, "reset_accounts"]
+    actions = [*TradingAccountAdmin.actions, "reset_accounts"]
 
     @admin.action(
         description="Reset: close the book, cancel its orders, open a fresh one",

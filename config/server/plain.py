@@ -18,7 +18,7 @@ HEADERS_MAX = 2048  # bytes; a program's headers are short
 FIELDS_MAX = 32
 
 # Printable ASCII only, no fragment; names without the underscore that WSGI takes for a dash.
-LINE = re.compile(rb"GET (/[!-\"$->@-~]*)\?([!-\"$-~]*) HTTP/1\.1")
+LINE = re.compile(rb"GET (/[!-\"$&->@-~]*)\?([!-\"$-~]*) HTTP/1\.1")
 HEADERS = re.compile(rb"(?:[A-Za-z0-9-]+:[ -~]*\r\n)+\r\n")
 
 # They announce a body, ask for another protocol, or can contradict X-Forwarded-Proto.

@@ -143,6 +143,7 @@ field = st.one_of(
 @hypothesis_settings(max_examples=400, deadline=None)
 @given(line, ENDS, st.lists(st.tuples(field, ENDS), max_size=5), ENDS, CHARACTERS)
 @example("GET /x?y HTTP/1.1", "\r\n", [("Host:a", "\r\n")], "\r\n", "")
+@example("GET /%41?y HTTP/1.1", "\r\n", [("Host:", "\r\n")], "\r\n", "")
 def test_what_is_taken_is_read_as_gunicorn_reads_it(
     line: str, end: str, fields: list[tuple[str, str]], last: str, more: str
 ) -> None:
