@@ -20,6 +20,9 @@ from quotes.streaming.bus import CONTROL, bus
 from trading import orders, states
 from trading.models import Order
 
+# What an owner has chosen for an account, and means for the one that takes its place too.
+CHOICES = ("multiplier", "shorting", "fractional_trading", "lot_method")
+
 
 def reset_account(*, account_id: int, cash: Decimal, actor: str) -> Account:
     """Close the account, cancel its orders and open another in its place; returns that one.
@@ -44,6 +47,9 @@ def _succeed(account_id: int, cash: Decimal, actor: str) -> Account:
         raise OrdersStillOpen
 
     new = open_account(user=old.user, name=old.name, cash=cash, actor=actor)
+    for choice in CHOICES:
+        setattr(new, choice, getattr(old, choice))
+    new.save(update_fields=CHOICES)
     keys = ApiKey.objects.filter(account=old, revoked_at=None).update(account=new)
     old.successor = new
 

@@ -27,6 +27,20 @@ class ResetForm(forms.Form):
     sure = forms.BooleanField(label="Cancel its orders and close this book for good")
 
 
+class MarginForm(forms.Form):
+    """How an account trades, in the words of its configurations."""
+
+    max_margin_multiplier = forms.ChoiceField(
+        label="It trades with",
+        choices=[
+            ("1", "its cash"),
+            ("2", "margin: half of a position is its own"),
+            ("4", "intraday margin: a quarter, during the session"),
+        ],
+    )
+    no_shorting = forms.BooleanField(label="Never sell short", required=False)
+
+
 class TransferForm(forms.Form):
     """Between two of the accounts it is made with."""
 

@@ -18,12 +18,14 @@ from django.views.decorators.http import require_http_methods
 
 from access.accounts import reset_account
 from access.authentication import authenticate_session
-from access.forms import OpenForm, ResetForm, TransferForm
+from access.forms import MarginForm, OpenForm, ResetForm, TransferForm
 from events.errors import OpenbellError
 from portfolios.accounts import open_another_account, transfer
+from portfolios.configurations import configuration, configure
 from portfolios.errors import AccountNotFound
 from portfolios.models import Account
-from portfolios.queries import users_account, users_accounts
+from portfolios.queries import get_account, users_account, users_accounts
+from trading.kill_switch import stop_trading
 from trading.views import market
 
 
@@ -72,6 +74,28 @@ def _transfer(request: HttpRequest) -> forms.Form | None:
     return None
 
 
+def _margin(request: HttpRequest) -> forms.Form | None:
+    form = MarginForm(request.POST, prefix="margin")
+    if not form.is_valid():
+        return form
+    _configure(request, form.cleaned_data)
+    return None
+
+
+def _stop(request: HttpRequest) -> None:
+    account = get_account(_current(request))
+    stop_trading(account_id=account.pk, actor=_actor(request), reason="by its user")
+
+
+def _resume(request: HttpRequest) -> None:
+    _configure(request, {"suspend_trade": False})
+
+
+def _configure(request: HttpRequest, changes: dict[str, object]) -> None:
+    account = get_account(_current(request))
+    configure(account_id=account.pk, changes=changes, actor=_actor(request))
+
+
 def _reset(request: HttpRequest) -> forms.Form | None:
     form = ResetForm(request.POST, prefix="reset")
     if not form.is_valid():
@@ -89,13 +113,19 @@ DOES: dict[str, Callable[[HttpRequest], forms.Form | None]] = {
     "choose": _choose,
     "open": _open,
     "transfer": _transfer,
+    "margin": _margin,
+    "stop": _stop,
+    "resume": _resume,
     "reset": _reset,
 }
 
 
 def _page(request: HttpRequest, *, why: str = "", wrong: forms.Form | None = None) -> HttpResponse:
     """The page, with a sentence why nothing was done, or with the form that is not filled in."""
-    shown = {
+    current = _current(request)
+    chosen = None if current is None else get_account(current)
+    shown: dict[str, forms.Form] = {
+        "margin": MarginForm(prefix="margin", initial=configuration(chosen) if chosen else None),
         "open": OpenForm(prefix="open"),
         "reset": ResetForm(prefix="reset"),
         "transfer": TransferForm(prefix="transfer", accounts=_active(request)),
@@ -105,7 +135,8 @@ def _page(request: HttpRequest, *, why: str = "", wrong: forms.Form | None = Non
         shown[wrong.prefix] = wrong
     context: dict[str, Any] = {
         "accounts": users_accounts(_user_id(request)),
-        "current": _current(request),
+        "current": current,
+        "is_stopped": chosen is not None and chosen.trading_suspended,
         "forms": shown,
         "why": why,
         **market(),

@@ -93,9 +93,9 @@ class _Holdings(NamedTuple):
 
 
 def _next_slice(multiplier: int, after: int) -> list[Account]:
-    """The next accounts by id that hold something or have been called."""
+    """The next open accounts by id that hold something or have been called."""
     holding = Exists(Position.objects.filter(HOLDS, account_id=OuterRef("pk")))
-    rows = Account.objects.filter(multiplier=multiplier, pk__gt=after)
+    rows = Account.objects.filter(multiplier=multiplier, pk__gt=after, status=Account.Status.ACTIVE)
     return list(rows.filter(Q(called_at__isnull=False) | holding).order_by("pk")[:SLICE])
 
 

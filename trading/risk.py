@@ -186,11 +186,13 @@ def check_buying_power(account: AccountView, needed: Decimal, rate: Decimal = WH
 
 
 def _check_account(request: OrderRequest, account: AccountView) -> None:
+    if not account.is_active:
+        raise AccountBlocked("account is blocked from trading")
     if request.is_forced:
         return
     if account.is_suspended:
         raise AccountBlocked("new orders are rejected by user request")
-    if account.is_frozen or not account.is_active:
+    if account.is_frozen:
         raise AccountBlocked("account is blocked from trading")
     if request.is_fractional and not account.may_trade_fractions:
         raise AccountBlocked("fractional trading is switched off for this account")

@@ -81,6 +81,31 @@ def test_beginning_anew_takes_a_word_and_leads_on_with_the_new_account(trader):
     assert browser.get("/v2/account").json()["cash"] == "5"
 
 
+def test_margin_and_short_sales_are_chosen_and_kept_when_it_begins_anew(trader):
+    browser = trader.browser()
+    post(browser, "margin", **{"margin-max_margin_multiplier": "2", "margin-no_shorting": "on"})
+    assert '<option value="2" selected>' in shown(browser)
+    wrong = post(browser, "margin", **{"margin-max_margin_multiplier": "3"})
+    assert wrong.status_code == 422
+
+    post(browser, "reset", **{"reset-cash": "5000", "reset-sure": "on"})
+
+    account = browser.get("/v2/account").json()
+    assert (account["multiplier"], account["buying_power"]) == ("2", "10000")
+    assert account["shorting_enabled"] is False
+
+
+def test_one_button_stops_trading_and_another_lets_it_go_on(trader):
+    browser = trader.browser()
+    post(browser, "stop")
+    assert "Trade again" in shown(browser)
+    assert browser.get("/v2/account").json()["trade_suspended_by_user"] is True
+
+    post(browser, "resume")
+    assert "Stop it" in shown(browser)
+    assert browser.get("/v2/account").json()["trade_suspended_by_user"] is False
+
+
 def test_nothing_of_others_can_be_chosen_or_moved(trader):
     stranger = a_trader()
     theirs = str(stranger.account.public_id)

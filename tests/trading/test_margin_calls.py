@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from events.leases import acquire
 from events.models import Event
-from portfolios.accounts import deposit, freeze
+from portfolios.accounts import close_account, deposit, freeze
 from portfolios.configurations import configure
 from portfolios.margin import Margin, pack_on
 from portfolios.models import Account, Position
@@ -156,6 +156,16 @@ def test_without_a_price_nothing_is_placed_and_nothing_refused_over_and_over(
     floor.show("62", "63")
     floor.show("62", "63")
     assert Position.objects.get(account=borrower).quantity == 0
+
+
+def test_a_book_that_is_closed_is_left_alone(floor, borrower, settings):
+    settings.MARGIN_CALL_DAYS = 0
+    close_account(account_id=borrower.pk, actor="test")
+    floor.show("62", "63")
+    floor.show("62", "63")
+
+    assert again(borrower).called_at is None
+    assert Position.objects.get(account=borrower).quantity == 180
 
 
 def test_a_cash_account_is_never_called(floor):
