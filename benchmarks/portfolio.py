@@ -112,6 +112,8 @@ def reads(trader: Any) -> dict[str, str]:
     middle = Fill.objects.get(pk=newest.pk - count // 2)
     order = Order.objects.get(pk=newest.pk - count // 2)
     activities, orders = "/v2/account/activities/FILL", "/v2/orders"
+    history, held = "/v2/account/portfolio/history", "/v2/positions/S7"
+    halfway = account.transaction_sequence // 2
     until = order.submitted_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return {
         "account": "/v2/account",
@@ -121,6 +123,11 @@ def reads(trader: Any) -> dict[str, str]:
         "the same, oldest first": (
             f"{activities}?direction=asc&page_token=0::{middle.execution_id}"
         ),
+        "what is behind a position (100)": f"{held}/ledger",
+        "the same, a page in the middle": f"{held}/ledger?page_token={halfway}",
+        "open lots of a position": f"{held}/lots",
+        "portfolio history by day": f"{history}?period=1A&timeframe=1D",
+        "the same by minute, all of one day": f"{history}?period=1D&timeframe=1Min",
         "orders, all, first page (50)": f"{orders}?status=all",
         "orders, all, a page in the middle": f"{orders}?status=all&until={until}",
         "orders, closed, first page": f"{orders}?status=closed",

@@ -32,7 +32,8 @@ from tests.people import Trader, a_trader, an_operator
 from tests.portfolios.factories import assert_books_balance
 from tests.trading.floor import TradingFloor
 from trading import orders
-from trading.errors import AccountBlocked
+from trading.errors import AccountBlocked, AccountBusy
+from trading.models import Order
 
 pytestmark = pytest.mark.django_db
 
@@ -182,6 +183,36 @@ def test_a_reset_that_was_interrupted_is_finished_by_the_next_one(monkeypatch):
     assert again == new
     assert Account.objects.filter(user=trader.user).count() == 2
     assert_books_balance(trader.account, new)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_orders_that_arrive_during_a_reset_are_canceled_or_refused():
+    floor = TradingFloor()
+    floor.show()
+    trader = a_trader()
+    accepted, refused, resets = [], [], []
+
+    def act(n: int) -> None:
+        try:
+            if n == 5:
+                resets.append(
+                    reset_account(account_id=trader.account.pk, cash=Decimal(5), actor="test")
+                )
+            else:
+                accepted.append(floor.buy(trader.account, "1", limit="90"))
+        except (AccountBlocked, AccountBusy) as refusal:
+            refused.append(refusal)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(act, range(30)))
+
+    statuses = Order.objects.filter(account=trader.account).values_list("status", flat=True)
+    assert set(statuses) == {"canceled"}
+    assert len(statuses) == len(accepted)
+    assert len(accepted) + len(refused) == 29
+    assert_books_balance(trader.account, *resets)
 
 
 @pytest.mark.django_db(transaction=True)
