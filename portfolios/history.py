@@ -139,7 +139,7 @@ class _Teller:
             return past.states_after(self.account, [span.on for span in self.spans])
         dates = [day.date for day in self.days]
         opened = past.states_after(self.account, [on - ONE_DAY for on in dates])
-        moves = past.moves(self.account.pk, dates[0], dates[-1], STEPS[self.timeframe])
+        moves = past.moves(self.account, dates[0], dates[-1], STEPS[self.timeframe])
         return list(_within_days(self.days, opened, moves, self.spans))
 
     def _prices(self, instrument_ids: set[int]) -> _Prices:

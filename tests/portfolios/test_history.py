@@ -229,6 +229,15 @@ def test_too_many_points_are_refused(account, monkeypatch):
         told(account, timeframe="1D")
 
 
+def test_too_many_trades_for_a_history_below_a_day_are_refused(account, monkeypatch):
+    monkeypatch.setattr(past, "TRANSACTIONS_MAX", 2)
+
+    with pytest.raises(HistoryInvalid, match="too much was traded"):
+        told(account, timeframe="1H")
+    assert len(told(account, timeframe="1H", first=TUESDAY, last=TUESDAY).labels) == 7
+    assert len(told(account, timeframe="1D").labels) == 4
+
+
 lives = st.lists(
     st.tuples(
         st.sampled_from(["buy", "sell", "deposit", "withdraw", "hour", "day"]),
