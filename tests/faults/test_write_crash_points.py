@@ -12,12 +12,17 @@ import json
 import signal
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from access import rebuilding
+from access.models import ApiKey
 from events.models import Event
+from portfolios.accounts import open_account
+from portfolios.models import Account
 from quotes.clock import forget_clock, market_clock
 from quotes.latest import forget_latest
 from tests.conftest import LONG
@@ -30,9 +35,18 @@ from trading.models import Order
 pytestmark = pytest.mark.django_db(transaction=True)
 
 STRIDE = 1 if LONG else 5
+RESET_STRIDE = 1 if LONG else 9  # each takes an account of its own
 POINTS_MAX = 200
 ORDER = {"symbol": "AAPL", "side": "buy", "type": "limit", "time_in_force": "day"}
 BUY = {**ORDER, "qty": "1", "limit_price": "90"}
+
+
+def send(client: Client, method: str, path: str, key: str, body: dict[str, Any] | None) -> Any:
+    ask = getattr(client, method)
+    headers = {"Idempotency-Key": key} if key else {}
+    if body is None:
+        return ask(path, headers=headers)
+    return ask(path, json.dumps(body), content_type="application/json", headers=headers)
 
 
 class Desk:
@@ -46,11 +60,7 @@ class Desk:
 
     def send(self, method: str, path: str, key: str, body: dict[str, Any] | None) -> Any:
         market_clock().heard()
-        ask = getattr(self.trader.client(), method)
-        headers = {"Idempotency-Key": key} if key else {}
-        if body is None:
-            return ask(path, headers=headers)
-        return ask(path, json.dumps(body), content_type="application/json", headers=headers)
+        return send(self.trader.client(), method, path, key, body)
 
     def working(self, count: int) -> list[str]:
         """Ids of so many new orders that the engine has taken in."""
@@ -107,16 +117,16 @@ def test_a_write_that_is_killed_and_sent_again_is_done_once(
         path = write.path.format(order=orders[0] if orders else "")
         done, placed = desk.count(write.kind), Order.objects.count()
 
-        def send(path: str = path, key: str = f"point-{point}") -> Any:
+        def ask(path: str = path, key: str = f"point-{point}") -> Any:
             return desk.send(write.method, path, key, write.body)
 
-        sent = fork(send, Armed(point))
+        sent = fork(ask, Armed(point))
         if sent.wait() == 0:
             break
         assert sent.result == -signal.SIGKILL
         struck.append(sent.struck_at())
         when = f"killed at point {point}: {struck[-1]}"
-        again = send()
+        again = ask()
         assert again.status_code == write.status, (when, again.content)
         assert desk.count(write.kind) == done + (write.places or write.working), when
         assert Order.objects.count() == placed + write.places, when
@@ -146,3 +156,53 @@ def test_without_a_key_its_own_id_keeps_an_order_from_being_placed_twice(
         mine = Order.objects.filter(client_order_id=body["client_order_id"])
         assert mine.count() == 1, sent.struck_at()
         assert_books_balance(desk.trader.account)
+
+
+def test_a_transfer_that_is_killed_and_sent_again_moves_its_cash_once(
+    desk: Desk, fork: Fork
+) -> None:
+    source, browser = desk.trader.account, desk.trader.browser()
+    target = open_account(user=desk.trader.user, cash=Decimal(1), actor="test")
+    pair = {"from_account": str(source.public_id), "to_account": str(target.public_id)}
+    moved = 0
+    for point in range(1, POINTS_MAX, STRIDE):
+        body, key = {**pair, "amount": "10.00"}, f"point-{point}"
+
+        def ask(body: dict[str, str] = body, key: str = key) -> Any:
+            return send(browser, "post", "/api/transfers", key, body)
+
+        sent, moved = fork(ask, Armed(point)), moved + 1
+        if sent.wait() == 0:
+            break
+        again = ask()
+        assert again.status_code == 200, (sent.struck_at(), again.content)
+        target.refresh_from_db()
+        assert target.cash == 1 + 10 * moved, sent.struck_at()
+        assert_books_balance(source, target)
+    assert moved > 20 // STRIDE
+
+
+def test_a_reset_that_is_killed_and_sent_again_opens_one_account(desk: Desk, fork: Fork) -> None:
+    resets = 0
+    for point in range(1, POINTS_MAX, RESET_STRIDE):
+        trader = a_trader()
+        desk.floor.buy(trader.account, "1", limit="90")
+        browser = trader.browser()
+        path = f"/api/accounts/{trader.account.public_id}/reset"
+
+        def ask(browser: Client = browser, path: str = path) -> Any:
+            return send(browser, "post", path, "once", {"cash": "500.00"})
+
+        sent, resets = fork(ask, Armed(point)), resets + 1
+        if sent.wait() == 0:
+            break
+        again = ask()
+        when = f"killed at point {point}: {sent.struck_at()}"
+        assert again.status_code == 200, (when, again.content)
+        old, new = Account.objects.filter(user=trader.user).order_by("pk")
+        assert (old.status, old.successor_id, new.cash) == ("ACCOUNT_CLOSED", new.pk, 500), when
+        assert again.json()["id"] == str(new.public_id), when
+        assert [order.status for order in Order.objects.filter(account=old)] == ["canceled"], when
+        assert ApiKey.objects.get(key_id=trader.key_id).account_id == new.pk, when
+        assert_books_balance(old, new)
+    assert resets > 40 // RESET_STRIDE
