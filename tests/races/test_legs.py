@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
+from unittest.mock import patch
 
 import pytest
 
@@ -17,6 +20,7 @@ from tests.trading.floor import TradingFloor, now_of
 from tests.trading.test_legs import bracket, end, entered, family, statuses
 from tests.trading.test_replacing import change
 from trading import states
+from trading.execution.families import Families
 from trading.models import Order
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -42,12 +46,15 @@ def held() -> Decimal:
     return sum(Position.objects.values_list("quantity", flat=True), Decimal(0))
 
 
-def strangers(floor: TradingFloor, *orders: Order) -> None:
-    """Let the floor forget that these belong together, as if it had not heard of it in time."""
+@contextmanager
+def strangers(floor: TradingFloor, *orders: Order) -> Iterator[None]:
+    """Let the floor not know that these belong together, as if it had not heard of it in time."""
     for order in orders:
         working = floor.engine.floor.book.get(order.pk)
         assert working is not None
         working.rivals = working.followers = ()
+    with patch.object(Families, "link"):
+        yield
 
 
 def test_both_exits_in_one_settlement_close_the_position_once(
@@ -55,8 +62,8 @@ def test_both_exits_in_one_settlement_close_the_position_once(
 ) -> None:
     """Settlement holds what the floor has promised twice to the rows."""
     _, profit, loss = entered(floor, account, stop_loss_limit=Decimal(89))
-    strangers(floor, profit, loss)
-    floor.play(floor.quote("89", "91"), floor.trade("90"), floor.quote("110", "111"))
+    with strangers(floor, profit, loss):
+        floor.play(floor.quote("89", "91"), floor.trade("90"), floor.quote("110", "111"))
     assert (now_of(profit).status, now_of(loss).status) == ("canceled", "filled")
     assert held() == 0
     assert_books_balance(account)
@@ -67,10 +74,26 @@ def test_what_the_floor_sold_twice_is_sold_once_and_the_rest_later(
 ) -> None:
     """Six of ten by the take-profit: ten by the stop are too many, and four are right."""
     _, profit, loss = entered(floor, account, stop_loss_limit=Decimal(89))
-    strangers(floor, profit, loss)
-    floor.play(floor.quote("110", "111", bid_size=6), floor.quote("89", "91"), floor.trade("90"))
+    ticks = (floor.quote("110", "111", bid_size=6), floor.quote("89", "91"), floor.trade("90"))
+    with strangers(floor, profit, loss):
+        floor.play(*ticks)
     assert (now_of(profit).filled_quantity, now_of(loss).filled_quantity) == (6, 4)
     assert (now_of(profit).status, now_of(loss).status, held()) == ("canceled", "filled", 0)
+    assert_books_balance(account)
+
+
+def test_settlement_wakes_an_exit_that_the_floor_had_not_heard_of(
+    floor: TradingFloor, account: Account
+) -> None:
+    order = bracket(floor, account, limit="98")
+    floor.pass_time(seconds=1)
+    higher = change(family(order)[1], limit_price="120")
+    with patch.object(Families, "link"):
+        floor.play(floor.quote("97", "98"))
+    assert (now_of(higher).status, statuses(order)[0]) == ("new", "filled")
+    assert higher.pk in floor.engine.floor.book
+    floor.show("120", "121")
+    assert (now_of(higher).status, held()) == ("filled", 0)
     assert_books_balance(account)
 
 

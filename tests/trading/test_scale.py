@@ -27,6 +27,8 @@ READS = (
     "/v2/orders?status=all",
     "/v2/orders?status=closed",
     "/v2/orders?status=open",
+    "/v2/orders?status=all&nested=true",
+    "/v2/orders?status=open&nested=true",
 )
 
 
@@ -168,6 +170,7 @@ def test_page_in_the_middle_reads_no_more_than_it_shows() -> None:
         f"/v2/orders?status=all&limit=10&until={until}",
         f"/v2/orders?status=all&limit=10&direction=asc&after={until}",
         f"/v2/orders?status=closed&limit=10&until={until}",
+        f"/v2/orders?status=closed&limit=10&nested=true&until={until}",
     ]
     client, costs = trader.client(), {}
     for path in paths:
