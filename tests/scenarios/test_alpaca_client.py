@@ -32,10 +32,12 @@ from alpaca.trading.enums import (
     QueryOrderStatus,
     TimeInForce,
 )
+from alpaca.trading.models import NonTradeActivity, TradeActivity
 from alpaca.trading.requests import (
     GetAssetsRequest,
     GetCalendarRequest,
     GetOrdersRequest,
+    GetPortfolioHistoryRequest,
     LimitOrderRequest,
     MarketOrderRequest,
 )
@@ -224,6 +226,33 @@ def wait_for(look: Callable[[], Any]) -> Any:
         assert time.monotonic() < deadline
         time.sleep(0.05)
     return found
+
+
+def test_the_portfolio_has_a_history_that_leaves_the_deposit_out(trading: TradingClient) -> None:
+    told = trading.get_portfolio_history(
+        GetPortfolioHistoryRequest(period="1D", timeframe="1Min", extended_hours=True)
+    )
+    days = trading.get_portfolio_history()
+
+    equity = float(trading.get_account().equity)
+    assert len(told.timestamp) == len(told.equity) == len(told.profit_loss) > 0
+    assert told.timestamp == sorted(told.timestamp)
+    assert days.timeframe == "1D"
+    for one in (told, days):
+        (paid_in,) = one.cashflow.values()
+        assert one.profit_loss[-1] == pytest.approx(one.equity[-1] - paid_in[-1])
+        assert one.equity[-1] == pytest.approx(equity, rel=0.01)  # the market goes on meanwhile
+
+
+def test_activities_hold_the_deposit_and_the_fills(trading: TradingClient) -> None:
+    rows = trading.get("/account/activities", {"direction": "asc"})
+
+    read = [
+        TradeActivity(**row) if row["activity_type"] == "FILL" else NonTradeActivity(**row)
+        for row in rows
+    ]
+    assert isinstance(read[0], NonTradeActivity)
+    assert read[0].net_amount > 0
 
 
 def test_quotes_and_trades_stream(platform: RunningPlatform) -> None:
