@@ -8,6 +8,8 @@ take-profit stands in the way, for the stop is the other end of it.
 
 from __future__ import annotations
 
+from django.db.models import Q
+
 from quotes.models import Instrument
 from trading import states
 from trading.errors import WashTrade
@@ -31,34 +33,36 @@ def check_opposite(
     some_open = account.hold_cash > 0 and not (request.is_buy and account.margin is None)
     if account.held_quantity == 0 and not some_open:
         return
-    for other in _opposite(request, account, instrument):
-        if opens and intent_of(other) in OPENING:
-            what = (
-                "cannot open a long buy while a short sell order is open"
-                if request.is_buy
-                else "cannot open a short sell while a long buy order is open"
-            )
-            raise WashTrade(what, existing_order_id=other.public_id)
-        if could_trade(request, other):
-            kind = "market/stop" if other.limit_price is None else "limit"
-            raise WashTrade(
-                existing_order_id=other.public_id,
-                reject_reason=f"opposite side {kind} order exists",
-            )
-
-
-def could_trade(request: OrderRequest, other: Order) -> bool:
-    """Whether a buy would pay what a sell asks for; the two are of opposite sides."""
-    if request.limit_price is None or other.limit_price is None:
-        return True
-    if request.is_buy:
-        return request.limit_price >= other.limit_price
-    return other.limit_price >= request.limit_price
-
-
-def _opposite(request: OrderRequest, account: AccountView, instrument: Instrument) -> list[Order]:
-    side = Side.SELL if request.is_buy else Side.BUY
-    orders = Order.objects.filter(
-        account_id=account.pk, status__in=_MEETING, instrument_id=instrument.pk, side=side
+    other = _in_the_way(request, account, instrument, opens)
+    if other is None:
+        return
+    if opens and intent_of(other) in OPENING:
+        what = (
+            "cannot open a long buy while a short sell order is open"
+            if request.is_buy
+            else "cannot open a short sell while a long buy order is open"
+        )
+        raise WashTrade(what, existing_order_id=other.public_id)
+    kind = "market/stop" if other.limit_price is None else "limit"
+    raise WashTrade(
+        existing_order_id=other.public_id, reject_reason=f"opposite side {kind} order exists"
     )
-    return list(orders.exclude(leg=Leg.STOP_LOSS, order_class__in=sorted(PAIRS)).order_by("pk"))
+
+
+def _in_the_way(
+    request: OrderRequest, account: AccountView, instrument: Instrument, opens: bool
+) -> Order | None:
+    """The oldest order of the other side that a buy would pay what it asks, or the reverse; and
+    for an order that opens, one that opens too."""
+    orders = Order.objects.filter(
+        account_id=account.pk,
+        status__in=_MEETING,
+        instrument_id=instrument.pk,
+        side=Side.SELL if request.is_buy else Side.BUY,
+    )
+    if request.limit_price is not None:
+        compared = "limit_price__lte" if request.is_buy else "limit_price__gte"
+        conflict = Q(limit_price__isnull=True) | Q(**{compared: request.limit_price})
+        orders = orders.filter(conflict | Q(intent__in=sorted(OPENING)) if opens else conflict)
+    orders = orders.exclude(leg=Leg.STOP_LOSS, order_class__in=sorted(PAIRS))
+    return orders.order_by("pk").first()

@@ -23,7 +23,8 @@ from quotes.latest import forget_latest
 from tests.portfolios.factories import assert_books_balance, funded_account
 from tests.trading.floor import TradingFloor, now_of
 from trading import client_ids, locks, orders
-from trading.errors import AccountBusy
+from trading.errors import AccountBlocked, AccountBusy
+from trading.kill_switch import stop_trading
 from trading.models import Fill, Order
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -285,4 +286,34 @@ def test_concurrent_orders_never_share_their_buying_power(
     assert len(placed) == 1
     account.refresh_from_db()
     assert account.hold_cash == placed[0].hold_cash > 0
+    assert_books_balance(account)
+
+
+def test_after_the_kill_switch_nothing_is_open_whatever_came_beside_it(
+    floor: TradingFloor, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "WAITING_MAX", 1_000)
+    stopped = threading.Event()
+
+    def place_many() -> int:
+        placed = 0
+        for _ in range(50):
+            try:
+                floor.buy(account, "1", limit="90")
+                placed += 1
+            except AccountBlocked:
+                assert stopped.is_set() or Account.objects.get(pk=account.pk).trading_suspended
+                break
+        return placed
+
+    def stop() -> int:
+        while not Order.objects.exists():
+            time.sleep(0.001)
+        canceled = stop_trading(account_id=account.pk, actor="test", reason="test")
+        stopped.set()
+        return len(canceled)
+
+    *placed, canceled = together(place_many, place_many, stop)
+    assert sum(placed) == canceled > 0
+    assert not Order.objects.exclude(status="canceled").exists()
     assert_books_balance(account)
