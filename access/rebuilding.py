@@ -73,9 +73,10 @@ def _account_id(request: Request) -> int:
 def _order(request: Request, done: IdempotencyKey, name: str) -> Answer:
     if request.method == "DELETE" and request.path.startswith("/v2/orders/"):
         return 204, None
-    order = queries.get_order(_account_id(request), UUID(name))
+    order = queries.get_order(_account_id(request), UUID(name), nested=True)
     if request.method == "PATCH" and order.replaced_by is not None:
-        order = order.replaced_by
+        newer = order.replaced_by.public_id
+        order = queries.get_order(_account_id(request), newer, nested=True)
     return 200, order_json(order)
 
 

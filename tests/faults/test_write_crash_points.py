@@ -39,6 +39,12 @@ RESET_STRIDE = 1 if LONG else 9  # each takes an account of its own
 POINTS_MAX = 200
 ORDER = {"symbol": "AAPL", "side": "buy", "type": "limit", "time_in_force": "day"}
 BUY = {**ORDER, "qty": "1", "limit_price": "90"}
+BRACKET = {
+    **BUY,
+    "order_class": "bracket",
+    "take_profit": {"limit_price": "110"},
+    "stop_loss": {"stop_price": "80"},
+}
 
 
 def send(client: Client, method: str, path: str, key: str, body: dict[str, Any] | None) -> Any:
@@ -83,12 +89,13 @@ class Write:
     body: dict[str, Any] | None = None
     kind: str = "trading.order.accepted"
     working: int = 0  # orders that are open before
-    places: int = 1  # orders that it adds
+    places: int = 1  # orders that it adds, exits included
 
 
 CANCELED = "trading.order.canceled"
 WRITES = {
     "submit": Write("post", "/v2/orders", 200, BUY),
+    "submit with exits": Write("post", "/v2/orders", 200, BRACKET, places=3),
     "cancel": Write("delete", "/v2/orders/{order}", 204, kind=CANCELED, working=1, places=0),
     "replace": Write("patch", "/v2/orders/{order}", 200, {"qty": "2"}, working=1),
     "cancel all": Write("delete", "/v2/orders", 207, kind=CANCELED, working=3, places=0),
@@ -128,7 +135,7 @@ def test_a_write_that_is_killed_and_sent_again_is_done_once(
         when = f"killed at point {point}: {struck[-1]}"
         again = ask()
         assert again.status_code == write.status, (when, again.content)
-        assert desk.count(write.kind) == done + (write.places or write.working), when
+        assert desk.count(write.kind) == done + (1 if write.places else write.working), when
         assert Order.objects.count() == placed + write.places, when
         if name == "replace":
             assert again.json()["replaces"] == orders[0], when

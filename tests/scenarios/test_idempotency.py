@@ -217,6 +217,15 @@ def test_an_order_whose_answer_was_lost_is_answered_from_its_event(
     assert IdempotencyKey.objects.get().status == 200  # from now on the answer is this one
 
 
+def test_an_order_with_exits_whose_answer_was_lost_comes_with_its_exits(client: Client) -> None:
+    exits = {"take_profit": {"limit_price": "110"}, "stop_loss": {"stop_price": "80"}}
+    first = buy(client, order_class="bracket", **exits)
+    assert len(first.json()["legs"]) == 2
+    lose_the_answer()
+    assert buy(client, order_class="bracket", **exits).json() == first.json()
+    assert Order.objects.count() == 3
+
+
 def test_a_cancel_whose_answer_was_lost_is_204_again(client: Client) -> None:
     order = buy(client, "").json()
     first = send(client, "delete", f"/v2/orders/{order['id']}")
