@@ -90,6 +90,22 @@ def test_a_bracket_shows_its_exits_under_it(desk):
     assert desk.ask_api("/v2/orders") == []
 
 
+def test_a_resting_order_is_changed(desk):
+    desk.fill_ticket(shares="10", limit="1.50")
+    desk.send()
+    desk.open_tab("orders")
+    desk.wait_for_text("[data-open-orders] tbody tr", "Working")
+    desk.page.click("[data-open-orders] tbody button:has-text('Change')")
+    desk.page.fill("#change-qty", "20")
+    desk.page.fill("#change-limit_price", "1.25")
+    desk.page.click("[data-change-send]")
+
+    desk.wait_for_text("[data-toasts]", "was replaced")
+    desk.wait_for_text("[data-open-orders] tbody tr", "0 / 20")
+    [order] = desk.ask_api("/v2/orders")
+    assert (order["qty"], order["limit_price"]) == ("20", "1.25")
+
+
 def test_a_trailing_stop_is_sent_with_its_trail(desk):
     desk.fill_ticket(shares="1")
     desk.page.check("[name=type][value=trailing_stop]")

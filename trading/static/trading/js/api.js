@@ -20,6 +20,7 @@ export function get(path, query = {}) {
 }
 
 export const post = (path, body) => request("POST", path, body);
+export const patch = (path, body) => request("PATCH", path, body);
 export const remove = (path) => request("DELETE", path);
 
 async function request(method, path, body) {

@@ -5,6 +5,7 @@ import { price, quantity } from "./format.js";
 import { minute } from "./new-york.js";
 import { described } from "./notice-text.js";
 import { cancel, cancelAll } from "./order-actions.js";
+import { change, changeable } from "./order-changes.js";
 import { cancelable, purpose, reason } from "./orders.js";
 import { KeyedRows } from "./keyed-rows.js";
 
@@ -53,6 +54,10 @@ function row(order, desk, tools) {
     button.disabled = true;
     button.disabled = await cancel(order, tools);
   });
+  const other = element("button", { class: "button-quiet", type: "button" }, "Change");
+  other.setAttribute("aria-label", `Change: ${described(order)}`);
+  other.disabled = !changeable(order);
+  other.addEventListener("click", () => change(order, tools));
   const status = element(
     "td",
     { "data-label": "Status" },
@@ -68,7 +73,7 @@ function row(order, desk, tools) {
     element("td", { "data-label": "Until" }, order.time_in_force.toUpperCase()),
     status,
     element("td", { class: "right", "data-label": "Sent" }, minute(Date.parse(order.submitted_at))),
-    element("td", { class: "right row-actions" }, button),
+    element("td", { class: "right row-actions" }, button, other),
   );
 }
 
