@@ -175,8 +175,8 @@ def _column(field: Any) -> Column:
 def _writer(field: Any) -> Write:
     if isinstance(field, models.BooleanField) or _is_whole(field):
         return _number
-    if isinstance(field, models.IntegerField):  # a scaled amount, which is stored as an integer
-        return _prepared(field.get_prep_value)
+    if hasattr(field, "literal"):  # a scaled amount, which is stored as an integer
+        return _own(field.literal)
     if type(field) is models.UUIDField:
         return _native_uuid if connection.features.has_native_uuid_field else _uuid
     return WRITERS.get(type(field)) or _saved_by(field)
@@ -191,8 +191,8 @@ def _number(value: int | bool | None, _: Values) -> str:
     return "NULL" if value is None else str(int(value))
 
 
-def _prepared(prepare: Callable[[Any], int]) -> Write:
-    return lambda value, _: "NULL" if value is None else str(prepare(value))
+def _own(literal: Callable[[Any], str]) -> Write:
+    return lambda value, _: literal(value)
 
 
 def _instant(value: datetime | None, _: Values) -> str:

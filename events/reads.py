@@ -103,7 +103,13 @@ def _convert(field: Any, table: str, alias: str) -> Convert | None:
             return bool
     expression = field.get_col(table)
     chain = connection.ops.get_db_converters(expression) + expression.get_db_converters(connection)
+    if len(chain) == 1 and hasattr(field, "from_db_value"):
+        return partial(_of_field, field.from_db_value, expression)
     return partial(_converted, chain, expression, alias) if chain else None
+
+
+def _of_field(convert: Callable[..., Any], expression: Any, value: Any) -> Any:
+    return convert(value, expression, None)  # no field of ours asks which database it comes from
 
 
 def _aware(value: datetime) -> datetime:

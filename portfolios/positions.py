@@ -106,7 +106,7 @@ class Applied:
 
 def new_position(account_id: int, instrument_id: int, at: datetime) -> Position:
     """An empty position, not yet written."""
-    return Position(account_id=account_id, instrument_id=instrument_id, updated_at=at)
+    return new_row(Position, account_id=account_id, instrument_id=instrument_id, updated_at=at)
 
 
 def apply_execution(

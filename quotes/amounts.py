@@ -71,6 +71,10 @@ class ScaledField(models.BigIntegerField):
     def from_db_value(self, value: int | None, *_: Any) -> Decimal | None:
         return None if value is None else from_units(value, self.places)
 
+    def literal(self, value: Decimal | None) -> str:
+        """How SQL writes the value; for the writers of many rows. Raises ValueError."""
+        return str(to_units(value, self.places)) if value else "NULL" if value is None else "0"
+
     def to_python(self, value: Any) -> Decimal | None:
         if value is None or isinstance(value, Decimal):
             return value
