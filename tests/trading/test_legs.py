@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -15,9 +16,11 @@ from tests.trading.test_replacing import change
 from tests.trading.test_short_sales import margin_account
 from trading.closing import close_position
 from trading.errors import InsufficientQuantity, InvalidOrder, OrderRuleBroken
-from trading.models import Order, OrderClass, OrderType, TimeInForce
+from trading.models import Order, OrderClass, OrderType, Side, TimeInForce
 from trading.orders import cancel, cancel_all
+from trading.preview import preview
 from trading.queries import OrderFilter, get_order, list_orders
+from trading.request import OrderRequest
 from trading.verification import verify_fills
 
 pytestmark = pytest.mark.django_db
@@ -541,3 +544,31 @@ def test_a_short_is_entered_and_covered_by_its_exits(floor: TradingFloor) -> Non
     assert statuses(order) == ["filled", "canceled", "filled"]
     assert (Position.objects.get().quantity, held_shares()) == (0, 0)
     assert_proved(account)
+
+
+def test_a_rejected_entry_takes_its_exits_along() -> None:
+    floor = TradingFloor(at=MORNING)
+    floor.print_trade("100")
+    account = funded_account("1100")
+    order = bracket(floor, account)
+    floor.play(floor.quote("199", "200", at=OPENING))
+    assert statuses(order) == ["rejected", "canceled", "canceled"]
+    assert family(order)[1].reason == "its entry was rejected"
+    assert_proved(account)
+
+
+def test_a_bracket_can_be_previewed(floor: TradingFloor, account: Account) -> None:
+    ticket = OrderRequest(
+        symbol="AAPL",
+        side=Side.BUY,
+        type=OrderType.MARKET,
+        time_in_force=TimeInForce.DAY,
+        quantity=Decimal(10),
+        **BRACKET,
+    )
+    assert preview(account_id=account.pk, request=ticket).refusal is None
+    senseless = replace(ticket, stop_loss=Decimal(105))
+    refusal = preview(account_id=account.pk, request=senseless).refusal
+    assert refusal is not None
+    assert refusal.extras["base_price"] == "100"
+    assert not Order.objects.exists()
