@@ -158,6 +158,19 @@ def test_without_a_price_nothing_is_placed_and_nothing_refused_over_and_over(
     assert Position.objects.get(account=borrower).quantity == 0
 
 
+def test_an_order_that_is_closing_already_is_not_placed_again(floor, borrower, settings):
+    settings.MARGIN_CALL_DAYS = 0
+    for ask_size in range(3):
+        floor.show("62", "63", bid_size=0, ask_size=ask_size)
+
+    (forced,) = Order.objects.filter(client_order_id__startswith="liquidation-")
+    assert (forced.status, forced.filled_quantity) == ("new", 0)
+    assert not Event.objects.filter(kind="trading.order.refused").exists()
+    floor.show("62", "63")
+    assert Position.objects.get(account=borrower).quantity == 0
+    assert_books_balance(borrower)
+
+
 def test_a_book_that_is_closed_is_left_alone(floor, borrower, settings):
     settings.MARGIN_CALL_DAYS = 0
     close_account(account_id=borrower.pk, actor="test")

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from portfolios.configurations import configure
+from portfolios.errors import InsufficientMargin
 from portfolios.margin import INTRADAY, MARGIN, Margin, Stake, Terms, margin_of, pack_on
 from portfolios.models import Account, Position
 from portfolios.queries import account_summary
@@ -195,6 +196,17 @@ class TestOnTheFloor:
         with pytest.raises(InsufficientBuyingPower) as refused:
             floor.buy(account, "36", limit="100")
         assert refused.value.extras["buying_power"] == "3500"
+
+    def test_what_open_orders_hold_was_reckoned_with_the_multiplier_of_their_day(self, floor):
+        account = funded_account("30000")
+        configure(account_id=account.pk, changes={"max_margin_multiplier": "4"}, actor="test")
+        floor.buy(account, "100", limit="90")
+
+        with pytest.raises(InsufficientMargin, match="cancel the open orders") as refused:
+            configure(account_id=account.pk, changes={"max_margin_multiplier": "2"}, actor="test")
+        assert refused.value.extras == {"held": "2250"}
+        cancel_all(account_id=account.pk, actor="test")
+        configure(account_id=account.pk, changes={"max_margin_multiplier": "2"}, actor="test")
 
     def test_selling_frees_what_the_position_needed(self, floor, account):
         trade(account, "buy", "150", "100", instrument=floor.instrument)
