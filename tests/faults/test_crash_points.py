@@ -86,8 +86,9 @@ ASKED = {
         replace(BUY, type=OrderType.MARKET, quantity=Decimal(3), limit_price=None),
         "filled",
     ),
+    # By the operator, who alone may sell what the same account is buying.
     "sold again": (
-        replace(BUY, side=Side.SELL, quantity=Decimal(5), limit_price=Decimal(97)),
+        replace(BUY, side=Side.SELL, quantity=Decimal(5), limit_price=Decimal(97), is_forced=True),
         "filled",
     ),
     "at once": (replace(BUY, time_in_force=TimeInForce.IOC, limit_price=Decimal(50)), "canceled"),
