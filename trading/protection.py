@@ -1,9 +1,12 @@
 """An account's own orders against each other: what could trade with itself is refused.
 
 Both sides of such a trade would be one owner's, which exchanges and FINRA (Rule 5210) forbid. As at
-Alpaca, an order whose price is not limited, a stop included, could trade with anything. The legs of
-one complex order are placed together and never meet this check; and of a pair of exits only the
-take-profit stands in the way, for the stop is the other end of it.
+Alpaca (User Protection, "Preventing Wash Trades"), an order whose price is not limited, a stop
+included, could trade with anything; and complex orders (brackets, OCOs, OTOs) and trailing stops
+are placed all the same. Once they stand, of a pair of exits only the take-profit is in the way of
+others, for the stop is the other end of it, and no trailing stop until it is triggered.
+
+None of that lets an account open to both sides: it is long or short.
 """
 
 from __future__ import annotations
@@ -14,13 +17,18 @@ from quotes.models import Instrument
 from trading import states
 from trading.errors import WashTrade
 from trading.holds import OPENING, intent_of
-from trading.models import PAIRS, Leg, Order, OrderStatus, Side
+from trading.models import PAIRS, Leg, Order, OrderClass, OrderStatus, OrderType, Side
 from trading.request import OrderRequest
 from trading.risk import AccountView
 
 # Neither in the market nor on its way there.
 _ASIDE = frozenset({OrderStatus.HELD, OrderStatus.SUSPENDED})
 _MEETING = sorted(states.OPEN - _ASIDE)
+
+_OPENS = Q(intent__in=sorted(OPENING))
+_EXEMPT = Q(leg=Leg.STOP_LOSS, order_class__in=sorted(PAIRS)) | Q(
+    type=OrderType.TRAILING_STOP, triggered_at=None
+)
 
 
 def check_opposite(
@@ -52,17 +60,26 @@ def check_opposite(
 def _in_the_way(
     request: OrderRequest, account: AccountView, instrument: Instrument, opens: bool
 ) -> Order | None:
-    """The oldest order of the other side that a buy would pay what it asks, or the reverse; and
-    for an order that opens, one that opens too."""
+    """The oldest order of the other side that the new one could trade with; and for an order that
+    opens, one that opens too."""
+    conflict = _could_trade(request)
+    if opens:
+        conflict |= _OPENS
     orders = Order.objects.filter(
+        conflict,
         account_id=account.pk,
         status__in=_MEETING,
         instrument_id=instrument.pk,
         side=Side.SELL if request.is_buy else Side.BUY,
     )
-    if request.limit_price is not None:
-        compared = "limit_price__lte" if request.is_buy else "limit_price__gte"
-        conflict = Q(limit_price__isnull=True) | Q(**{compared: request.limit_price})
-        orders = orders.filter(conflict | Q(intent__in=sorted(OPENING)) if opens else conflict)
-    orders = orders.exclude(leg=Leg.STOP_LOSS, order_class__in=sorted(PAIRS))
     return orders.order_by("pk").first()
+
+
+def _could_trade(request: OrderRequest) -> Q:
+    """Orders that a buy would pay what they ask, or the reverse; none for what is exempt."""
+    if request.order_class != OrderClass.SIMPLE or request.type == OrderType.TRAILING_STOP:
+        return Q(pk__in=())
+    if request.limit_price is None:
+        return ~_EXEMPT
+    compared = "limit_price__lte" if request.is_buy else "limit_price__gte"
+    return (Q(limit_price__isnull=True) | Q(**{compared: request.limit_price})) & ~_EXEMPT

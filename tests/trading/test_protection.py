@@ -11,9 +11,11 @@ from portfolios.configurations import configure
 from portfolios.models import Account
 from tests.portfolios.factories import assert_books_balance, funded_account
 from tests.trading.floor import TradingFloor, now_of
+from tests.trading.test_short_sales import margin_account
 from trading.errors import AccountBlocked, WashTrade
 from trading.kill_switch import stop_trading
 from trading.models import Order, OrderClass, OrderType
+from trading.orders import cancel
 
 pytestmark = pytest.mark.django_db
 
@@ -75,6 +77,53 @@ def test_more_can_be_bought_below_the_exits_of_a_bracket(floor):
     floor.buy(account, "5", limit="100")
     with pytest.raises(WashTrade):
         floor.buy(account, "5", limit="110")
+
+
+def test_brackets_stand_beside_brackets(floor):
+    account = funded_account("10000")
+    bracket = {
+        "order_class": OrderClass.BRACKET,
+        "take_profit": Decimal(110),
+        "stop_loss": Decimal(90),
+    }
+    floor.buy(account, "10", **bracket)
+    floor.pass_time(seconds=1)
+    floor.buy(account, "5", **bracket)  # at the market, and the first one's exits stand
+    floor.buy(account, "5", limit="112", **bracket)  # a limit above the first one's take-profit
+    floor.show("99", "100")
+
+    exits = Order.objects.filter(account=account, leg__gt="")
+    assert list(exits.values_list("status", flat=True)) == ["new"] * 6
+    floor.show("110", "111")
+    assert exits.filter(status="filled").count() == 3
+    assert_books_balance(account)
+
+
+def test_an_oco_is_placed_beside_an_own_buy(floor, holder):
+    floor.buy(holder, "1", limit="99")
+    pair = {"limit": "110", "take_profit": Decimal(110), "stop_loss": Decimal(90)}
+    floor.sell(holder, "5", order_class=OrderClass.OCO, **pair)
+    with pytest.raises(WashTrade):
+        floor.sell(holder, "5", type=OrderType.STOP, stop_price=Decimal(90))
+
+
+def test_trailing_stops_trade_with_nobody_until_they_are_triggered(floor, holder):
+    trail = floor.sell(holder, "5", type=OrderType.TRAILING_STOP, trail_price=Decimal(10))
+    buy = floor.buy(holder, "5", limit="98")
+    floor.sell(holder, "5", type=OrderType.TRAILING_STOP, trail_price=Decimal(12))
+    floor.show("80", "99", bid_size=0)
+    cancel(account_id=holder.pk, order_id=buy.public_id, actor="test")
+    assert now_of(trail).triggered_at is not None
+    with pytest.raises(WashTrade):
+        floor.buy(holder, "5", limit="98")
+
+
+def test_no_bracket_opens_to_the_other_side(floor):
+    account = margin_account()
+    floor.sell(account, "5", limit="120")
+    bracket = {"take_profit": Decimal(110), "stop_loss": Decimal(90)}
+    with pytest.raises(WashTrade, match="cannot open a long buy while a short sell"):
+        floor.buy(account, "5", order_class=OrderClass.BRACKET, **bracket)
 
 
 def test_both_sides_may_stand_apart_and_others_are_not_asked(floor, holder):
