@@ -4,6 +4,7 @@ SHELL := /bin/bash
 
 # What of the settings may stand on make's command line: make run PORT=9000 FEED=lean …
 export HOST PORT OPENBELL_HOME FEED DATA DATE START SPEED SEED STEPPED FILL_MODEL
+export EXECUTION_SHARDS
 
 PYTHON := .venv/bin/python
 B := hot_reads stampede hit_rate replica_share portfolio

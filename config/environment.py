@@ -73,13 +73,15 @@ def number(name: str, *, default: float, example: str) -> float:
     return value
 
 
-def whole(name: str, *, default: int, least: int = 0) -> int:
+def whole(name: str, *, default: int, least: int = 0, most: int | None = None) -> int:
     try:
         value = int(text(name) or default)
     except ValueError:
         raise _malformed(name, "is not a whole number", f"{name}={default}") from None
     if value < least:
         raise _malformed(name, f"is below {least}", f"{name}={default}")
+    if most is not None and value > most:
+        raise _malformed(name, f"is above {most}", f"{name}={default}")
     return value
 
 

@@ -31,6 +31,18 @@ FEES = environment.one_of("FEES", ("us", "none"))  # what sales cost: trading/fe
 MARGIN_CALL_DAYS = environment.whole("MARGIN_CALL_DAYS", default=1)
 TICK_RETENTION_DAYS = environment.whole("TICK_RETENTION_DAYS", default=1)  # 0 keeps no ticks
 FEED_STEPPED = environment.flag("STEPPED", default=False)  # moves only on command
+# How many engines share the instruments, over all execution processes.
+EXECUTION_SHARDS = environment.whole("EXECUTION_SHARDS", default=1, least=1, most=16)
+if EXECUTION_SHARDS > 1 and FEED_STEPPED:
+    raise ImproperlyConfigured(
+        "STEPPED=true gives the same orders the same fills, and has one engine. "
+        "Example: EXECUTION_SHARDS=1"
+    )
+if EXECUTION_SHARDS > 1 and not environment.text("DATABASE_URL"):
+    raise ImproperlyConfigured(
+        "EXECUTION_SHARDS above 1 needs DATABASE_URL, for SQLite has one writer. "
+        f"Example: DATABASE_URL={environment.MYSQL_EXAMPLE}"
+    )
 
 if FEED == "lean" and not (FEED_DATA and FEED_DATE):
     raise ImproperlyConfigured(

@@ -14,6 +14,7 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -174,6 +175,38 @@ def seize(name: str, of_shard: Lease) -> Lease:
     return lease
 
 
+def retire(name: str, *, whenever: bool = False) -> bool:
+    """End a lease that nobody is to own any more; its owner, even one that only stood still, finds
+    it lost. False where it has an owner, unless told to end it whenever that is."""
+    seen = _look(name)
+    if seen.seconds_left > 0 and not whenever:
+        return False
+    if seen.connection_id is not None:
+        _end_connection(seen.connection_id)
+    rows = models.Lease.objects.filter(name=name, epoch=seen.epoch)
+    return bool(
+        (rows if whenever else rows.filter(_expired())).update(
+            epoch=F("epoch") + 1, owner="", connection_id=None, expires_at=DatabaseTime()
+        )
+    )
+
+
+def named(prefix: str) -> set[str]:
+    """The names of all leases that begin like this, owned or not."""
+    return set(models.Lease.objects.filter(name__startswith=prefix).values_list("name", flat=True))
+
+
+def owners(names: Iterable[str]) -> dict[str, str]:
+    """Who owns those of the leases that have an owner, as a look without a lock can tell."""
+    owned = models.Lease.objects.filter(name__in=list(names), expires_at__gt=DatabaseTime())
+    return dict(owned.values_list("name", "owner"))
+
+
+def owner_of(name: str) -> str | None:
+    """Who owns the lease; None where nobody does."""
+    return owners([name]).get(name)
+
+
 def _look(name: str) -> _Seen:
     row = (
         models.Lease.objects.filter(name=name)
@@ -203,9 +236,8 @@ def _raise_epoch(name: str, owner: str, seen_epoch: int, *, whenever: bool = Fal
     One statement that commits itself: whoever stopped between a statement and its commit would
     hold a lock over a connection that no row names.
     """
-    expired = Q(expires_at__isnull=True) | Q(expires_at__lte=DatabaseTime())
     seen = models.Lease.objects.filter(name=name, epoch=seen_epoch)
-    taken = (seen if whenever else seen.filter(expired)).update(
+    taken = (seen if whenever else seen.filter(_expired())).update(
         epoch=F("epoch") + 1,
         owner=owner,
         connection_id=ConnectionId(),
@@ -215,6 +247,10 @@ def _raise_epoch(name: str, owner: str, seen_epoch: int, *, whenever: bool = Fal
         return None
     log.info("%s is now owned by %s, epoch %d", name, owner, seen_epoch + 1)
     return Lease(name, owner, seen_epoch + 1)
+
+
+def _expired() -> Q:
+    return Q(expires_at__isnull=True) | Q(expires_at__lte=DatabaseTime())
 
 
 def _end_connection(connection_id: int) -> None:

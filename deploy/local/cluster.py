@@ -21,6 +21,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -37,8 +38,8 @@ CHECKOUT = HERE.parents[1]
 PROCFILE = HERE / "Procfile"
 PROCESSES = re.findall(r"^(\w+):", PROCFILE.read_text(), re.MULTILINE)
 SERVERS = ("databases", "redis", "edge")  # the others are Openbell's own
-LEASES = ("feed:0", "execution:0", "relay")
 
+SHARD = r"relay|(feed|execution):\w+"  # a lease that is shown; others are within these
 READY_SECONDS_MAX = 90.0
 STOP_SECONDS_MAX = 10.0
 SERVERS_STOP_SECONDS_MAX = 25.0
@@ -210,11 +211,18 @@ def _wait_until_ready(variables: dict[str, str], url: str) -> None:
     ports = [variables[f"{name}_PORT"] for name in ("WEB1", "WEB2", "STREAM1", "STREAM2")]
     asked = [*(f"http://127.0.0.1:{port}/readyz" for port in ports), f"{url}/readyz"]
     deadline = time.monotonic() + READY_SECONDS_MAX
-    while not (all(map(_is_ready, asked)) and len(owners(variables)) == len(LEASES)):
+    while not (all(map(_is_ready, asked)) and _all_is_owned(variables)):
         if _supervisor() is None or time.monotonic() > deadline:
             tail = LOG.read_text(errors="replace")[-2000:]
             raise Problem(f"The cluster did not become ready. The end of {LOG}:\n{tail}")
         time.sleep(0.1)
+
+
+def _all_is_owned(variables: dict[str, str]) -> bool:
+    """Whether feed, relay and every shard of execution have an owner."""
+    shards = environment.whole("EXECUTION_SHARDS", default=1, least=1)
+    kinds = Counter(name.partition(":")[0] for name in owners(variables))
+    return kinds == {"feed": 1, "relay": 1, "execution": shards}
 
 
 def _is_ready(url: str) -> bool:
@@ -260,7 +268,7 @@ def pid_of(name: str) -> int | None:
 
 
 def owners(variables: dict[str, str]) -> dict[str, int]:
-    """Which process owns which lease, as far as the primary can be asked."""
+    """Which process owns feed, relay and each shard, as far as the primary can be asked."""
     import MySQLdb
 
     at = urlsplit(variables["DATABASE_URL"])
@@ -277,7 +285,8 @@ def owners(variables: dict[str, str]) -> dict[str, int]:
         return {}
     with contextlib.closing(connection), contextlib.closing(connection.cursor()) as cursor:
         cursor.execute("SELECT name, owner FROM events_lease WHERE expires_at > UTC_TIMESTAMP(6)")
-        return {name: int(owner.split(":")[1]) for name, owner in cursor.fetchall()}
+        found = {name: int(owner.split(":")[1]) for name, owner in cursor.fetchall()}
+    return {name: pid for name, pid in found.items() if re.fullmatch(SHARD, name)}
 
 
 # --- down ----------------------------------------------------------------------------------------

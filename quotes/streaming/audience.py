@@ -23,10 +23,6 @@ class Channel(StrEnum):
     LULDS = "lulds"
 
 
-# Channel → symbol → (epoch, number) of its newest message.
-Changed = dict[Channel, dict[str, tuple[int, int]]]
-
-
 class Audience:
     """The sockets of one channel. The hub reads `of` in its inner loop."""
 

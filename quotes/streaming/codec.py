@@ -147,8 +147,9 @@ class Codec:
         """`kind` is b, u or d: a minute bar, a corrected one, the running daily bar."""
         return self._data(kind, bar.symbol, bar_item(bar, self.stamp), number)
 
-    def status(self, status: Status, number: Numbered) -> bytes:
-        return self._data("s", status.symbol, status_item(status, self.stamp), number)
+    def status(self, status: Status) -> bytes:
+        item = status_item(status, self.stamp)
+        return self.control({"T": "s", "S": status.symbol, **item})
 
     def snapshot(
         self,
@@ -156,13 +157,8 @@ class Codec:
         quote: Quote | None,
         trade: Trade | None,
         trades: tuple[int, int] | None,
-        *,
-        halted: bool | None,
-        resync: int | None = None,
     ) -> bytes:
-        """Where the symbol stands: newest quote, last price, (epoch, number) of the last trade,
-        and whether it is halted (null where that could not be found out). `resync` is the id of
-        the request that it answers, null where it answers none.
+        """Where the symbol stands: newest quote, last price, (epoch, number) of the last trade.
 
         What is not newer than this may still arrive, and is to be passed over.
         """
@@ -173,8 +169,6 @@ class Codec:
                 "quote": quote and _numbered(quote_item(quote, self.stamp), quote),
                 "trade": trade and _numbered(trade_item(trade, self.stamp), trade),
                 "trades": trades,
-                "halted": halted,
-                "resync": resync,
             }
         )
 

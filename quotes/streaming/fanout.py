@@ -67,12 +67,9 @@ class Fanout:
                 socket.close(BROKEN_CLOSE)
             self.watch(socket)
 
-    def say(self, socket: Socket, frame: bytes, newest_of: str | None = None) -> None:
-        """Send one frame to one socket, after all it was sent before.
-
-        To a slow reader, the `newest_of` something takes the place of one that waits.
-        """
-        socket.say(frame, newest_of)
+    def say(self, socket: Socket, frame: bytes) -> None:
+        """Send one frame to one socket, after all it was sent before."""
+        socket.say(frame)
         self.watch(socket)
 
     def watch(self, socket: Socket) -> None:

@@ -151,20 +151,19 @@ class Socket:
         self.closed = False
         self.sent = 0
         self.wants: dict[Any, frozenset[str]] = {}  # channel → symbols, kept by the hub
-        # Channel → symbol → (epoch, number) of what is new, for its heartbeat; kept by the hub.
-        self.unreported: dict[Any, dict[str, tuple[int, int]]] = {}
+        self.unreported: dict[str, tuple[int, int]] = {}  # newest quotes, for its heartbeat
         self._held: dict[Hashable, bytes] = {}
         self._held_bytes = 0  # of what is not conflated
         self._unkeyed = 0
         self._least_backlog = 0
         self._moved_at = 0.0
 
-    def say(self, frame: bytes, newest_of: str | None = None) -> None:
+    def say(self, frame: bytes) -> None:
         """Send one frame after everything before it."""
         if self.closed:
             return
         if self.holding:
-            self.hold(frame, newest_of)
+            self.hold(frame)
             return
         self.parts.append(frame)
         self.flush()

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
         (lambda: environment.flag("X", default=False), "maybe", "X=true"),
         (lambda: environment.whole("X", default=8000), "eight", "X=8000"),
         (lambda: environment.whole("X", default=8000, least=1), "0", "X=8000"),
+        (lambda: environment.whole("X", default=1, least=1, most=16), "17", "X=1"),
         (lambda: environment.number("X", default=1, example="60"), "fast", "X=60"),
         (lambda: environment.number("X", default=1, example="60"), "-1", "X=60"),
         (lambda: environment.number("X", default=1, example="60"), "nan", "X=60"),
@@ -206,6 +207,23 @@ def test_each_market_has_a_home_of_its_own(tmp_path):
 
 def test_a_replay_that_is_not_told_which_day_says_so():
     assert "FEED=lean DATA=../shared/lean DATE=2013-10-07" in settings_with(FEED="lean").stderr
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        ({"EXECUTION_SHARDS": "0"}, "EXECUTION_SHARDS is below 1"),
+        ({"EXECUTION_SHARDS": "17"}, "EXECUTION_SHARDS is above 16"),
+        ({"EXECUTION_SHARDS": "two"}, "EXECUTION_SHARDS is not a whole number"),
+        ({"EXECUTION_SHARDS": "2"}, "EXECUTION_SHARDS above 1 needs DATABASE_URL"),
+        (
+            {"EXECUTION_SHARDS": "2", "STEPPED": "1", "DATABASE_URL": "mysql://u:p@h/db"},
+            "STEPPED=true gives the same orders the same fills, and has one engine",
+        ),
+    ],
+)
+def test_shards_that_cannot_be_are_refused(variables, sentence):
+    assert sentence in settings_with(**variables).stderr
 
 
 def test_no_secret_is_made_up(tmp_path):

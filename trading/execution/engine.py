@@ -31,6 +31,7 @@ from trading.execution.floor import Floor
 from trading.execution.marks import FloorMarks
 from trading.execution.matching import FillModel
 from trading.execution.pending import Pending
+from trading.execution.shards import WHOLE, Shard
 from trading.execution.waiting import write_reasons
 from trading.models import OrderStatus
 from trading.orders import expire_due
@@ -39,7 +40,7 @@ POLL_SECONDS = 1.0  # the safety net under the bus, and how often reasons are wr
 REFRESH_SECONDS = 5.0  # instruments: halts are also announced
 LOCKED_PAUSE_SECONDS = 0.005
 
-BOOK_ORDERS = Gauge("openbell_book_orders", "Orders that rest in the engine's book.")
+BOOK_ORDERS = Gauge("openbell_book_orders", "Orders that rest in an engine's book.", ["lease"])
 
 
 class Engine:
@@ -47,10 +48,16 @@ class Engine:
 
     acts_by_wall = True  # polls, sweeps and time-outs run on wall time
 
-    def __init__(self, lease: Lease, model: FillModel = FillModel.NBBO, lanes: int = 1) -> None:
+    def __init__(
+        self,
+        lease: Lease,
+        model: FillModel = FillModel.NBBO,
+        lanes: int = 1,
+        shard: Shard = WHOLE,
+    ) -> None:
         self.clock = market_clock()
         calendar = self.clock.calendar
-        self.listing = intake.Listing()
+        self.listing = intake.Listing(shard)
         self.pending = Pending(lease, self.listing.by_id, calendar, lanes)
         self.floor = Floor(self.listing, calendar, self.clock.now_us(), self.pending.add, model)
         self.pending.marks = FloorMarks(self.floor, self.listing)
@@ -93,7 +100,7 @@ class Engine:
             else:
                 self._play(message)
         self._tend()
-        BOOK_ORDERS.set(len(self.floor.book))
+        BOOK_ORDERS.labels(self.pending.lease.name).set(len(self.floor.book))
 
     def drain(self) -> None:
         """Settle everything that waits, also for accounts that others have locked just now."""
@@ -105,6 +112,7 @@ class Engine:
     def close(self) -> None:
         """End the threads that settle; what waits stays unsettled."""
         self.pending.lanes.close()
+        BOOK_ORDERS.labels(self.pending.lease.name).set(0)
 
     def _breathe(self) -> None:
         """In the middle of much work: stay the owner, and let no more wait than may."""
@@ -115,6 +123,8 @@ class Engine:
     # --- what the bus brings --------------------------------------------------------------------
 
     def _hear_order(self, news: dict[str, Any]) -> None:
+        if not self.listing.may_have(news["instrument_id"]):
+            return
         if news["status"] == OrderStatus.ACCEPTED:
             self._poll_due = True
         elif news["status"] in states.TERMINAL:
@@ -154,7 +164,7 @@ class Engine:
     def _hear_trade(self, trade: Trade) -> None:
         if not self.floor.standing.is_newer_trade(trade):
             return
-        if trade.auction:
+        if trade.auction and trade.symbol in self.listing.by_symbol:
             self.admissions.cross(trade)
         self.floor.hear_trade(trade)
 
@@ -267,7 +277,7 @@ class Engine:
                 self._hear_trade(trade)
 
     def _latest_ticks(self) -> tuple[list[Quote], list[Trade]]:
-        newest = latest.get_many(sorted(self.listing.by_symbol)).values()
+        newest = latest.get_many(sorted(self.listing.symbols.values())).values()
         return (
             [one.quote for one in newest if one.quote is not None],
             [one.trade for one in newest if one.trade is not None],
@@ -284,8 +294,15 @@ class SteppedEngine(Engine):
 
     acts_by_wall = False
 
-    def __init__(self, lease: Lease, model: FillModel = FillModel.NBBO, lanes: int = 1) -> None:
-        super().__init__(lease, model, lanes)
+    def __init__(
+        self,
+        lease: Lease,
+        model: FillModel = FillModel.NBBO,
+        lanes: int = 1,
+        shard: Shard = WHOLE,
+    ) -> None:
+        assert shard == WHOLE, "the order of events is that of one engine"
+        super().__init__(lease, model, lanes, shard)
         self._settled_us = 0  # the last barrier
         self._target_us: int | None = None  # the advance that is being played
 
@@ -352,10 +369,12 @@ class SteppedEngine(Engine):
             )
 
 
-def engine_for(lease: Lease, model: FillModel = FillModel.NBBO, lanes: int = 1) -> Engine:
+def engine_for(
+    lease: Lease, model: FillModel = FillModel.NBBO, lanes: int = 1, shard: Shard = WHOLE
+) -> Engine:
     """The engine of the market that is open, loaded; whoever has it closes it."""
     is_stepped = market_clock().mode == MarketClock.Mode.STEPPED
-    engine = (SteppedEngine if is_stepped else Engine)(lease, model, lanes)
+    engine = (SteppedEngine if is_stepped else Engine)(lease, model, lanes, shard)
     try:
         engine.load()
     except BaseException:

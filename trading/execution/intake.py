@@ -12,6 +12,7 @@ from quotes.models import Instrument
 from trading import states
 from trading.execution.decisions import AUCTION
 from trading.execution.matching import FillModel, Level
+from trading.execution.shards import WHOLE, Shard
 from trading.models import Fill, Order, OrderStatus, Side
 
 ADMITTED_MAX = 500  # accepted orders taken in at a time
@@ -20,17 +21,26 @@ FILLS_LOOKED_AT = 1_000  # the newest ones: what was taken longer ago has been q
 
 
 class Listing:
-    """The shard's instruments, by id and by symbol; kept in place, so that it can be shared."""
+    """The shard's instruments, by id and by symbol, and the symbols of all that there are by id;
+    kept in place, so that it can be shared."""
 
-    def __init__(self) -> None:
+    def __init__(self, shard: Shard = WHOLE) -> None:
+        self.shard = shard
         self.by_id: dict[int, Instrument] = {}
         self.by_symbol: dict[str, Instrument] = {}
+        self.symbols: dict[int, str] = {}
 
     def refresh(self) -> None:
         """Read them again: new ones, halts, resumptions."""
         for instrument in Instrument.objects.all():
-            self.by_id[instrument.pk] = instrument
-            self.by_symbol[instrument.symbol] = instrument
+            self.symbols[instrument.pk] = instrument.symbol
+            if self.shard.has(instrument.symbol):
+                self.by_id[instrument.pk] = instrument
+                self.by_symbol[instrument.symbol] = instrument
+
+    def may_have(self, instrument_id: int) -> bool:
+        """Whether the instrument is the shard's, or so new that it is not known yet."""
+        return instrument_id in self.by_id or instrument_id not in self.symbols
 
     def is_halted(self, symbol: str) -> bool:
         return self.by_symbol[symbol].halted

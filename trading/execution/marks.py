@@ -18,10 +18,10 @@ class FloorMarks:
         self._listing = listing
 
     def get(self, instrument_id: int) -> Decimal | None:
-        """Last trade, else mid of a quote; None for what this shard does not trade."""
-        instrument = self._listing.by_id.get(instrument_id)
-        if instrument is None:
+        """Last trade, else mid of a quote; of all instruments, for an engine hears every tick and
+        an account's margin depends on what it holds in other shards too."""
+        symbol = self._listing.symbols.get(instrument_id)
+        if symbol is None:
             return None
-        symbol = instrument.symbol
         quote, trade = self._standing.quote(symbol), self._standing.trade(symbol)
         return mark(Latest(quote=quote, trade=trade), None)

@@ -37,7 +37,7 @@ WAIT_AGAIN_SECONDS = 10.0  # after waiting for a lock in vain
 FILLS = Count("openbell_fills_total", "Fills settled.")
 DROPPED = Count("openbell_decisions_dropped_total", "Decisions that their orders did not allow.")
 SETTLE_SECONDS = Histogram("openbell_settlement_seconds", "One settlement transaction.")
-PENDING = Gauge("openbell_decisions_pending", "Decisions that wait for settlement.")
+PENDING = Gauge("openbell_decisions_pending", "Decisions that wait for settlement.", ["lease"])
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ class Pending:
                 waiting = self._held_back(waiting)
         finally:
             self._queue += waiting
-            PENDING.set(len(self._queue))
+            PENDING.labels(self.lease.name).set(len(self._queue))
 
     def take_dropped(self) -> list[Decision]:
         """The decisions that were dropped since the last call."""

@@ -1,18 +1,19 @@
-"""The execution process: a loop that hears the bus, and a thread that drives the engine.
+"""The execution process: a loop that hears the bus, and for each shard a thread with its engine.
 
 Embedded it runs beside everything else, deployed as `manage.py run_execution`; either way it owns
-its shard through a lease, and a second one stands by. The loop's thread makes no database calls.
+shards through leases, and stands by for all others. The loop's thread makes no database calls.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any, TypeVar
 
@@ -25,9 +26,11 @@ from quotes.models import MarketClock
 from quotes.streaming.bus import CONTROL, ORDERS, TICK_TOPICS, Subscription, WhenFull, bus
 from trading.execution.engine import Engine, engine_for
 from trading.execution.matching import FillModel
+from trading.execution.shards import WHOLE, CannotShare, Shard, all_shards, make_sure
+from trading.execution.sharing import ASIDE_SECONDS, Sharing
 from trading.margin_calls import watch
 
-LEASE_NAME = "execution:0"
+LEASE_NAME = WHOLE.lease_name
 LANES = 2  # more would wait for Python
 
 # A replay's feed waits for the engine, so a few batches suffice; a live one does not wait.
@@ -47,60 +50,49 @@ logger = logging.getLogger(__name__)
 
 
 def run_execution(stop: threading.Event) -> None:
-    """Own the shard and execute its orders until `stop` is set."""
-    with ThreadPoolExecutor(1, "execution") as database_thread:
+    """Own shards and execute their orders until `stop` is set."""
+    shards = all_shards()
+    with ExitStack() as threads:
+        calls = [threads.enter_context(_database_thread()) for _ in shards]
+        asyncio.run(_run_all(shards, calls, stop))
+
+
+@contextmanager
+def _database_thread() -> Iterator[Call]:
+    """A thread whose connection nobody shares, to call functions in."""
+    with ThreadPoolExecutor(1, "execution") as thread:
+
+        async def call(work: Callable[..., T], *args: Any) -> T:
+            return await asyncio.get_running_loop().run_in_executor(thread, partial(work, *args))
+
         try:
-            asyncio.run(_run(stop, database_thread))
+            yield call
         finally:
-            database_thread.submit(connections.close_all).result()
+            thread.submit(connections.close_all).result()
 
 
-async def _run(stop: threading.Event, database_thread: ThreadPoolExecutor) -> None:
-    async def call(work: Callable[..., T], *args: Any) -> T:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(database_thread, partial(work, *args))
-
-    while not stop.is_set():
-        try:
-            lease = await call(wait_for, LEASE_NAME, stop)
-            if lease is not None:
-                await _own(lease, stop, call)
-        except LeaseLost as lost:
-            logger.warning("standing by: %s", lost)
-        except (OperationalError, InterfaceError) as error:
-            logger.warning("the database is away: %s", error)
-            await call(_reconnect)
-        except Exception:
-            # The database holds the truth: what was in memory is dropped and loaded again.
-            logger.exception("the engine failed and starts afresh")
-            await asyncio.sleep(RETRY_SECONDS)
-
-
-async def _own(lease: Lease, stop: threading.Event, call: Call) -> None:
-    """Execute orders as the shard's owner. Subscribes first and loads second."""
-    await call(_wait_for_market, lease, stop)
-    if stop.is_set():
-        return
-    subscription = _subscribe(await call(lambda: market_clock().mode))
-    try:
-        await subscription.ready(READY_SECONDS)
-        engine = await call(engine_for, lease, fill_model(), lanes())
-        try:
-            async with _watched(lease):
-                await _execute(engine, subscription, stop, call)
-            await call(engine.drain)
-        finally:
-            await call(engine.close)
-        await call(lease.release)
-    finally:
-        subscription.close()
+async def _run_all(shards: list[Shard], calls: list[Call], stop: threading.Event) -> None:
+    sharing = Sharing(shards)
+    async with _balanced(sharing, shards):
+        runs = (_run(*each, sharing, stop) for each in zip(shards, calls, strict=True))
+        await asyncio.gather(*runs)
 
 
 @asynccontextmanager
-async def _watched(lease: Lease) -> AsyncIterator[None]:
-    """Margin calls are made beside the engine, in a thread that no order waits for."""
+async def _balanced(sharing: Sharing, shards: list[Shard]) -> AsyncIterator[None]:
+    """Beside other processes this one has its share; where there is one shard, all or nothing."""
+    if len(shards) == 1:
+        yield
+    else:
+        async with _beside(sharing.watch, name="sharing"):
+            yield
+
+
+@asynccontextmanager
+async def _beside(work: Callable[[threading.Event], None], name: str) -> AsyncIterator[None]:
+    """A thread that works until it is told to stop, and that no order waits for."""
     stop = threading.Event()
-    thread = threading.Thread(target=watch, args=(lease, stop), name="margin_calls", daemon=True)
+    thread = threading.Thread(target=work, args=(stop,), name=name, daemon=True)
     thread.start()
     try:
         yield
@@ -109,11 +101,74 @@ async def _watched(lease: Lease) -> AsyncIterator[None]:
         await asyncio.to_thread(thread.join, READY_SECONDS)
 
 
+async def _run(shard: Shard, call: Call, sharing: Sharing, stop: threading.Event) -> None:
+    """Own one shard whenever nobody else does."""
+    while not stop.is_set():
+        try:
+            lease = await call(wait_for, shard.lease_name, stop)
+            if lease is not None:
+                await _own(shard, lease, sharing, stop, call)
+        except LeaseLost as lost:
+            logger.warning("standing by: %s", lost)
+        except CannotShare as problem:
+            logger.error("%s waits: %s", shard.lease_name, problem)
+            await call(lease.release)
+            await asyncio.sleep(RETRY_SECONDS * (1 + random.random()))  # two that meet go apart
+        except (OperationalError, InterfaceError) as error:
+            logger.warning("the database is away: %s", error)
+            await call(_reconnect)
+        except Exception:
+            # The database holds the truth: what was in memory is dropped and loaded again.
+            logger.exception("the engine failed and starts afresh")
+            await asyncio.sleep(RETRY_SECONDS)
+        if sharing.is_to_go(shard):
+            sharing.has_gone(shard)
+            await call(stop.wait, ASIDE_SECONDS)
+
+
+async def _own(
+    shard: Shard, lease: Lease, sharing: Sharing, stop: threading.Event, call: Call
+) -> None:
+    """Execute orders as the shard's owner. Subscribes first and loads second."""
+    await call(_wait_for_market, lease, stop)
+    if stop.is_set():
+        return
+    await call(make_sure, shard, lease)
+    subscription = _subscribe(await call(lambda: market_clock().mode))
+    try:
+        await subscription.ready(READY_SECONDS)
+        engine = await call(engine_for, lease, fill_model(), lanes(), shard)
+        try:
+            async with _watched(shard, lease):
+                is_over = partial(_is_over, shard, sharing, stop)
+                await _execute(engine, subscription, is_over, call)
+            await call(engine.drain)
+        finally:
+            await call(engine.close)
+        await call(lease.release)
+    finally:
+        subscription.close()
+
+
+def _is_over(shard: Shard, sharing: Sharing, stop: threading.Event) -> bool:
+    return stop.is_set() or sharing.is_to_go(shard)
+
+
+@asynccontextmanager
+async def _watched(shard: Shard, lease: Lease) -> AsyncIterator[None]:
+    """Margin calls are made beside the engine of the first shard, for all of them."""
+    if shard.number != 0:
+        yield
+    else:
+        async with _beside(partial(watch, lease), name="margin_calls"):
+            yield
+
+
 async def _execute(
-    engine: Engine, subscription: Subscription, stop: threading.Event, call: Call
+    engine: Engine, subscription: Subscription, is_over: Callable[[], bool], call: Call
 ) -> None:
     messages: list[tuple[str, Any]] = []
-    while not stop.is_set():
+    while not is_over():
         missed, subscription.missed = subscription.missed, False
         try:
             await call(engine.run_once, messages, missed)
