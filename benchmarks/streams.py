@@ -1,0 +1,445 @@
+"""What it costs to deliver a message to many sockets: Openbell beside its peers, in one run.
+
+    make bench-streams                                   # installs the peers and measures all
+    python -m benchmarks.streams --only "Openbell" ws    # some contestants
+    python -m benchmarks.streams --tables idle           # some tables
+
+1,000 sockets want 10 of 100 symbols each, so every tick goes to 100 of them, in about 120 bytes of
+JSON. Redis brings the ticks: to Openbell over its own bus from a process that publishes as ingest
+does, to the peers as ready JSON, to stock Channels by `group_send`. The server has one core, the
+load (streams_load.c), the publisher and Redis have the other. Openbell runs with everything on:
+key checks, bounds, counters, sequence checks and its codecs; the peers do nothing of the kind.
+
+The figure that counts is the CPU time of the server's processes per delivered message
+(/proc/<pid>/task/*/schedstat): what a busy machine changes least. "Own writes" is Openbell with
+nothing coalesced. Printed are medians over the rounds; every message must arrive.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import mmap
+import os
+import resource
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.hot_reads import PEERS, PEERS_PYTHON, ROOT, cpu_ns, free_port, redis, wait_for
+from benchmarks.streams_publisher import (
+    CLOSED,
+    DELIVERED,
+    ENOUGH,
+    PUBLISHED,
+    READY,
+    STOP,
+    SYMBOLS,
+)
+
+SOCKETS, SYMBOLS_EACH, IDLE_SOCKETS = 1_000, 10, 10_000
+FAN = SOCKETS * SYMBOLS_EACH // len(SYMBOLS)
+BUCKETS, BUCKET_US = 20_000, 20  # streams_load.c
+IN_FLIGHT = 64  # handshakes at once
+WARM_UP_SECONDS, ARRIVE_SECONDS, OPEN_SECONDS = 2.0, 10.0, 120.0
+WINDOW, WINDOW_CHANNELS = 4_000, 2_000
+SERVER_CORE, LOAD_CORE = 1, 0
+AUTH_AND_SUBSCRIPTION = 3  # frames that Openbell sends before data: welcome, success, subscription
+CC = os.environ.get("CC", "cc")
+
+
+class Contestant(NamedTuple):
+    """A server, how to publish to it, and how its clients introduce themselves."""
+
+    name: str
+    kind: str
+    command: list[str]
+    environment: dict[str, str]
+    client: Callable[[list[str]], str]
+    answers: int = 0
+
+
+class Load(NamedTuple):
+    """What is published, in the words of streams_publisher.py."""
+
+    title: str
+    arguments: list[str]
+
+
+class Run(NamedTuple):
+    """One measurement of one server."""
+
+    per_second: float
+    cpu_us: float  # of the server's processes, per delivered message
+    p50_ms: float
+    p99_ms: float
+    lost: float
+
+
+class Idle(NamedTuple):
+    """Sockets that are open and hear nothing."""
+
+    opened_seconds: float
+    kilobytes: float  # of resident memory, per socket
+    core: float  # share of a core that they cost
+
+
+SATURATION = Load("as fast as it goes, at most 4,000 messages under way", [])
+PACED = Load("100,000 messages/s, evenly", ["--rate", "100000"])
+FULL_PATH = Load("200,000 messages/s, 5 ms of ticks at once", ["--rate", "200000", "--burst", "10"])
+
+
+def main() -> None:
+    options = parse()
+    with ExitStack() as stack:
+        home = Path(tempfile.mkdtemp(prefix="openbell-streams-"))
+        stack.callback(shutil.rmtree, home, ignore_errors=True)
+        os.sched_setaffinity(0, {LOAD_CORE})
+        stack.enter_context(redis(home))
+        contestants = list(chosen(all_contestants(home, prepare(home)), options.only))
+        shared = Shared(home / "shared")
+        for name in options.tables:
+            TABLES[name](contestants, home, shared, options)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=4, help="of each run, after a warm-up")
+    parser.add_argument("--sockets", type=int, default=IDLE_SOCKETS, help="that are opened idle")
+    parser.add_argument("--only", nargs="*", help="contestants whose names hold one of these")
+    parser.add_argument("--tables", nargs="*", choices=TABLES, default=list(TABLES))
+    for tool in ("redis-server", "node", CC):
+        if shutil.which(tool) is None:
+            parser.error(f"{tool} is needed: apt-get install redis-server nodejs gcc")
+    if not PEERS_PYTHON.exists() or not (PEERS / "node_modules").is_dir():
+        parser.error("the peers are not installed: benchmarks/install_peers.sh")
+    if len(os.sched_getaffinity(0)) < 2:
+        parser.error("two cores are needed: one for the server, one for the load")
+    return parser.parse_args()
+
+
+def prepare(home: Path) -> tuple[str, str]:
+    """Openbell's database with one trader, and the programs in C; the trader's key."""
+    compiled(ROOT / "benchmarks" / "streams_load.c", home / "load")
+    compiled(PEERS / "epoll_writer.c", home / "epoll_writer")
+    os.environ |= {
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "OPENBELL_HOME": str(home),
+        "OPENBELL_ENV_FILE": os.devnull,
+        "SECRET_KEY": "only-for-this-benchmark",
+    }
+    import django
+    from django.conf import settings
+    from django.core.management import call_command
+
+    django.setup()
+    settings.MARKET_HOME.mkdir(parents=True, exist_ok=True)
+    call_command("migrate", verbosity=0)
+    from tests.people import a_trader
+
+    trader = a_trader()
+    return trader.key_id, trader.secret
+
+
+def compiled(source: Path, program: Path) -> None:
+    subprocess.run([CC, "-O2", "-o", str(program), str(source)], check=True)
+
+
+def all_contestants(home: Path, key: tuple[str, str]) -> Iterator[Contestant]:
+    redis_port = os.environ["REDIS_URL"].rpartition(":")[2].partition("/")[0]
+    server = [sys.executable, "-m", "benchmarks.streams_server"]
+
+    def ours(symbols: list[str]) -> str:
+        auth = f'{{"action":"auth","key":"{key[0]}","secret":"{key[1]}"}}'
+        wanted = '","'.join(symbols)
+        return f'/v2/sip\t{auth}\t{{"action":"subscribe","trades":["{wanted}"]}}'
+
+    def peers(symbols: list[str]) -> str:
+        return f"/?s={','.join(symbols)}"
+
+    stock = [sys.executable, str(PEERS / "channels_stream.py")]
+    yield Contestant("stock Channels, group_send", "channels", stock, {}, peers)
+    yield Contestant("Node ws", "redis", ["node", str(PEERS / "ws_stream.mjs")], {}, peers)
+    uws = [str(PEERS_PYTHON), str(PEERS / "socketify_stream.py")]
+    yield Contestant("uWebSockets (socketify)", "redis", uws, {}, peers)
+    limit = [str(home / "epoll_writer"), "PORT", redis_port]
+    yield Contestant("C, epoll and send", "redis", limit, {}, peers)
+    own = {"OWN_WRITES": "1"}
+    frames = AUTH_AND_SUBSCRIPTION
+    yield Contestant("Openbell, own writes", "openbell", server, own, ours, frames)
+    yield Contestant("Openbell", "openbell", server, {}, ours, frames)
+
+
+def chosen(contestants: Iterator[Contestant], only: list[str] | None) -> Iterator[Contestant]:
+    for each in contestants:
+        if not only or any(part in each.name for part in only):
+            yield each
+
+
+# --- tables ---------------------------------------------------------------------------------------
+
+
+def saturation(
+    contestants: list[Contestant], home: Path, shared: Shared, options: argparse.Namespace
+) -> None:
+    runs = measured(SATURATION, contestants, home, shared, options)
+    print_runs(SATURATION.title, runs)
+    print_goals(runs)
+
+
+def paced(
+    contestants: list[Contestant], home: Path, shared: Shared, options: argparse.Namespace
+) -> None:
+    able = [each for each in contestants if each.kind != "channels"]  # it cannot keep up
+    print_runs(
+        PACED.title + " (goal: p99 under 5 ms)", measured(PACED, able, home, shared, options)
+    )
+
+
+def full_path(
+    contestants: list[Contestant], home: Path, shared: Shared, options: argparse.Namespace
+) -> None:
+    ours = [each for each in contestants if each.name == "Openbell"]
+    title = FULL_PATH.title + " (goal: none lost)"
+    print_runs(title, measured(FULL_PATH, ours, home, shared, options))
+
+
+def idle(
+    contestants: list[Contestant], home: Path, shared: Shared, options: argparse.Namespace
+) -> None:
+    print(f"\n{options.sockets:,} sockets that hear nothing")
+    print(f"{'':28}{'opened in':>12}{'KB/socket':>12}{'core':>8}")
+    for each in contestants:
+        if each.kind == "channels" or each.environment:
+            continue
+        found = measure_idle(each, home, shared, options)
+        opened, kilobytes, core = found
+        print(f"{each.name:28}{opened:>10.1f} s{kilobytes:>12.1f}{core:>8.2f}")
+    print("goals for Openbell: opened in under 10 s; 25 KB or less, 32 KB at most")
+
+
+TABLES = {"saturation": saturation, "paced": paced, "full_path": full_path, "idle": idle}
+
+
+def print_runs(title: str, runs: dict[str, Run]) -> None:
+    print(f"\n{title}")
+    print(f"{'':28}{'msg/s':>11}{'CPU µs/msg':>12}{'p50 ms':>9}{'p99 ms':>9}{'lost':>7}")
+    for name, run in runs.items():
+        print(
+            f"{name:28}{run.per_second:>11,.0f}{run.cpu_us:>12.3f}"
+            f"{run.p50_ms:>9.2f}{run.p99_ms:>9.2f}{run.lost:>7.0f}"
+        )
+
+
+def print_goals(runs: dict[str, Run]) -> None:
+    """How many times better Openbell is than its peers, the goal and what is demanded."""
+    print(f"\n{'CPU per message, in favour of Openbell':52}{'is':>8}{'goal':>8}{'must':>8}")
+    for ours, peer, goal, must in (
+        ("Openbell", "stock Channels, group_send", 40, 30),
+        ("Openbell, own writes", "Node ws", 1.2, 1.0),
+        ("Openbell", "Node ws", 4.5, 3.5),
+        ("Openbell", "uWebSockets (socketify)", 1.0, 0.85),
+    ):
+        if {ours, peer} <= runs.keys():
+            ratio = runs[peer].cpu_us / runs[ours].cpu_us
+            print(f"{ours + ' / ' + peer:52}{ratio:>8.2f}{goal:>8}{must:>8}")
+
+
+# --- measuring ------------------------------------------------------------------------------------
+
+
+def measured(
+    load: Load,
+    contestants: list[Contestant],
+    home: Path,
+    shared: Shared,
+    options: argparse.Namespace,
+) -> dict[str, Run]:
+    """The medians of all rounds, in which the contestants take turns."""
+    runs: dict[str, list[Run]] = {each.name: [] for each in contestants}
+    for _ in range(options.rounds):
+        for each in contestants:
+            runs[each.name].append(measure(each, load, home, shared, options.seconds))
+    return {
+        name: Run(*(statistics.median(column) for column in zip(*each, strict=True)))._replace(
+            lost=max(run.lost for run in each)
+        )
+        for name, each in runs.items()
+    }
+
+
+def measure(contestant: Contestant, load: Load, home: Path, shared: Shared, seconds: float) -> Run:
+    arguments = load.arguments
+    if not arguments:
+        window = WINDOW_CHANNELS if contestant.kind == "channels" else WINDOW
+        arguments = ["--window", str(window)]
+    shared.clear()
+    with serving(contestant) as server, clients(contestant, server.port, SOCKETS, home, shared):
+        with publishing(contestant.kind, shared, arguments):
+            time.sleep(WARM_UP_SECONDS)
+            ages, heard, spent, at = (
+                shared.ages(),
+                shared[DELIVERED],
+                server.cpu(),
+                time.monotonic(),
+            )
+            time.sleep(seconds)
+            took = time.monotonic() - at
+            heard, spent = shared[DELIVERED] - heard, server.cpu() - spent
+            ages = [now - before for now, before in zip(shared.ages(), ages, strict=True)]
+        lost = missing(shared)
+        if shared[CLOSED]:
+            raise SystemExit(f"{contestant.name} closed {shared[CLOSED]} sockets")
+    p50, p99 = percentile(ages, 0.50), percentile(ages, 0.99)
+    return Run(heard / took, spent / 1000 / max(heard, 1), p50, p99, lost)
+
+
+def measure_idle(
+    contestant: Contestant, home: Path, shared: Shared, options: argparse.Namespace
+) -> Idle:
+    shared.clear()
+    with serving(contestant) as server:
+        time.sleep(1)
+        before, at = server.resident(), time.monotonic()
+        with clients(contestant, server.port, options.sockets, home, shared):
+            opened = time.monotonic() - at
+            time.sleep(2)
+            grown, spent, at = server.resident() - before, server.cpu(), time.monotonic()
+            time.sleep(options.seconds)
+            core = (server.cpu() - spent) / 1e9 / (time.monotonic() - at)
+    return Idle(opened, grown / 1024 / options.sockets, core)
+
+
+def percentile(ages: list[int], share: float) -> float:
+    """Milliseconds; the ages are counts by steps of BUCKET_US."""
+    wanted, counted = sum(ages) * share, 0
+    for bucket, count in enumerate(ages):
+        counted += count
+        if counted >= wanted and counted:
+            return (bucket + 1) * BUCKET_US / 1000
+    return math.nan
+
+
+def missing(shared: Shared) -> int:
+    """Messages that were published and not delivered, once everything had time to arrive."""
+    deadline = time.monotonic() + ARRIVE_SECONDS
+    while shared[DELIVERED] < shared[PUBLISHED] and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return shared[PUBLISHED] - shared[DELIVERED]
+
+
+class Shared:
+    """The figures that streams_load.c counts: numbers in a mapped file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.write_bytes(bytes(8 * (ENOUGH + 1 + BUCKETS)))
+        with path.open("r+b") as file:
+            self._numbers = memoryview(mmap.mmap(file.fileno(), 0)).cast("Q")
+
+    def __getitem__(self, field: int) -> int:
+        return self._numbers[field]
+
+    def set(self, field: int, value: int) -> None:
+        self._numbers[field] = value
+
+    def ages(self) -> list[int]:
+        return self._numbers[ENOUGH + 1 :].tolist()
+
+    def clear(self) -> None:
+        for field in range(len(self._numbers)):
+            self._numbers[field] = 0
+
+
+class Serving(NamedTuple):
+    """A server that runs, alone in its session."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+
+    def cpu(self) -> int:
+        return cpu_ns(self.process.pid)
+
+    def resident(self) -> int:
+        """Bytes."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        [line] = [line for line in status.splitlines() if line.startswith("VmRSS:")]
+        return int(line.split()[1]) * 1024
+
+
+@contextmanager
+def serving(contestant: Contestant) -> Iterator[Serving]:
+    port = free_port()
+    process = subprocess.Popen(
+        [str(port) if word == "PORT" else word for word in contestant.command],
+        cwd=ROOT,
+        env={**os.environ, **contestant.environment, "PORT": str(port)},
+        start_new_session=True,
+        preexec_fn=alone_with_many_files,
+    )
+    try:
+        wait_for(port)
+        yield Serving(process, port)
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def alone_with_many_files() -> None:
+    os.sched_setaffinity(0, {SERVER_CORE})
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+@contextmanager
+def clients(
+    contestant: Contestant, port: int, count: int, home: Path, shared: Shared
+) -> Iterator[None]:
+    """So many clients of streams_load.c, all of them subscribed."""
+    command = [str(home / "load"), str(port), str(shared.path)]
+    command += [str(IN_FLIGHT), str(contestant.answers)]
+    lines = [contestant.client(symbols_of(number)) for number in range(count)]
+    told = home / "clients"
+    told.write_text("\n".join(lines))
+    with told.open("rb") as file:
+        process = subprocess.Popen(command, stdin=file)
+    try:
+        deadline = time.monotonic() + OPEN_SECONDS
+        while shared[READY] < count:
+            if process.poll() is not None or time.monotonic() > deadline:
+                raise SystemExit(f"{contestant.name}: {shared[READY]} of {count} sockets opened")
+            time.sleep(0.01)
+        yield
+    finally:
+        shared.set(STOP, 1)
+        process.wait(10)
+
+
+def symbols_of(client: int) -> list[str]:
+    """Ten symbols, so that each is wanted by as many clients."""
+    step = len(SYMBOLS) // SYMBOLS_EACH
+    return [SYMBOLS[(client + n * step) % len(SYMBOLS)] for n in range(SYMBOLS_EACH)]
+
+
+@contextmanager
+def publishing(kind: str, shared: Shared, arguments: list[str]) -> Iterator[None]:
+    command = [sys.executable, "-m", "benchmarks.streams_publisher", kind, str(shared.path)]
+    process = subprocess.Popen([*command, "--fan", str(FAN), *arguments], cwd=ROOT)
+    try:
+        yield
+    finally:
+        shared.set(ENOUGH, 1)
+        process.wait(10)
+
+
+if __name__ == "__main__":
+    main()
