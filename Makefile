@@ -12,7 +12,7 @@ UV ?= uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header
 
-.PHONY: help setup run cluster cluster-status cluster-down smoke test test-long bench tools lint fix lock clean
+.PHONY: help setup run cluster cluster-status cluster-down smoke test test-long bench bench-streams tools lint fix lock clean
 
 help: ## Explain every target
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ test-long: ## The same with the full counts: crash points, long stalls, thousand
 
 bench: tools ## Measure what we publish, one figure after the other; B=hot_reads measures one
 	@benchmarks/run.sh $(B)
+
+bench-streams: tools ## What a delivered message costs, beside other servers of WebSockets
+	@benchmarks/run.sh streams
 
 tools:
 	@deploy/local/setup.sh test

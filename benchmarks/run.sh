@@ -9,6 +9,7 @@ for figure in "$@"; do
   printf '\n=== %s\n' "$figure"
   case "$figure" in
     hot_reads) benchmarks/install_peers.sh && .venv/bin/python benchmarks/hot_reads.py ;;
+    streams) benchmarks/install_peers.sh && .venv/bin/python -m benchmarks.streams ;;
     replica_share) .venv/bin/python benchmarks/replica_share.py ;; # starts servers of its own
     *) deploy/local/servers.sh .venv/bin/python "benchmarks/$figure.py" ;;
   esac || FAILED="$FAILED $figure"

@@ -152,13 +152,14 @@ static int64_t within_hour(const uint8_t *at) {
 
 static void note_age(const uint8_t *payload, size_t length, int64_t now_us) {
     static size_t usual; /* where the last one had its time */
-    static const char before[] = "\"t\":\"";
-    const size_t name = sizeof before - 1, until_minutes = 14, stamp = 26;
+    static const char before[] = "\"t\":";
+    const size_t name = sizeof before - 1, until_minutes = 14, stamp = 29;
     const uint8_t *found = payload + usual;
     if (usual + name > length || memcmp(found, before, name))
         found = memmem(payload, length, before, name);
     if (!found || (size_t)(found - payload) + name + stamp > length) return;
     usual = (size_t)(found - payload);
+    while (found[name] == ' ' || found[name] == '"') found++;
     int64_t age = now_us - within_hour(found + name + until_minutes);
     if (age < 0) age += HOUR_US;
     size_t bucket = (size_t)(age / BUCKET_US);

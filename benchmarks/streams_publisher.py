@@ -16,13 +16,11 @@ import itertools
 import json
 import mmap
 import os
-import sys
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-PEERS = Path(__file__).resolve().parent / "peers"
 SYMBOLS = [f"SYM{number:03d}" for number in range(100)]
 DELIVERED, READY, CLOSED, STOP, BYTES, READS, PUBLISHED, ENOUGH = range(8)  # streams_load.c
 POLL_SECONDS = 0.0002
@@ -119,8 +117,7 @@ def as_ready_json() -> Publish:
 
 
 def to_channels_groups() -> Publish:
-    sys.path.insert(0, str(PEERS))
-    import channels_stream
+    from benchmarks.peers import channels_stream
 
     async def publish(ticks: list[tuple[int, str]]) -> None:
         for number, symbol in ticks:

@@ -25,7 +25,7 @@ SOCKETS_MAX = 1_000_000
 
 def main() -> None:
     if os.environ.get("OWN_WRITES"):
-        hub.SLICE_TICKS = 1
+        hub.SLICE_TICKS, hub.GATHER_SHARE = 1, 0.0
     consumer = MarketDataConsumer.as_asgi(authenticate=sockets, sockets_per_account=SOCKETS_MAX)
     router = URLRouter([re_path(r"^v2/(?P<feed>[^/]+)/?$", consumer)])
     listener = socket.create_server(("127.0.0.1", int(os.environ["PORT"])), backlog=BACKLOG)

@@ -70,6 +70,7 @@ ASGI_APPLICATION = "config.asgi.application"
 APPEND_SLASH = False  # a client of the trading API does not follow redirects
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
 HTTP_THREADS = environment.whole("HTTP_THREADS", default=8, least=1)  # of the embedded server
+STREAM_FLUSH_MS = environment.whole("STREAM_FLUSH_MS", default=0, most=1000)
 
 INSTALLED_APPS = [
     "django.contrib.admin",

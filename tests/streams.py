@@ -69,10 +69,13 @@ class Wire:
         self.written = b""
         self.waiting = b""
         self.aborted = False
+        self.writes = 0
 
-    def write(self, frames: bytes) -> None:
+    def write(self, frames: bytes) -> int:
+        self.writes += 1
         self.waiting += frames
         self.drain()
+        return len(self.waiting)
 
     def drain(self, room: int | None = None) -> None:
         if room is not None:

@@ -7,7 +7,6 @@
 
 import json
 import os
-import sys
 from typing import Any
 
 from django.conf import settings
@@ -64,4 +63,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

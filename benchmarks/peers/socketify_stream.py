@@ -5,6 +5,7 @@ The path asks for symbols, /?s=AAPL,IBM; Redis brings their messages on t:<symbo
 
 import asyncio
 import os
+from typing import Any, cast
 from urllib.parse import urlsplit
 
 import hiredis
@@ -23,7 +24,7 @@ class FromRedis(asyncio.Protocol):
         self.reader = hiredis.Reader()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.write(SUBSCRIBE)
+        cast(asyncio.Transport, transport).write(SUBSCRIBE)
 
     def data_received(self, data: bytes) -> None:
         self.reader.feed(data)
@@ -32,14 +33,14 @@ class FromRedis(asyncio.Protocol):
                 app.publish(reply[2][2:].decode(), reply[3].decode(), OpCode.TEXT)
 
 
-def upgrade(response, request, context) -> None:
+def upgrade(response: Any, request: Any, context: Any) -> None:
     key, protocol, extensions = (
         request.get_header(f"sec-websocket-{name}") for name in ("key", "protocol", "extensions")
     )
     response.upgrade(key, protocol, extensions, context, request.get_query("s"))
 
 
-def opened(socket) -> None:
+def opened(socket: Any) -> None:
     for symbol in socket.get_user_data().split(","):
         socket.subscribe(symbol)
 

@@ -13,12 +13,14 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
+from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import tcp
 
 if TYPE_CHECKING:
     from config.server.sockets import BoundedSocket
 
 EXTENSION = "openbell.frames"
+OPEN = WebSocketProtocol.STATE_OPEN
 
 
 class Frames:
@@ -29,11 +31,11 @@ class Frames:
     def __init__(self, protocol: BoundedSocket) -> None:
         self._protocol = protocol
 
-    def write(self, frames: bytes) -> None:
-        """Send whole frames, one or many."""
+    def write(self, frames: bytes) -> int:
+        """Send whole frames, one or many; how many bytes the kernel has not taken yet."""
         protocol = self._protocol
-        if protocol.state != protocol.STATE_OPEN:
-            return
+        if protocol.state != OPEN:
+            return 0
         transport = protocol.transport
         kernel, queued = look_inside(transport)
         if kernel is not None and not queued and not protocol.send_queue:
@@ -43,11 +45,12 @@ class Frames:
                 taken = 0
             except OSError:
                 transport.abortConnection()  # the peer is gone; Twisted reports the loss
-                return
+                return 0
             if taken == len(frames):
-                return
+                return 0
             frames = frames[taken:]
         transport.write(frames)
+        return queued + len(frames)
 
     def backlog(self) -> int:
         """Bytes written to this socket that the kernel has not taken yet."""

@@ -65,11 +65,12 @@ class Fanout:
             except Exception:
                 log.exception("a socket could not be written to")
                 socket.close(BROKEN_CLOSE)
-            self.watch(socket)
+            if socket.holding:
+                self.watch(socket)
 
-    def say(self, socket: Socket, frame: bytes) -> None:
-        """Send one frame to one socket, after all it was sent before."""
-        socket.say(frame)
+    def say(self, socket: Socket, *frames: bytes) -> None:
+        """Send frames to one socket, after all it was sent before."""
+        socket.say(*frames)
         self.watch(socket)
 
     def watch(self, socket: Socket) -> None:

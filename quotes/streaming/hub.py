@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from django.conf import settings
 from prometheus_client import Counter, Gauge
 
 from quotes import latest
@@ -41,6 +42,11 @@ NEWS_MAX = 20_000
 # A big batch is delivered in slices with a turn of the loop between: logins and pings go on, and a
 # slow reader is found out before a whole batch was written to it.
 SLICE_TICKS = 256
+# A round of deliveries that takes this long is no longer idle: ticks then gather for a share of
+# what it took, which grows with the load and stays well below what anybody notices.
+BUSY_SECONDS = 0.001
+GATHER_SHARE = 0.5
+GATHER_SECONDS_MAX = 0.003
 READ_TIMEOUT_SECONDS = 5.0
 READY_TIMEOUT_SECONDS = 2.0
 HEARTBEAT_SECONDS = 2.0
@@ -61,9 +67,10 @@ CLOSES = {"key_revoked": "key_id", "user_disabled": "user_id", "account_reset": 
 class Hub:
     """All sockets of one event loop. Every method is called on that loop."""
 
-    def __init__(self, load: Load) -> None:
+    def __init__(self, load: Load, *, flush_seconds: float = 0.0) -> None:
         self.sockets: set[Socket] = set()
         self._load = load
+        self._flush_seconds = flush_seconds  # the least between two writes of ticks to a socket
         self._audiences = {channel: Audience() for channel in Channel}
         self._fanout = Fanout()
         self._standings = Standings()
@@ -92,9 +99,9 @@ class Hub:
         if not self.sockets:
             self._stop()
 
-    def say(self, socket: Socket, frame: bytes) -> None:
-        """Send one frame to one socket, after all it was sent before."""
-        self._fanout.say(socket, frame)
+    def say(self, socket: Socket, *frames: bytes) -> None:
+        """Send frames to one socket, after all it was sent before."""
+        self._fanout.say(socket, *frames)
 
     def want(self, socket: Socket, wants: Wants) -> None:
         """From now on the socket gets exactly this."""
@@ -205,23 +212,40 @@ class Hub:
             if self._tick_mail.missed:
                 self._tick_mail.missed = False
                 self._resync_soon()
-            for topic, batch in arrived:
+            began = time.monotonic()
+            for ticks in chunks(self._heard(arrived), SLICE_TICKS):
                 try:
-                    await self._hear(topic, batch)
+                    self.deliver(ticks)
                 except Exception:
-                    log.exception("a batch of ticks was not delivered")
+                    log.exception("ticks were not delivered")
                     self._resync_soon()
-            await asyncio.sleep(0)  # a mailbox that is never empty would never let go of the loop
+                await asyncio.sleep(0)
+            await asyncio.sleep(self._pause(time.monotonic() - began))
 
-    async def _hear(self, topic: str, batch: Batch) -> None:
-        arrival = self._standings.arrive(topic, batch, time.monotonic())
-        if arrival is Arrival.OLD:
-            return
-        if arrival is Arrival.AFTER_GAP:
-            self._resync_soon()
-        for ticks in chunks(batch.ticks, SLICE_TICKS):
-            self.deliver(ticks)
-            await asyncio.sleep(0)
+    def _pause(self, took: float) -> float:
+        """Seconds to let ticks gather, so that each socket gets them in one write.
+
+        None while a round is short: a tick leaves as it comes. The longer a round, the more there
+        is to gain, for a write costs as much as thirty further frames in it.
+        """
+        busy = 0.0 if took < BUSY_SECONDS else min(took * GATHER_SHARE, GATHER_SECONDS_MAX)
+        return max(busy, self._flush_seconds)
+
+    def _heard(self, arrived: Iterable[tuple[str, Batch]]) -> list[Quote | Trade]:
+        """The ticks of all batches that are not of an older feed epoch."""
+        now = time.monotonic()
+        ticks: list[Quote | Trade] = []
+        for topic, batch in arrived:
+            try:
+                arrival = self._standings.arrive(topic, batch, now)
+            except Exception:
+                log.exception("a message on %s is no batch", topic)
+                continue
+            if arrival is Arrival.AFTER_GAP:
+                self._resync_soon()
+            if arrival is not Arrival.OLD:
+                ticks += batch.ticks
+        return ticks
 
     def deliver(self, ticks: Iterable[Quote | Trade]) -> None:
         """Hand ticks to everyone who wants them, unless they are old."""
@@ -332,7 +356,7 @@ def hub() -> Hub:
     """The hub of the running event loop."""
     loop = asyncio.get_running_loop()
     if loop not in _hubs:
-        _hubs[loop] = Hub(_load_latest)
+        _hubs[loop] = Hub(_load_latest, flush_seconds=settings.STREAM_FLUSH_MS / 1000)
     return _hubs[loop]
 
 

@@ -45,8 +45,8 @@ QUOTES_CONFLATED = Counter(
 class Frames(Protocol):
     """Where prebuilt frames go: `scope["extensions"]["openbell.frames"]`, or `SentFrames`."""
 
-    def write(self, frames: bytes) -> None:
-        """Send these bytes, whole frames, after all that were written before."""
+    def write(self, frames: bytes) -> int:
+        """Send these bytes, whole frames, after all that were written before; the backlog then."""
 
     def backlog(self) -> int:
         """How many written bytes have not left yet."""
@@ -74,10 +74,11 @@ class SentFrames:
         self._written = asyncio.Event()
         self._sending = asyncio.create_task(self._send_on())
 
-    def write(self, frames: bytes) -> None:
+    def write(self, frames: bytes) -> int:
         self._waiting.append(frames)
         self._backlog += len(frames)
         self._written.set()
+        return self._backlog
 
     def backlog(self) -> int:
         return self._backlog
@@ -158,14 +159,15 @@ class Socket:
         self._least_backlog = 0
         self._moved_at = 0.0
 
-    def say(self, frame: bytes) -> None:
-        """Send one frame after everything before it."""
+    def say(self, *frames: bytes) -> None:
+        """Send frames after everything before them, in one piece."""
         if self.closed:
             return
         if self.holding:
-            self.hold(frame)
+            for frame in frames:
+                self.hold(frame)
             return
-        self.parts.append(frame)
+        self.parts += frames
         self.flush()
 
     def flush(self) -> None:
@@ -174,9 +176,9 @@ class Socket:
         if not parts:
             return
         self.sent += len(parts)
-        self._frames.write(parts[0] if len(parts) == 1 else b"".join(parts))
+        frames = b"".join(parts)  # of one it makes no copy
         parts.clear()
-        backlog = self._frames.backlog()
+        backlog = self._frames.write(frames)
         if backlog > HIGH_WATER_BYTES:
             self.holding = True
             self._least_backlog, self._moved_at = backlog, self._now()

@@ -185,14 +185,45 @@ async def test_what_nobody_wants_is_not_encoded(hub: Hub, monkeypatch: pytest.Mo
 
 async def test_one_batch_is_one_write_per_socket(hub: Hub) -> None:
     reader = Reader(hub).want(quotes=["*"], trades=["*"])
-    writes: list[int] = []
-    write = reader.wire.write
-    reader.wire.write = lambda frames: (writes.append(len(frames)), write(frames))  # type: ignore
 
-    hub.deliver([quote(n=1), trade(n=1), quote("IBM", n=1)])
+    bus().publish(TICKS, batch(quote(n=1), trade(n=2), quote("IBM", n=3)))
+    await reader.has(3)
 
-    assert len(writes) == 1
-    assert len(reader.heard) == 3
+    assert reader.wire.writes == 1
+
+
+async def test_batches_that_waited_together_are_one_write_per_socket(hub: Hub) -> None:
+    reader = Reader(hub).want(trades=["*"])
+
+    for number in range(1, 6):
+        bus().publish(TICKS, batch(trade(n=number), number=number))
+    await reader.has(5)
+
+    assert [at for _, _, at in reader.numbers] == [1, 2, 3, 4, 5]
+    assert reader.wire.writes == 1
+
+
+async def test_a_flush_interval_lets_ticks_gather(store: Store, hub: Hub) -> None:
+    hub._flush_seconds = 0.3
+    reader = Reader(hub).want(trades=["*"])
+    bus().publish(TICKS, batch(trade(n=1), number=1))
+    await reader.has(1)  # the first one has nothing to wait for
+
+    for number in range(2, 6):
+        bus().publish(TICKS, batch(trade(n=number), number=number))
+        await settled()
+    await reader.has(5)
+
+    assert reader.wire.writes == 2
+
+
+def test_ticks_gather_only_where_deliveries_take_their_time(store: Store) -> None:
+    hub, configured = Hub(store.load), Hub(store.load, flush_seconds=0.02)
+
+    assert hub._pause(0.0005) == 0
+    assert hub._pause(0.002) == 0.001
+    assert hub._pause(1.0) == hub_module.GATHER_SECONDS_MAX
+    assert configured._pause(0.0005) == configured._pause(1.0) == 0.02
 
 
 async def test_a_big_batch_leaves_turns_to_the_loop(
