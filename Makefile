@@ -3,8 +3,9 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 # What of the settings may stand on make's command line: make run PORT=9000 FEED=lean …
-export HOST PORT OPENBELL_HOME FEED DATA DATE START SPEED SEED STEPPED FILL_MODEL
-export EXECUTION_SHARDS
+# What does not stand there is not exported: an empty PORT is no port.
+SAID := HOST PORT OPENBELL_HOME FEED DATA DATE START SPEED SEED STEPPED FILL_MODEL EXECUTION_SHARDS
+$(foreach name,$(SAID),$(if $($(name)),$(eval export $(name))))
 
 PYTHON := .venv/bin/python
 B := hot_reads stampede hit_rate replica_share portfolio

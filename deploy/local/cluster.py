@@ -161,7 +161,8 @@ def _configure_edge(variables: dict[str, str]) -> None:
 
 def _start(variables: dict[str, str], url: str) -> None:
     prepared, ready = _Gate("prepared"), _Gate("ready")
-    told = {**os.environ, **variables, "HOST": "127.0.0.1", "PYTHON": sys.executable}
+    inherited = {name: value for name, value in os.environ.items() if value}
+    told = {**inherited, **variables, "HOST": "127.0.0.1", "PYTHON": sys.executable}
     told |= {"PYTHONUNBUFFERED": "1", "DJANGO_SETTINGS_MODULE": "config.settings"}
     with LOG.open("ab") as log:
         supervisor = subprocess.Popen(
@@ -183,7 +184,7 @@ def _start(variables: dict[str, str], url: str) -> None:
     if done.returncode != 0:
         raise Problem("The cluster could not be prepared.")
     prepared.open()
-    _wait_until_ready(variables, url)
+    _wait_until_ready(variables, url, supervisor)
     ready.open()
 
 
@@ -207,12 +208,14 @@ class _Gate:
         os.close(self._held)
 
 
-def _wait_until_ready(variables: dict[str, str], url: str) -> None:
+def _wait_until_ready(
+    variables: dict[str, str], url: str, supervisor: subprocess.Popen[bytes]
+) -> None:
     ports = [variables[f"{name}_PORT"] for name in ("WEB1", "WEB2", "STREAM1", "STREAM2")]
     asked = [*(f"http://127.0.0.1:{port}/readyz" for port in ports), f"{url}/readyz"]
     deadline = time.monotonic() + READY_SECONDS_MAX
     while not (all(map(_is_ready, asked)) and _all_is_owned(variables)):
-        if _supervisor() is None or time.monotonic() > deadline:
+        if supervisor.poll() is not None or time.monotonic() > deadline:
             tail = LOG.read_text(errors="replace")[-2000:]
             raise Problem(f"The cluster did not become ready. The end of {LOG}:\n{tail}")
         time.sleep(0.1)
