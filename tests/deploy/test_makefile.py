@@ -15,8 +15,9 @@ def environment_of(*said: str) -> set[str]:
     """The environment of a recipe when that is said on the command line."""
     inherited = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     done = subprocess.run(
-        ["make", "--no-print-directory", "--eval=environment: ; @env", "environment", *said],
+        ["make", "--no-print-directory", "-f", "-", "environment", *said],
         cwd=ROOT,
+        input="include Makefile\nenvironment: ; @env\n",
         env=inherited,
         capture_output=True,
         text=True,
