@@ -20,8 +20,9 @@ PAUSE_SECONDS = 0.03
 AFTER_TROUBLE_SECONDS = 0.1
 RESTING_MAX = 20  # limit orders that a trader leaves in the book
 SYMBOLS = ("AAPL", "MSFT", "NVDA")
+RESTING = SYMBOLS[1:]  # a buy that rests would stand in the way of the account's own sales
 # What may be refused for a reason: a market order without a usable quote, and a sale of what an
-# earlier one, not yet filled, has spoken for.
+# earlier one, not yet filled, has spoken for or is still buying.
 REFUSED_WELL = frozenset({42210000, 40310000})
 
 WRITE, ACCOUNT, MARKET, PUBLIC = "write", "account", "market", "public"
@@ -233,7 +234,7 @@ class Load:
 
     def submit(self, client: Client, person: Person, **fields: str) -> Asked:
         name = f"load-{uuid.uuid4()}"
-        symbol = random.choice(SYMBOLS) if fields["type"] == "limit" else SYMBOLS[0]
+        symbol = random.choice(RESTING) if fields["type"] == "limit" else SYMBOLS[0]
         body = {"symbol": symbol, "qty": "1", "time_in_force": "gtc", "client_order_id": name}
         answer = client.ask(WRITE, "POST", "/v2/orders", body | fields)
         order = Asked(person.account_id, name, fields["type"], answer.status)
