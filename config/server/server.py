@@ -9,6 +9,7 @@ gets an empty answer.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import socket
 from collections.abc import Callable
@@ -38,6 +39,9 @@ CANCEL_SECONDS_MAX = 1.0
 CLOSES_PER_SECOND = 1000
 PING_INTERVAL_SECONDS = 20
 BODY_MAX = 64 * 1024
+# New objects, then young and middle collections, between two of each generation of the collector;
+# Python's own 700, 10, 10 suit programs with few objects.
+COLLECTOR_THRESHOLDS = (20_000, 20, 50)
 
 
 class OpenbellServer(Server):
@@ -69,6 +73,7 @@ class OpenbellServer(Server):
     def run(self) -> None:
         """Serve; returns once drained."""
         _log_errors_of_twisted()
+        _spare_the_collector()
         self.http_factory = BoundedHttpFactory(self)
         self.ws_factory = BoundedSocketFactory(self)
         self._listener.setblocking(False)
@@ -131,6 +136,17 @@ class OpenbellServer(Server):
     def _running(self) -> list[asyncio.Future[None]]:
         tasks = (details.get("application_instance") for details in self.connections.values())
         return [task for task in tasks if task is not None and not task.done()]
+
+
+def _spare_the_collector() -> None:
+    """Keep the cyclic garbage collector from walking over every connection again and again.
+
+    What the start has left is never garbage. Of what comes later most is freed by counting; each
+    full collection visits some 300 objects of every connection, for 10,000 of them half a second.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 
 def _log_errors_of_twisted() -> None:
