@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -96,6 +96,7 @@ class Ingest:
         wall = time.monotonic()
         target_us = self._target_us(wall)
         ticks = self._read(target_us)
+        has_more = len(ticks) >= BATCH_TICKS
         watermark_us = self._reached(target_us)
         if ticks:
             ticks = await self._take(ticks)
@@ -103,7 +104,7 @@ class Ingest:
             self._publish(ticks, watermark_us)
             self._published_at = wall
         self._keep_pace(wall, watermark_us)
-        return 0.0 if watermark_us < target_us else self._idle_seconds(wall)
+        return 0.0 if has_more else self._idle_seconds(wall)
 
     def obey(self, row: MarketClock) -> None:
         """Go by what operators wrote into the clock's row: speed, pause, jump, step."""
@@ -118,6 +119,15 @@ class Ingest:
         if self._row.mode != MarketClock.Mode.REPLAY or self._row.paused:
             return 0
         return int(self._row.speed * RESERVE_SECONDS * MICROSECONDS)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the feed's source can be heard."""
+        return self._feed.is_live()
+
+    def take_halts(self) -> Mapping[str, tuple[bool, str]]:
+        """Symbols that the feed's source halted or resumed since the last call, and why."""
+        return self._feed.take_halts()
 
     @property
     def at_barrier(self) -> bool:
@@ -167,6 +177,8 @@ class Ingest:
 
     def _is_news(self, wall: float, watermark_us: int) -> bool:
         """Whether a batch without ticks is due: a heartbeat, or the end of a step."""
+        if not self._feed.is_live():
+            return False
         if wall - self._published_at >= HEARTBEAT_SECONDS:
             return True
         return self._row.mode == MarketClock.Mode.STEPPED and watermark_us > self.watermark_us

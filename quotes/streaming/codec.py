@@ -134,13 +134,22 @@ class Codec:
         return self.frame([message])
 
     def quote(self, quote: Quote) -> bytes:
-        return self._data("q", quote.symbol, quote_item(quote, self.stamp), quote)
+        """An honest quote says how fine its source was, where it was not made of ticks."""
+        item = quote_item(quote, self.stamp)
+        if self.honest and quote.resolution != "tick":
+            item["resolution"] = quote.resolution
+        return self._data("q", quote.symbol, item, quote)
 
     def trade(self, trade: Trade) -> bytes:
-        """An honest trade says when it is none that sets the price, but volume only."""
+        """An honest trade says what it counts for, where that is not price and volume alone."""
         item = trade_item(trade, self.stamp)
-        if self.honest and not trade.sets_price:
-            item["sets_price"] = False
+        if self.honest:
+            if not trade.sets_price:
+                item["sets_price"] = False
+            if not trade.counts_volume:
+                item["counts_volume"] = False
+            if trade.auction:
+                item["auction"] = trade.auction
         return self._data("t", trade.symbol, item, trade)
 
     def bar(self, kind: str, bar: Bar, number: Numbered) -> bytes:
