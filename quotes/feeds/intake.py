@@ -60,6 +60,7 @@ class Intake:
         self._frames = 0
         self._honest = honest
         self._fed_at = float("-inf")  # the last sign of life of the upstream's own feed
+        self._current = True  # False: the upstream may itself have missed something
         self._subscribed = False
 
     # --- the socket's thread ----------------------------------------------------------------
@@ -137,6 +138,8 @@ class Intake:
     def _snapshot(self, symbol: str, message: Message) -> None:
         """Where a symbol stands. Its last trade is news unless it was heard before we started."""
         quote, trade, trades = message["quote"], message["trade"], message["trades"]
+        if message.get("halted") is not None:
+            self._halts[symbol] = (message["halted"], "")
         is_first = (Trade, symbol) not in self._places
         if quote:
             self._quote(symbol, quote)
@@ -149,6 +152,7 @@ class Intake:
     def _beat(self, message: Message) -> None:
         if message["sent"] != self._frames:
             raise Lost(f"{message['sent']} messages were sent, {self._frames} arrived")
+        self._current = message.get("current", True)
         if message["quiet_ms"] is not None:
             fed_at = self._monotonic() - message["quiet_ms"] / 1_000
             self._fed_at = max(self._fed_at, fed_at)
@@ -172,7 +176,8 @@ class Intake:
         """Whether the upstream is there, and its own feed not silent as far as it tells."""
         if not self._honest:
             return self._subscribed  # whether it is quiet or mute, the socket's pings tell
-        return self._subscribed and self._monotonic() - self._fed_at < SILENT_SECONDS
+        heard = self._monotonic() - self._fed_at < SILENT_SECONDS
+        return self._subscribed and self._current and heard
 
     def next_us(self) -> int:
         """The instant of the next tick, as far as is known."""

@@ -16,7 +16,14 @@ from quotes.feeds.alpaca_wire import read_quote, read_trade
 from quotes.feeds.base import FeedError, Tick
 from quotes.feeds.intake import Intake, Lost
 from quotes.feeds.upstream import LONGEST_WAIT_SECONDS, Upstream, wait_seconds
-from quotes.streaming.codec import MSGPACK, MSGPACK_HONEST, msgpack_timestamp, unframed
+from quotes.streaming.codec import (
+    MSGPACK,
+    MSGPACK_HONEST,
+    msgpack_timestamp,
+    quote_item,
+    trade_item,
+    unframed,
+)
 from quotes.ticks import MICROSECONDS, Quote, Trade
 from tests.quotes.upstream import ScriptedUpstream, frames_of, upstream
 from tests.streams import OPENING_US, quote, trade
@@ -75,6 +82,10 @@ def test_the_services_letters_say_what_a_trade_counts_for(conditions, exchange, 
     assert (arrived.sets_price, arrived.counts_volume, arrived.auction) == expected
 
 
+def numbered(tick: Tick) -> dict[str, int]:
+    return {"seq": tick.sequence, "epoch": tick.epoch}
+
+
 class Hearing:
     """An intake of an honest upstream, and a clock turned by hand."""
 
@@ -97,8 +108,11 @@ class Hearing:
     def trades(self, *numbers: int, epoch: int = 1) -> None:
         self.hear(*(self.codec.trade(trade(n=n, epoch=epoch)) for n in numbers))
 
-    def snapshot(self, *stands: Any) -> None:
-        self.hear(MSGPACK_HONEST.snapshot("AAPL", *stands))
+    def snapshot(self, quote: Quote | None, trade: Trade | None, trades: Any) -> None:
+        stands = (quote_item(quote, msgpack_timestamp) | numbered(quote)) if quote else None
+        last = (trade_item(trade, msgpack_timestamp) | numbered(trade)) if trade else None
+        message = {"T": "snapshot", "S": "AAPL", "quote": stands, "trade": last, "trades": trades}
+        self.hear(MSGPACK_HONEST.control(message))
 
     def beat(self, **news: Any) -> None:
         message = {"T": "heartbeat", "t": None, "quiet_ms": 10, "sent": self.frames, "quotes": {}}
@@ -121,7 +135,7 @@ def test_what_a_break_swallowed_is_counted_where_the_numbers_go_on():
     hearing.trades(5)
     hearing.intake.end()
     hearing.connect()
-    hearing.snapshot(None, trade(n=8), (1, 8))
+    hearing.snapshot(None, trade(n=8), [1, 8])
     hearing.trades(9)
     assert hearing.missed() == [0, 2, 0]
 
@@ -146,7 +160,7 @@ def test_after_a_break_of_a_service_that_numbers_nothing_there_is_a_gap():
 def test_a_trade_that_was_heard_before_the_start_is_not_told_again():
     last = trade(n=8)
     hearing = Hearing(known={"AAPL": last.at_us})
-    hearing.snapshot(quote(n=3), last, (1, 9))
+    hearing.snapshot(quote(n=3), last, [1, 9])
     hearing.trades(10)
     [first, second] = hearing.intake.take(2**62, 10)
     assert isinstance(first, Quote)
@@ -156,7 +170,7 @@ def test_a_trade_that_was_heard_before_the_start_is_not_told_again():
 def test_a_snapshot_of_what_is_known_changes_nothing():
     hearing = Hearing()
     hearing.hear(MSGPACK_HONEST.quote(quote(n=3)), MSGPACK_HONEST.trade(trade(n=4)))
-    hearing.snapshot(quote(n=2), trade(n=4), (1, 4))
+    hearing.snapshot(quote(n=2), trade(n=4), [1, 4])
     assert len(hearing.missed()) == 2
 
 
@@ -181,6 +195,10 @@ def test_a_chain_is_silent_when_its_upstream_is_away_or_itself_silent():
     hearing.now += 1
     assert not hearing.intake.is_live(), "its feed says nothing, and that is what its heart says"
     hearing.trades(5)
+    assert hearing.intake.is_live()
+    hearing.beat(current=False)
+    assert not hearing.intake.is_live(), "it may itself have missed something"
+    hearing.beat()
     assert hearing.intake.is_live()
     hearing.intake.end()
     assert not hearing.intake.is_live()
