@@ -81,6 +81,8 @@ WSGI_APPLICATION = "config.wsgi.application"
 ASGI_APPLICATION = "config.asgi.application"
 APPEND_SLASH = False  # a client of the trading API does not follow redirects
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
+# For how long a stream process that is told to stop says so and goes on: until balancers know.
+DRAIN_NOTICE_SECONDS = environment.whole("DRAIN_NOTICE_SECONDS", default=0)
 HTTP_THREADS = environment.whole("HTTP_THREADS", default=8, least=1)  # of the embedded server
 STREAM_FLUSH_MS = environment.whole("STREAM_FLUSH_MS", default=0, most=1000)
 
