@@ -28,6 +28,7 @@ from quotes.streaming.off_loop import off_loop
 from quotes.streaming.session import CheckKey, Refusal, Session, Subscribed
 from quotes.streaming.socket import Notices, SentFrames, Socket, hang_up
 from quotes.streaming.standings import Pulse
+from quotes.streaming.watch import watch
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +145,7 @@ class StreamConsumer(AsyncConsumer):
     def clean_up(self) -> None:
         """Leave nothing behind, however the socket ended."""
         _strangers.discard(self)
+        watch().discard(self)
         if self._timer is not None:
             self._timer.cancel()
         if self._seat is not None:
@@ -223,6 +225,7 @@ class StreamConsumer(AsyncConsumer):
             self.credential = self.socket.credential = credential
             _strangers.discard(self)
             self._recheck_later(prove)
+            watch().add(self)
         self.let_in(asked=asked)
 
     async def _fail(self, refusal: Refusal, *, final: bool = False) -> None:
@@ -243,16 +246,20 @@ class StreamConsumer(AsyncConsumer):
         self._call_later(seconds, lambda: self.spawn(self._recheck(prove)))
 
     async def _recheck(self, prove: Prove) -> None:
-        """The news that a key was revoked can be lost, and of a logout there is none."""
+        """Of the end of a login session there is no news."""
         try:
             credential = await off_loop(prove)
         except Exception:
             log.warning("a credential could not be checked again", exc_info=True)
         else:
             if credential is None or not self._is_still(credential):
-                self.hub.revoke(self.socket)
+                self.revoke()
                 return
         self._recheck_later(prove)
+
+    def revoke(self) -> None:
+        """The credential no longer holds."""
+        self.hub.revoke(self.socket)
 
 
 class MarketDataConsumer(StreamConsumer):
