@@ -23,7 +23,7 @@ from quotes.models import MarketClock
 from quotes.pacing import Pace
 from quotes.streaming.bus import BARS, TICK_TOPICS, Bus, tick_topic
 from quotes.tick_history.backlog import Backlog
-from quotes.ticks import MICROSECONDS, Bar, Batch, Quote, Trade
+from quotes.ticks import MICROSECONDS, Bar, Batch, Place, Quote, Trade
 
 BATCH_TICKS = 500  # some 5 ms of work, so that readers start while the next ones are read
 TURN_SECONDS = 0.005  # ticks that come closer together share a batch
@@ -98,9 +98,8 @@ class Ingest:
         ticks = self._read(target_us)
         has_more = len(ticks) >= BATCH_TICKS
         watermark_us = self._reached(target_us)
-        if ticks:
-            ticks = await self._take(ticks)
         if ticks or self._is_news(wall, watermark_us):
+            ticks = await self._take(ticks)
             self._publish(ticks, watermark_us)
             self._published_at = wall
         self._keep_pace(wall, watermark_us)
@@ -217,10 +216,11 @@ class Ingest:
         self.heard.quotes.update(quotes)
         self.heard.trades.update(trades)
         newest: list[Tick] = [*quotes.values(), *trades.values()]
+        place = Place(self._epoch, self._number + 1)  # whoever hears of the batch finds it stored
         if latest.store().is_remote:
-            await asyncio.get_running_loop().run_in_executor(None, latest.put_many, newest)
+            await asyncio.get_running_loop().run_in_executor(None, latest.put_many, newest, place)
         else:
-            latest.put_many(newest)
+            latest.put_many(newest, place)
         add = self.bars.add
         printed = [tick for tick in ticks if type(tick) is Trade]
         for trade in printed:

@@ -156,9 +156,8 @@ class Codec:
         """`kind` is b, u or d: a minute bar, a corrected one, the running daily bar."""
         return self._data(kind, bar.symbol, bar_item(bar, self.stamp), number)
 
-    def status(self, status: Status) -> bytes:
-        item = status_item(status, self.stamp)
-        return self.control({"T": "s", "S": status.symbol, **item})
+    def status(self, status: Status, number: Numbered) -> bytes:
+        return self._data("s", status.symbol, status_item(status, self.stamp), number)
 
     def snapshot(
         self,
@@ -166,8 +165,13 @@ class Codec:
         quote: Quote | None,
         trade: Trade | None,
         trades: tuple[int, int] | None,
+        *,
+        halted: bool | None,
+        resync: int | None = None,
     ) -> bytes:
-        """Where the symbol stands: newest quote, last price, (epoch, number) of the last trade.
+        """Where the symbol stands: newest quote, last price, (epoch, number) of the last trade,
+        and whether it is halted (null where that could not be found out). `resync` is the id of
+        the request that it answers, null where it answers none.
 
         What is not newer than this may still arrive, and is to be passed over.
         """
@@ -178,6 +182,8 @@ class Codec:
                 "quote": quote and _numbered(quote_item(quote, self.stamp), quote),
                 "trade": trade and _numbered(trade_item(trade, self.stamp), trade),
                 "trades": trades,
+                "halted": halted,
+                "resync": resync,
             }
         )
 

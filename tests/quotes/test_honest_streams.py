@@ -26,7 +26,7 @@ from quotes.streaming.codec import JSON_HONEST, unframed
 from quotes.streaming.consumers import _heartbeat
 from quotes.streaming.hub import Hub
 from quotes.ticks import Batch, Place, Quote, Trade
-from tests.quotes.honest_client import HEARTBEAT_SECONDS, NOWHERE, HonestClient
+from tests.quotes.honest_client import HEARTBEAT_SECONDS, LATE_SECONDS, NOWHERE, HonestClient
 from tests.quotes.hub_readers import TICKS, Q, Reader, Store, T, hub_on
 from tests.streams import quote, trade
 
@@ -185,10 +185,11 @@ class Stage:
                 self.hub.snapshot(self.reader.socket, standing, request["id"])
 
     def check(self, told: dict[str, tuple[Any, Any]]) -> None:
-        """What the client trusts is no older than one heartbeat, and nothing that never was."""
+        """What the client trusts once this heartbeat has come, or is overdue, is no older than the
+        one before, and nothing that never was."""
         truth = self.feed.truth()
         for symbol in SYMBOLS:
-            if self.client.trusts(symbol, self.now):
+            if self.client.trusts(symbol, self.now + LATE_SECONDS + BATCH_SECONDS):
                 self.trusted += 1
                 held = self.client.quotes[symbol], self.client.prices[symbol]
                 assert told[symbol][0] <= held[0] <= truth[symbol][0], symbol

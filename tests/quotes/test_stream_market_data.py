@@ -580,6 +580,29 @@ async def test_plain_clients_see_nothing_of_honesty(
         await client.silence()
 
 
+async def test_an_honest_client_that_lost_something_asks_for_a_resync(app: Any) -> None:
+    latest.forget_latest()
+    latest.put_many([quote(), trade(), quote("IBM"), trade("IBM")])
+    async with connected(app, query="honest=1") as client:
+        await enter(client)
+        await subscribe(client, quotes=["AAPL", "IBM"])
+        await client.hear_many(2)
+        client.say({"action": "resync", "id": 5})
+        heard = [message for [message] in await client.hear_many(2)]
+        for bad in ("5", -1, 2**53, 1.5):
+            assert await client.ask({"action": "resync", "id": bad}) == error(400, "invalid syntax")
+    latest.forget_latest()
+
+    assert {one["S"] for one in heard} == {"AAPL", "IBM"}
+    assert {(one["T"], one["resync"]) for one in heard} == {("snapshot", 5)}
+
+
+async def test_a_plain_client_cannot_resync(app: Any) -> None:
+    async with connected(app) as client:
+        await enter(client)
+        assert await client.ask({"action": "resync"}) == error(400, "invalid syntax")
+
+
 async def test_an_honest_client_gets_no_snapshot_twice(app: Any) -> None:
     latest.forget_latest()
     latest.put_many([quote(), trade(), quote("IBM"), trade("IBM")])
