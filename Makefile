@@ -8,7 +8,7 @@ SAID := HOST PORT OPENBELL_HOME FEED DATA DATE START SPEED SEED STEPPED FILL_MOD
 $(foreach name,$(SAID),$(if $($(name)),$(eval export $(name))))
 
 PYTHON := .venv/bin/python
-B := hot_reads stampede hit_rate replica_share portfolio
+B := hot_reads stampede hit_rate replica_share portfolio settlement acceptance fill_latency
 UV ?= uv
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-header

@@ -22,8 +22,6 @@ import os
 import random
 import re
 import shutil
-import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -35,12 +33,21 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 PEERS = ROOT / "benchmarks" / "peers"
 PEERS_PYTHON = ROOT / ".venv-peers" / "bin" / "python"
 sys.path.insert(0, str(ROOT))
+
+from benchmarks.processes import (  # noqa: E402
+    GUNICORN,
+    START_SECONDS,
+    cpu_ns,
+    free_port,
+    running,
+    wait_for,
+)
 
 SYMBOLS = [f"SYM{number:03d}" for number in range(1000)]
 LISTS, LIST_LENGTH = 500, 20
@@ -48,10 +55,7 @@ WORKERS, CONNECTIONS = 2, 32
 HOT_READS, EDGE_READS = "/v2/stocks/quotes/latest?symbols=", "/public/quotes?symbols="
 EDGE_SECONDS = 5  # for so long the edge keeps an answer
 FEED_SECONDS, FEED_QUOTES = 0.1, 100
-START_SECONDS = 60
-STOP_SECONDS = 40  # longer than a web process finishes what it has begun
 REFUSED_MAX = 0.01  # a web process answers 503 to what waited a second, on a machine that is full
-GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "python:config.server.gunicorn_settings"]
 UVICORN = [str(PEERS_PYTHON), "-m", "uvicorn", "--no-access-log", "--log-level", "warning"]
 
 
@@ -209,14 +213,9 @@ def serving(name: str, command: list[str], more: dict[str, str]) -> Iterator[Ser
     port = free_port()
     if command[0] == str(PEERS_PYTHON):
         command = [*command, "--port", str(port)]
-    environment = {**os.environ, **more, "PORT": str(port)}
-    process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True)
-    try:
+    with running(command, {**more, "PORT": str(port)}) as process:
         wait_for(port)
         yield Server(name, port, [process])
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(STOP_SECONDS)
 
 
 @contextmanager
@@ -288,21 +287,6 @@ def wrk(server: Server, load: dict[str, str], seconds: int) -> str:
     return subprocess.run(command, env=told, capture_output=True, text=True, check=True).stdout
 
 
-def cpu_ns(session: int) -> int:
-    """CPU time of all threads of a session's processes."""
-    total = 0
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            # pid (name) state parent group session …; the name may hold anything.
-            if int((process / "stat").read_text().rpartition(")")[2].split()[3]) != session:
-                continue
-            for thread in (process / "task").glob("*/schedstat"):
-                total += int(thread.read_text().split()[0])
-        except (OSError, ValueError):
-            continue  # it ended meanwhile
-    return total
-
-
 def print_table(servers: list[Server], runs: dict[str, list[Run]]) -> None:
     medians = {
         server.name: Run(*map(statistics.median, zip(*runs[server.name], strict=True)))
@@ -332,25 +316,6 @@ def milliseconds(text: str) -> float:
     """wrk's 850.00us, 3.20ms or 1.10s."""
     number, unit = found(r"([\d.]+)", text), text.lstrip("0123456789.")
     return float(number) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[unit]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: Any = probe.getsockname()[1]
-        return int(port)
-
-
-def wait_for(port: int) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise SystemExit(f"nothing came to listen on port {port}") from None
-            time.sleep(0.1)
 
 
 if __name__ == "__main__":

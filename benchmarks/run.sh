@@ -11,7 +11,7 @@ for figure in "$@"; do
     hot_reads) benchmarks/install_peers.sh && .venv/bin/python benchmarks/hot_reads.py ;;
     streams) benchmarks/install_peers.sh && .venv/bin/python -m benchmarks.streams ;;
     replica_share) .venv/bin/python benchmarks/replica_share.py ;; # starts servers of its own
-    *) deploy/local/servers.sh .venv/bin/python "benchmarks/$figure.py" ;;
+    *) deploy/local/servers.sh .venv/bin/python -m "benchmarks.$figure" ;;
   esac || FAILED="$FAILED $figure"
 done
 if [ -n "$FAILED" ]; then
