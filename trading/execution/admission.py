@@ -55,11 +55,19 @@ class Admissions:
         `between` is called after each slice of them, for there may be many.
         """
         self._give_up_waiting()
-        known = self._queued | self._auctions.pks() | undecided
-        for unpriced in self._unpriced.values():
-            known |= unpriced.keys()
+        known = self._known() | undecided
         while rows := intake.accepted(self._listing.by_id, known):
             known |= {row.pk for row in rows}
+            self._admit_all(rows)
+            between()
+            if len(rows) < intake.ADMITTED_MAX:
+                break
+
+    def admit_announced(
+        self, pks: set[int], undecided: set[int], between: Callable[[], None] = lambda: None
+    ) -> None:
+        """Take in the accepted orders among these, of which news has come; the rest as above."""
+        for rows in intake.announced(pks - self._known() - undecided, self._listing.by_id):
             self._admit_all(rows)
             between()
 
@@ -84,6 +92,13 @@ class Admissions:
         self._auctions.forget(pk)
         for rows in self._unpriced.values():
             rows.pop(pk, None)
+
+    def _known(self) -> set[int]:
+        """The row ids of those who stand at the door."""
+        known = self._queued | self._auctions.pks()
+        for unpriced in self._unpriced.values():
+            known |= unpriced.keys()
+        return known
 
     def _admit_all(self, rows: Iterable[Order]) -> None:
         asking = [(row, self._working(row)) for row in rows]

@@ -39,6 +39,7 @@ from trading.orders import expire_due
 POLL_SECONDS = 1.0  # the safety net under the bus, and how often reasons are written
 REFRESH_SECONDS = 5.0  # instruments: halts are also announced
 LOCKED_PAUSE_SECONDS = 0.005
+ANNOUNCED_MAX = 5_000  # accepted orders that news told of; beyond that all are asked for
 
 BOOK_ORDERS = Gauge("openbell_book_orders", "Orders that rest in an engine's book.", ["lease"])
 
@@ -67,6 +68,7 @@ class Engine:
         self.agreement = Agreement(self.floor, self.listing, self.pending, self.admissions)
         self._epoch = 0
         self._rematch: set[str] = set()  # symbols where size came back
+        self._announced: set[int] = set()  # accepted orders that news told of
         self._poll_due = True
         self._polled_at = self._refreshed_at = 0.0
 
@@ -126,7 +128,10 @@ class Engine:
         if not self.listing.may_have(news["instrument_id"]):
             return
         if news["status"] == OrderStatus.ACCEPTED:
-            self._poll_due = True
+            if len(self._announced) < ANNOUNCED_MAX:
+                self._announced.add(news["order_id"])
+            else:
+                self._poll_due = True
         elif news["status"] in states.TERMINAL:
             self.agreement.forget(news["order_id"])
         elif news["status"] == OrderStatus.HELD:
@@ -178,6 +183,8 @@ class Engine:
         overdue = time.monotonic() - self._polled_at >= POLL_SECONDS
         if self._poll_due or overdue:
             self._admit_accepted()
+        elif self._announced:
+            self._admit_announced()
         self._match_again()
         if overdue:
             self._note_trailing()
@@ -213,9 +220,15 @@ class Engine:
                 self.floor.match_resting(symbol, quote)
 
     def _admit_accepted(self) -> None:
+        self._announced.clear()
         self.admissions.admit_accepted(self.pending.orders(), self._breathe)
         self._poll_due = False
         self._polled_at = time.monotonic()
+
+    def _admit_announced(self) -> None:
+        """Look at the orders that news told of, and at no others: the poll finds those."""
+        announced, self._announced = self._announced, set()
+        self.admissions.admit_announced(announced, self.pending.orders(), self._breathe)
 
     def _pass_time(self, to_us: int) -> None:
         """Carry out every expiry and change of session up to that instant, in order."""

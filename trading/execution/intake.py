@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from events.reads import find_rows
 from quotes.amounts import PRICE_PLACES, QUANTITY_PLACES, to_units
 from quotes.models import Instrument
 from trading import states
@@ -53,8 +54,16 @@ def accepted(instrument_ids: Collection[int], known: Collection[int]) -> list[Or
     """
     rows = Order.objects.filter(instrument_id__in=instrument_ids, status=OrderStatus.ACCEPTED)
     pks = [pk for pk in sorted(rows.values_list("pk", flat=True)) if pk not in known]
-    taken = pks[:ADMITTED_MAX]
-    return list(Order.objects.filter(pk__in=taken).order_by("pk")) if taken else []
+    return find_rows(Order, id=set(pks[:ADMITTED_MAX]))
+
+
+def announced(pks: Collection[int], instrument_ids: Collection[int]) -> Iterator[list[Order]]:
+    """Those of these orders that are accepted and of these instruments, by row id, in slices."""
+    wanted = sorted(pks)
+    for start in range(0, len(wanted), ADMITTED_MAX):
+        some = set(wanted[start : start + ADMITTED_MAX])
+        rows = find_rows(Order, id=some, status=str(OrderStatus.ACCEPTED))
+        yield [row for row in rows if row.instrument_id in instrument_ids]
 
 
 def resting_ids(instrument_ids: Collection[int]) -> set[int]:

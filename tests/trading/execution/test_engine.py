@@ -11,12 +11,14 @@ from django.db import OperationalError
 from events.models import Event
 from portfolios.models import Account, Position
 from quotes import halts
+from quotes.clock import market_clock
 from quotes.models import MarketClock
+from quotes.streaming.bus import ORDERS
 from quotes.ticks import to_micros
 from tests.portfolios.factories import assert_books_balance, funded_account, make_instrument
 from tests.trading.floor import CLOSE, MORNING, OPENING, TradingFloor, now_of
 from trading import orders
-from trading.execution import settlement
+from trading.execution import engine, intake, settlement
 from trading.execution.certificate import expected_execution_id, recompute
 from trading.execution.matching import FillModel, Match
 from trading.models import Fill, Order, TimeInForce
@@ -58,6 +60,40 @@ def test_while_the_market_stands_nothing_happens(floor: TradingFloor, account: A
     order = floor.buy(account, "10")
     floor.engine.run_once([])
     assert now_of(order).status == "accepted"
+
+
+def let_it_run(floor: TradingFloor) -> None:
+    """A market in which the engine acts by itself, not only when it is advanced."""
+    MarketClock.objects.filter(pk=1).update(mode=MarketClock.Mode.REPLAY)
+    market_clock().refresh()
+    floor.restart()
+    floor.engine.run_once([])
+
+
+def test_an_order_is_taken_in_by_the_news_of_it_alone(
+    floor: TradingFloor, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_it_run(floor)
+    monkeypatch.setattr(intake, "accepted", lambda *_: [])  # nothing is found by asking
+    order, silent = floor.buy(account, "1", limit="90"), floor.buy(account, "1", limit="90")
+    news = {"instrument_id": order.instrument_id, "order_id": order.pk, "status": "accepted"}
+
+    floor.engine.run_once([(ORDERS, news)])
+    assert (now_of(order).status, now_of(silent).status) == ("new", "accepted")
+    floor.engine.run_once([(ORDERS, news), (ORDERS, news | {"order_id": silent.pk})])
+    assert events_of(order) == ["accepted", "new"]
+    assert now_of(silent).status == "new"
+
+
+def test_more_news_than_is_remembered_is_asked_for(
+    floor: TradingFloor, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_it_run(floor)
+    monkeypatch.setattr(engine, "ANNOUNCED_MAX", 1)
+    placed = [floor.buy(account, "1", limit="90") for _ in range(3)]
+    news = {"instrument_id": placed[0].instrument_id, "status": "accepted"}
+    floor.engine.run_once([(ORDERS, news | {"order_id": order.pk}) for order in placed])
+    assert [now_of(order).status for order in placed] == ["new"] * 3
 
 
 def test_a_limit_order_rests_until_its_price_comes(floor: TradingFloor, account: Account) -> None:
