@@ -15,7 +15,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -23,17 +23,17 @@ from typing import Any, Generic, TypeVar
 
 from django.contrib.auth import get_user_model
 from django.core.cache import caches
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, transaction
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, router, transaction
 from django.db.models.signals import post_save
 
 from access.models import ApiKey, hash_secret
+from events.reads import find_rows
 from portfolios.models import Account
 
 STALE_SECONDS = 2.0
 RENEW_SECONDS = 1.5  # from then on one caller loads anew, and the others go on with what is known
 REMEMBERED_MAX = 10_000
 ACCOUNTS_PER_USER_MAX = 100
-ASKED_AT_ONCE = 500
 # `last_used_at` is told to the hour: a write for every request would cost more than it says.
 USE_NOTED_EVERY = timedelta(hours=1)
 CACHE, RECORDS = "quotes", "users"
@@ -147,30 +147,6 @@ def find_key(key_id: str) -> KnownKey | None:
     return _keys.get(key_id)
 
 
-def revoked_keys(key_ids: Sequence[str]) -> set[str]:
-    """Those of the keys that were revoked; remembered by nobody."""
-    keys = ApiKey.objects.using(DEFAULT_DB_ALIAS).exclude(revoked_at=None)
-    return {
-        key_id
-        for begin in range(0, len(key_ids), ASKED_AT_ONCE)
-        for key_id in keys.filter(key_id__in=key_ids[begin : begin + ASKED_AT_ONCE]).values_list(
-            "key_id", flat=True
-        )
-    }
-
-
-def disabled_users(user_ids: Sequence[int]) -> set[int]:
-    """Those of the users who are shut out; remembered by nobody."""
-    users = get_user_model().objects.using(DEFAULT_DB_ALIAS).filter(is_active=False)
-    return {
-        user_id
-        for begin in range(0, len(user_ids), ASKED_AT_ONCE)
-        for user_id in users.filter(pk__in=user_ids[begin : begin + ASKED_AT_ONCE]).values_list(
-            "pk", flat=True
-        )
-    }
-
-
 def remembered_key(key_id: str, *, may_wait: bool) -> KnownKey | None:
     """The same, but never asks the database: None where `find_key` has to be asked.
 
@@ -222,14 +198,12 @@ def note_use(known: KnownKey) -> None:
 
 
 def _load_key(key_id: str) -> KnownKey | None:
-    key = (
-        ApiKey.objects.select_related("user")
-        .filter(key_id=key_id, revoked_at=None, user__is_active=True)
-        .first()
-    )
-    if key is None:
-        return None
-    return KnownKey(key.key_id, key.secret_hash, key.account_id, key.user, key.last_used_at)
+    using = router.db_for_read(ApiKey)
+    for key in find_rows(ApiKey, using=using, key_id=key_id):
+        for user in find_rows(get_user_model(), using=using, id=key.user_id):
+            if key.revoked_at is None and user.is_active:
+                return KnownKey(key.key_id, key.secret_hash, key.account_id, user, key.last_used_at)
+    return None
 
 
 def _load_user(user_id: int) -> KnownUser | None:

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import UTC, date, datetime
 from functools import lru_cache
 from itertools import islice
@@ -69,10 +71,7 @@ def insert_row(row: models.Model) -> None:
     values: Values = []
     text = _text(row, columns, values)
     names = ", ".join(name for _, name, _ in columns)
-    with connection.cursor() as cursor:
-        cursor.execute(f"INSERT INTO {_table(row)} ({names}) VALUES ({text})", values)
-        row.pk = cursor.lastrowid
-    row._state.adding, row._state.db = False, connection.alias
+    _execute(f"INSERT INTO {_table(row)} ({names}) VALUES ({text})", values, row)
 
 
 def update_rows(rows: Iterable[models.Model], fields: Sequence[str]) -> None:
@@ -127,9 +126,62 @@ def _table(row: models.Model) -> str:
     return connection.ops.quote_name(row._meta.db_table)
 
 
-def _execute(statement: str, values: Values) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
+class Trip:
+    """Statements that go to the database together, in their order."""
+
+    def __init__(self) -> None:
+        self._statements: list[str] = []
+        self._values: Values = []
+        self._rows: list[models.Model | None] = []  # what each inserts, where its key is wanted
+
+    def add(self, statement: str, values: Values, row: models.Model | None) -> None:
+        self._statements.append(statement)
+        self._values += values
+        self._rows.append(row)
+
+    def send(self) -> None:
+        """Send what was gathered, for its keys are needed now."""
+        if not self._statements:
+            return
+        statements, values, rows = "; ".join(self._statements), self._values, self._rows
+        self._statements, self._values, self._rows = [], [], []
+        with connection.cursor() as cursor:
+            cursor.execute(statements, values)
+            for number, row in enumerate(rows):
+                if number:
+                    cursor.nextset()
+                if row is not None:
+                    row.pk = cursor.lastrowid
+                    row._state.adding, row._state.db = False, connection.alias
+
+
+_trip: ContextVar[Trip | None] = ContextVar("trip", default=None)
+
+
+@contextmanager
+def one_trip() -> Iterator[Trip]:
+    """Gather what this module writes meanwhile, and send it as one at the end.
+
+    Rows have their keys only then. SQLite, where a trip costs nothing, takes one statement at a
+    time and gathers nothing.
+    """
+    trip = Trip()
+    before = _trip.set(trip if connection.vendor == "mysql" else None)
+    try:
+        yield trip
+        trip.send()
+    finally:
+        _trip.reset(before)
+
+
+def _execute(statement: str, values: Values, row: models.Model | None = None) -> None:
+    trip = _trip.get()
+    if trip is not None:
+        trip.add(statement, values, row)
+        return
+    alone = Trip()
+    alone.add(statement, values, row)
+    alone.send()
 
 
 def _text(row: models.Model, columns: Sequence[Column], values: Values) -> str:

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from events.bulk import insert_row, update_rows
+from events.bulk import insert_row, one_trip, update_rows
 from events.errors import OpenbellError, Refused
 from events.transactions import retried
 from portfolios import ledger, positions
@@ -95,18 +95,23 @@ def _submit(
         cash=assessment.hold.cash,
         quantity=assessment.hold.quantity,
     )
-    insert_row(order)
-    legs = _save_legs(account, order, request)
-    if position is not None:
-        positions.save_positions([position])
+    with one_trip() as trip:
+        insert_row(order)
+        if request.order_class != OrderClass.SIMPLE:
+            trip.send()  # its legs name it
+        legs = _save_legs(account, order, request)
+        if position is not None:
+            positions.save_positions([position])
 
-    events = [
-        updates.draft(str(one.status), one, account, instrument, at=one.submitted_at, actor=actor)
-        for one in (order, *legs)
-    ]
-    update_rows([account], [*BOOK_FIELDS, "last_order_at"])
+        events = [
+            updates.draft(
+                str(one.status), one, account, instrument, at=one.submitted_at, actor=actor
+            )
+            for one in (order, *legs)
+        ]
+        update_rows([account], [*BOOK_FIELDS, "last_order_at"])
 
-    updates.record(events, order)
+        updates.record(events, order)
     order.nested_legs = legs
     return order
 

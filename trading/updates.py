@@ -85,12 +85,12 @@ def _books(order: Order) -> dict[str, object]:
 def record(events: Sequence[Event], *changed: Order) -> None:
     """Write the events; after commit tell the streams of them and the engine of the orders."""
     log.record_many(events)
-    transaction.on_commit(partial(_announce, list(events), [_news(order) for order in changed]))
+    transaction.on_commit(partial(_announce, list(events), changed))
 
 
-def _announce(events: list[Event], news: list[dict[str, object]]) -> None:
-    for message in news:
-        bus().publish(ORDERS, message)
+def _announce(events: list[Event], changed: Sequence[Order]) -> None:
+    for order in changed:
+        bus().publish(ORDERS, _news(order))
     streaming.announce(events)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from enum import StrEnum
 
 from quotes.streaming.codec import Codec
@@ -21,14 +21,6 @@ class Channel(StrEnum):
     DAILY_BARS = "dailyBars"
     STATUSES = "statuses"
     LULDS = "lulds"
-
-
-# What a snapshot tells of.
-STOOD_FOR = (Channel.QUOTES, Channel.TRADES, Channel.STATUSES)
-
-Wants = Mapping[Channel, Iterable[str]]
-# Channel → symbol → (epoch, number) of its newest message.
-Changed = dict[Channel, dict[str, tuple[int, int]]]
 
 
 class Audience:
@@ -73,21 +65,3 @@ def reduced(symbols: Iterable[str]) -> frozenset[str]:
     """What a list of symbols comes to: with "*" in it no name counts, so nothing is sent twice."""
     wanted = frozenset(symbols)
     return frozenset({EVERYTHING}) if EVERYTHING in wanted else wanted
-
-
-def newly_wanted(socket: Socket, wants: Wants) -> set[str]:
-    """The symbols that the socket did not want before and is to be told the standing of."""
-    new: set[str] = set()
-    for channel in STOOD_FOR:
-        new |= reduced(wants.get(channel, ())) - socket.wants.get(channel, frozenset())
-    return new
-
-
-def note_unreported(socket: Socket, changed: Changed) -> None:
-    """Keep what is new and wanted for the socket's next heartbeat."""
-    for channel, places in changed.items():
-        wanted = socket.wants.get(channel, frozenset())
-        if EVERYTHING not in wanted:
-            places = {symbol: places[symbol] for symbol in wanted & places.keys()}
-        if places:
-            socket.unreported.setdefault(channel, {}).update(places)

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
 from events import bulk
-from events.bulk import insert_rows, new_row, update_rows
+from events.bulk import insert_row, insert_rows, new_row, one_trip, update_rows
 from events.models import Event
 from events.reads import find_rows
 from portfolios.models import Position
@@ -117,6 +117,56 @@ def test_rows_that_break_a_rule_of_the_table_are_refused() -> None:
     position.hold_quantity = Decimal(-1)
     with pytest.raises(IntegrityError), transaction.atomic():
         update_rows([position], ["hold_quantity"])
+
+
+def event(subject: str, sequence: int | None = None, account_id: int | None = None) -> Event:
+    return new_row(
+        Event, kind="test.happened", actor="test", subject=subject, account_sequence=sequence,
+        account_id=account_id, recorded_at=NOON,
+    )  # fmt: skip
+
+
+@transaction.atomic
+def in_one_trip(rows: list[Event]) -> None:
+    with one_trip():
+        for row in rows:
+            insert_row(row)
+
+
+def test_what_goes_in_one_trip_is_stored_in_order_and_has_its_keys(
+    django_assert_num_queries: object,
+) -> None:
+    position = positions(1)[0]
+    position.quantity = Decimal(3)
+    first, second = event("first % one"), event("second")
+    trips = 1 if connection.vendor == "mysql" else 3
+    counted = django_assert_num_queries(trips)  # type: ignore[operator]
+    with transaction.atomic(), counted, one_trip():
+        insert_row(first)
+        update_rows([position], ["quantity"])
+        insert_row(second)
+
+    assert Event.objects.get(pk=first.pk).subject == "first % one"
+    assert Event.objects.get(pk=second.pk).subject == "second"
+    assert Position.objects.get().quantity == 3
+
+
+def test_a_trip_that_breaks_a_rule_at_its_end_is_refused_whole() -> None:
+    position = positions(1)[0]
+    taken = 1_000
+    with transaction.atomic():
+        insert_rows([event("theirs", taken, position.account_id)])
+    with pytest.raises(IntegrityError):
+        in_one_trip([event("first"), event("mine", taken, position.account_id)])
+    assert not Event.objects.filter(subject__in=["first", "mine"]).exists()
+
+
+def test_a_trip_that_fails_before_its_end_is_not_made() -> None:
+    with pytest.raises(AttributeError):
+        in_one_trip([event("first"), None])  # type: ignore[list-item]
+    with transaction.atomic():
+        insert_row(event("later"))
+    assert not Event.objects.filter(subject="first").exists()
 
 
 @pytest.mark.django_db(transaction=True)

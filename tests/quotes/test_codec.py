@@ -31,8 +31,6 @@ from quotes.streaming.codec import (
 from quotes.ticks import to_micros
 from tests.streams import OPENING_US, bar, quote, trade
 
-FIRST = Number(1, 1)
-
 
 def payload(frame: bytes) -> bytes:
     [(_, content)] = unframed(frame)
@@ -106,8 +104,8 @@ def test_bar_without_an_average_says_null_and_keeps_the_key() -> None:
 
 
 def test_status_has_every_key_of_the_contract() -> None:
-    [halt] = in_json(JSON.status(Status("AAPL", OPENING_US, halted=True, reason="news"), FIRST))
-    [resumption] = in_json(JSON.status(Status("AAPL", OPENING_US, halted=False), FIRST))
+    [halt] = in_json(JSON.status(Status("AAPL", OPENING_US, halted=True, reason="news")))
+    [resumption] = in_json(JSON.status(Status("AAPL", OPENING_US, halted=False)))
 
     assert halt == {
         "T": "s",
@@ -128,7 +126,7 @@ def test_msgpack_times_are_the_timestamp_extension() -> None:
         MSGPACK.quote(quote()),
         MSGPACK.trade(trade()),
         MSGPACK.bar("b", bar(), Number(1, 1)),
-        MSGPACK.status(Status("AAPL", OPENING_US, halted=True), FIRST),
+        MSGPACK.status(Status("AAPL", OPENING_US, halted=True)),
     ]
 
     for frame in frames:

@@ -157,7 +157,7 @@ def test_an_order_whose_commit_meets_the_end_of_the_connection_is_stored_or_it_i
     assert_books_balance(account)
 
 
-@pytest.mark.parametrize("statement", ["SELECT", "UPDATE", "INSERT INTO `trading_order`"])
+@pytest.mark.parametrize("statement", ["SELECT", "BEGIN; SELECT", "INSERT INTO `trading_order`"])
 @pytest.mark.parametrize("how", [Break.ANSWER_LOST, *NOT_COMMITTED])
 def test_a_connection_lost_earlier_stores_nothing(
     wire: Wire, client: Client, account: Account, statement: str, how: Break

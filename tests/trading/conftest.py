@@ -12,13 +12,12 @@ from quotes.streaming.bus import forget_bus
 @pytest.fixture(autouse=True)
 def market_without_memory() -> Iterator[None]:
     """No test knows the time, the prices or the messages of another."""
-    forget_market()
+    _forget()
     yield
-    forget_market()
+    _forget()
 
 
-def forget_market() -> None:
-    """Know neither the time, the prices nor the messages of the market before."""
+def _forget() -> None:
     forget_clock()
     forget_latest()
     forget_bus()

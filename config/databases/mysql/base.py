@@ -7,9 +7,8 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, OperationalError
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, OperationalError
 from django.db.backends.mysql import base
-from django.db.backends.utils import debug_transaction
 from MySQLdb import Error
 from prometheus_client import Counter
 
@@ -22,11 +21,16 @@ QUERIES = Counter("openbell_database_queries_total", "Statements, by server.", [
 # a connection that is closed.
 LOST = frozenset({0, 2002, 2003, 2005, 2006, 2013, 2055, 1053, 1927})
 
+BEGIN = "BEGIN"
+
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """Django's MySQL connection; see the module."""
 
+    is_to_begin = False  # a transaction, with the next statement
+
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        self.is_to_begin = False
         try:
             return super().get_new_connection(conn_params)
         except Error as error:
@@ -39,11 +43,24 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return Cursor(self.connection.cursor(), self)
 
     def _start_transaction_under_autocommit(self) -> None:
-        """Django would turn autocommit off and on again, and ask the server for each."""
-        with debug_transaction(self, "BEGIN"), self.wrap_database_errors:
-            self.connection.query("BEGIN")
+        """Begin it with the first statement, in one trip to the server.
+
+        Django would turn autocommit off and on again, and ask the server for each.
+        """
+        self.is_to_begin = True
+
+    def _rollback(self) -> None:
+        if self._has_begun():
+            super()._rollback()  # type: ignore[misc]
+
+    def _has_begun(self) -> bool:
+        """Whether the server knows of the transaction that ends here."""
+        is_to_begin, self.is_to_begin = self.is_to_begin, False
+        return not is_to_begin
 
     def _commit(self) -> None:
+        if not self._has_begun():
+            return
         try:
             super()._commit()  # type: ignore[misc]
         except OperationalError as error:
@@ -67,18 +84,36 @@ class Cursor(base.CursorWrapper):
 
     def execute(self, query: str, args: Any = None) -> Any:
         self._queries.inc()
+        begins, self._wrapper.is_to_begin = self._wrapper.is_to_begin, False
         try:
-            return super().execute(query, args)
+            answer = super().execute(f"{BEGIN}; {query}" if begins else query, args)
         except Error as error:
             self._note(error)
             raise
+        if begins:
+            self.nextset()
+            answer = self.cursor.rowcount
+        return answer
 
     def executemany(self, query: str, args: Any) -> Any:
+        if self._wrapper.is_to_begin:
+            self._wrapper.is_to_begin = False
+            self.execute(BEGIN)
         self._queries.inc()
         try:
             return super().executemany(query, args)
         except Error as error:
             self._note(error)
+            raise
+
+    def nextset(self) -> Any:
+        """Go on to what the next of several statements said, or raise why it failed."""
+        try:
+            return self.cursor.nextset()
+        except Error as error:
+            self._note(error)
+            if error.args and error.args[0] in self.codes_for_integrityerror:
+                raise IntegrityError(*error.args) from None
             raise
 
     def _note(self, error: Error) -> None:
