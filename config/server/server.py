@@ -87,13 +87,15 @@ class OpenbellServer(Server):
 
     def create_application(
         self, protocol: Any, scope: dict[str, Any]
-    ) -> asyncio.Queue[dict[str, Any]] | None:
+    ) -> asyncio.Queue[dict[str, Any]] | Inbox | None:
         """Start the application for a connection, with our extension and a bounded inbox."""
         if protocol not in self.connections:
             return None
-        inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()  # HTTP: the body has its bound
+        inbox: asyncio.Queue[dict[str, Any]] | Inbox
         scope["asgi"] = {"version": "3.0"}
-        if isinstance(protocol, BoundedSocket):
+        if not isinstance(protocol, BoundedSocket):
+            inbox = asyncio.Queue()  # HTTP: the body has its bound
+        else:
             inbox = Inbox(protocol)
             scope["extensions"] = {EXTENSION: protocol.frames}
         self.connections[protocol]["application_instance"] = asyncio.ensure_future(

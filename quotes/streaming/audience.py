@@ -9,6 +9,7 @@ from quotes.streaming.codec import Codec
 from quotes.streaming.socket import Socket
 
 EVERYTHING = "*"
+ALL, NONE = frozenset({EVERYTHING}), frozenset[str]()  # shared: each would cost 200 bytes a socket
 
 
 class Channel(StrEnum):
@@ -64,4 +65,6 @@ class Audience:
 def reduced(symbols: Iterable[str]) -> frozenset[str]:
     """What a list of symbols comes to: with "*" in it no name counts, so nothing is sent twice."""
     wanted = frozenset(symbols)
-    return frozenset({EVERYTHING}) if EVERYTHING in wanted else wanted
+    if EVERYTHING in wanted:
+        return ALL
+    return wanted or NONE

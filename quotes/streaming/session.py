@@ -7,6 +7,7 @@ refused message changes nothing.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -171,7 +172,7 @@ def _symbols(asked: object) -> dict[str, None]:
         return {}
     if not isinstance(asked, list) or not all(_is_symbol(symbol) for symbol in asked):
         raise invalid_syntax()
-    return dict.fromkeys(asked)
+    return dict.fromkeys(map(sys.intern, asked))  # thousands of clients name the same ones
 
 
 def _is_symbol(symbol: object) -> bool:
