@@ -9,6 +9,7 @@ import base64
 import binascii
 import hmac
 import re
+from collections.abc import Set
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
@@ -137,6 +138,14 @@ class SocketAuthentication:
         store = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
         found = authenticate_session(store)
         return None if found is None else found[1]
+
+    def shut_out(self, credentials: Set[Credential]) -> Set[Credential]:
+        """Those whose key was revoked or whose user was disabled, by the database as it is now."""
+        key_ids = sorted({each.key_id for each in credentials if each.key_id is not None})
+        user_ids = sorted({each.user_id for each in credentials})
+        revoked = lookups.revoked_keys(key_ids)
+        disabled = lookups.disabled_users(user_ids)
+        return {each for each in credentials if each.key_id in revoked or each.user_id in disabled}
 
 
 sockets = SocketAuthentication()

@@ -23,6 +23,7 @@ NO = frozenset({"0", "false", "no", "off"})
 MYSQL_EXAMPLE = "mysql://openbell:secret@db.example.com:3306/openbell"
 MYSQL_PORT = 3306
 REDIS_EXAMPLE = "redis://cache.example.com:6379/0"
+STREAM_EXAMPLE = "ws://openbell.example.com:8000/v2/iex"
 TLS = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs", "ssl_check_hostname")
 REDIS_PARAMETERS: dict[str, tuple[str, ...]] = {"redis": (), "rediss": TLS, "unix": ("db",)}
 
@@ -158,6 +159,36 @@ def redis(name: str, default: str = "") -> str:
         raise _malformed(name, "has something else than a number after its host", example)
     _check_redis_parameters(name, parts, example)
     return url
+
+
+def stream(name: str) -> str:
+    """The address of a data stream, unchanged; "" when not set."""
+    url = text(name)
+    if url:
+        parts = _taken_apart(name, url, ("ws", "wss"), f"{name}={STREAM_EXAMPLE}")
+        if parts.path.strip("/") == "":
+            raise _malformed(name, "names no stream after its host", f"{name}={STREAM_EXAMPLE}")
+    return url
+
+
+def host_of(url: str) -> str:
+    """Host and port of an address."""
+    return urlsplit(url).netloc.rpartition("@")[2]
+
+
+def check_upstream(url: str, key_id: str, secret: str, symbols: Sequence[str]) -> None:
+    """Refuse FEED=alpaca without what it needs."""
+    example = f"FEED=alpaca UPSTREAM_URL={STREAM_EXAMPLE} UPSTREAM_KEY_ID=… UPSTREAM_SECRET_KEY=…"
+    if not (url and key_id and secret):
+        raise ImproperlyConfigured(
+            "FEED=alpaca is fed by another server and needs to know which, and a key for it. "
+            f"Example: {example}"
+        )
+    if not symbols and (urlsplit(url).hostname or "").endswith(".alpaca.markets"):
+        raise ImproperlyConfigured(
+            "FEED=alpaca needs to know what to ask Alpaca for. "
+            f"Example: {example} SYMBOLS=AAPL,MSFT"
+        )
 
 
 def _check_redis_parameters(name: str, parts: SplitResult, example: str) -> None:

@@ -17,12 +17,16 @@ environment.read_env_file()
 
 HOME = environment.home()
 
-FEED = environment.one_of("FEED", ("simulated", "lean"))
+FEED = environment.one_of("FEED", ("simulated", "lean", "alpaca"))
 FEED_DATA = environment.text("DATA")  # lean: the folder that holds equity/usa
 FEED_DATE = environment.day("DATE")  # lean: the recorded day, 2013-10-07
 FEED_START = environment.time_of_day("START", default="09:29")  # New York; replay flat out to it
 FEED_SPEED = environment.number("SPEED", default=1, example="60")  # market seconds per second
 FEED_SEED = environment.whole("SEED", default=1)  # simulated: same seed, same market
+UPSTREAM_URL = environment.stream("UPSTREAM_URL")  # alpaca: the data stream of who feeds us
+UPSTREAM_KEY_ID = environment.text("UPSTREAM_KEY_ID")
+UPSTREAM_SECRET_KEY = environment.text("UPSTREAM_SECRET_KEY")
+FEED_SYMBOLS = environment.names("SYMBOLS")  # alpaca: what to subscribe to
 FILL_MODEL = environment.one_of(
     "FILL_MODEL", ("nbbo", "instant", "queue")
 )  # how orders meet quotes
@@ -50,8 +54,16 @@ if FEED == "lean" and not (FEED_DATA and FEED_DATE):
         "Example: FEED=lean DATA=../shared/lean DATE=2013-10-07"
     )
 
+if FEED == "alpaca":
+    environment.check_upstream(UPSTREAM_URL, UPSTREAM_KEY_ID, UPSTREAM_SECRET_KEY, FEED_SYMBOLS)
+
 # One database holds one market: two recordings never share books.
-MARKET_HOME = HOME / f"{FEED}-{FEED_DATE if FEED == 'lean' else FEED_SEED}"
+_MARKETS = {
+    "simulated": FEED_SEED,
+    "lean": FEED_DATE,
+    "alpaca": environment.host_of(UPSTREAM_URL).replace(":", "-"),
+}
+MARKET_HOME = HOME / f"{FEED}-{_MARKETS[FEED]}"
 # Signatures over the event log and the key that makes them: out of reach of the database.
 AUDIT_HOME = environment.folder("AUDIT_HOME", MARKET_HOME / "audit")
 
@@ -69,6 +81,8 @@ WSGI_APPLICATION = "config.wsgi.application"
 ASGI_APPLICATION = "config.asgi.application"
 APPEND_SLASH = False  # a client of the trading API does not follow redirects
 DATA_UPLOAD_MAX_MEMORY_SIZE = 64 * 1024
+# For how long a stream process that is told to stop says so and goes on: until balancers know.
+DRAIN_NOTICE_SECONDS = environment.whole("DRAIN_NOTICE_SECONDS", default=0)
 HTTP_THREADS = environment.whole("HTTP_THREADS", default=8, least=1)  # of the embedded server
 STREAM_FLUSH_MS = environment.whole("STREAM_FLUSH_MS", default=0, most=1000)
 

@@ -37,9 +37,9 @@ def fill_past(until: datetime, progress: Progress = _silent) -> int:
     """Give the configured market its past, once; how many bars it took.
 
     A database that has bars is left alone. Of a recorded market, the days before the recorded one
-    of the instruments it trades.
+    of the instruments it trades. A live one has only what it hears.
     """
-    if StoredBar.objects.exists():
+    if settings.FEED == "alpaca" or StoredBar.objects.exists():
         return 0
     if settings.FEED == "simulated":
         written = generate_history(settings.FEED_SEED, until, progress)

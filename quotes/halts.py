@@ -5,15 +5,19 @@ Risk and the engine read `Instrument.halted`; the message tells those that keep 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from django.db import transaction
+from django.db import router, transaction
 
 from events import log
 from quotes import listings
 from quotes.clock import market_clock
 from quotes.models import Instrument
 from quotes.streaming.bus import CONTROL, bus
+
+UPSTREAM = "halted by the market data's source"  # how such a halt begins its reason
+REASON_LENGTH_MAX = 200
 
 
 @transaction.atomic(durable=True)
@@ -48,6 +52,18 @@ def resume(instrument: Instrument, *, actor: str) -> Instrument:
 
     _announce("resume", instrument)
     return instrument
+
+
+def follow(halted: Mapping[str, tuple[bool, str]]) -> None:
+    """Halt (True) and resume instruments as the feed's source did. An operator's halt stays."""
+    named = Instrument.objects.filter(symbol__in=halted)
+    for instrument in named.using(router.db_for_write(Instrument)):
+        is_halted, reason = halted[instrument.symbol]
+        if is_halted:
+            if not instrument.halted:
+                halt(instrument, reason=f"{UPSTREAM}: {reason}"[:REASON_LENGTH_MAX], actor="feed")
+        elif instrument.halt_reason.startswith(UPSTREAM):
+            resume(instrument, actor="feed")
 
 
 def _record(kind: str, instrument: Instrument, actor: str, **payload: Any) -> None:

@@ -84,7 +84,8 @@ def open_market(
     if row is None:
         row = _new_row(source, start_us)
     row.mode, row.speed = mode, speed
-    row.save(force_insert=is_new)
+    # That a market is open says nothing of its feed: the row's `updated_at` is the feed's word.
+    row.save(force_insert=True) if is_new else row.save(update_fields=["mode", "speed"])
     history.enlist(instruments)
 
     if is_new:

@@ -73,6 +73,13 @@ class Bar(NamedTuple):
     vwap: int = 0  # 1/10,000 USD; 0 where unknown
 
 
+class Place(NamedTuple):
+    """How far a feed has come: the number of a batch, in the feed's epoch."""
+
+    epoch: int
+    number: int
+
+
 class Batch(NamedTuple):
     """What one turn of ingest publishes: ticks in (market time, symbol, sequence) order.
 
@@ -84,6 +91,10 @@ class Batch(NamedTuple):
     watermark_us: int
     epoch: int
     number: int = 0  # gap-free per epoch, so that a subscriber can see what it missed
+
+    @property
+    def place(self) -> Place:
+        return Place(self.epoch, self.number)
 
 
 def to_instant(at_us: int) -> datetime:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -47,6 +47,7 @@ class Doorman:
         default_factory=lambda: {("KEY", "secret"): Someone()}
     )
     cookies: dict[bytes, Someone] = field(default_factory=dict)
+    gone: set[Someone] = field(default_factory=set)
 
     def by_key(self, key_id: object, secret: object) -> Someone | None:
         if not isinstance(key_id, str) or not isinstance(secret, str):
@@ -59,6 +60,9 @@ class Doorman:
             key_id, secret = headers[b"apca-api-key-id"], headers.get(b"apca-api-secret-key", b"")
             return self.by_key(key_id.decode(), secret.decode())
         return self.cookies.get(headers.get(b"cookie", b""))
+
+    def shut_out(self, credentials: Set[Someone]) -> Set[Someone]:
+        return self.gone & credentials
 
 
 class Wire:

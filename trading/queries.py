@@ -154,6 +154,7 @@ class ShownFill(NamedTuple):
     side: str
     quantity: Decimal
     price: Decimal
+    fee: Decimal
     cumulative_quantity: Decimal
     leaves_quantity: Decimal | None
     at: datetime
@@ -172,6 +173,7 @@ _SHOWN_OF_FILL = (
     "side",
     "quantity",
     "price",
+    "fee",
     "cumulative_quantity",
     "leaves_quantity",
     "at",

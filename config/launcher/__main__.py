@@ -65,6 +65,7 @@ def serve(listener: socket.socket, credentials: Demo) -> None:
     from config import asgi
     from config.launcher.background import Background
     from config.launcher.banner import example_symbol, greet
+    from config.observability import health
     from config.server.server import OpenbellServer
     from quotes.streaming.hub import hub
 
@@ -86,6 +87,7 @@ def serve(listener: socket.socket, credentials: Demo) -> None:
         listener=listener,
         body_max=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
         when_ready=when_ready,
+        when_told=health.leave,
         when_draining=lambda: hub().drain(),
     )
     try:

@@ -49,4 +49,6 @@ def _market() -> str:
     if settings.FEED == "lean":
         pace = pace or f"played at {settings.FEED_SPEED:g} times its speed"
         return f"the recorded day {settings.FEED_DATE}, {pace}"
+    if settings.FEED == "alpaca":
+        return f"the live market of {settings.UPSTREAM_URL}"
     return f"a simulated market (seed {settings.FEED_SEED}), {pace or 'around the clock'}"

@@ -1,10 +1,12 @@
 """What a balancer, an autoscaling group and a metrics collector ask.
 
-`/healthz`: the process is alive. `/readyz`: it can serve; 503 only where it cannot at all, else
-200 with the state of each dependency, which alarms read. `/metrics`: Prometheus.
+`/healthz`: the process is alive. `/readyz`: it can serve; 503 only where it cannot at all or is
+about to end, else 200 with the state of each dependency, which alarms read. `/metrics`: Prometheus.
 """
 
 from __future__ import annotations
+
+import threading
 
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
@@ -13,6 +15,13 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from config.databases.health import primary_is_away, usable_replicas
 from quotes.clock import market_clock
+
+_leaving = threading.Event()
+
+
+def leave() -> None:
+    """From now on say that this process is not ready, because it ends."""
+    _leaving.set()
 
 
 @require_safe
@@ -23,6 +32,8 @@ def healthz(request: HttpRequest) -> HttpResponse:
 @require_safe
 def readyz(request: HttpRequest) -> HttpResponse:
     """Without any database a process can neither read an account nor take an order."""
+    if _leaving.is_set():
+        return JsonResponse({"process": "leaving"}, status=503)
     database = _database_answers()
     state = {"database": _word(database), "feed": _word(database and _feed_is_heard())}
     if not database and usable_replicas():

@@ -34,6 +34,7 @@ def serve() -> None:
     from django.conf import settings
 
     from config.databases import start
+    from config.observability import health
     from config.server.server import OpenbellServer
     from quotes.streaming import off_loop
     from quotes.streaming.hub import hub
@@ -45,6 +46,8 @@ def serve() -> None:
         asgi.application,
         listener=listener,
         body_max=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
+        notice_seconds=settings.DRAIN_NOTICE_SECONDS,
+        when_told=health.leave,
         when_draining=lambda: hub().drain(),
     )
     try:

@@ -148,11 +148,14 @@ class BoundedSocket(WebSocketProtocol):
         self.sendCloseFrame(code=code, reasonUtf8=reason_bytes or None)
 
     def go_away(self) -> None:
-        """The server stops: close 1001, or refuse a handshake that is not done."""
+        """The server stops: close 1001, or drop a handshake that is not done.
+
+        A balancer takes a dropped one elsewhere; a refusal would go to the client.
+        """
         if self.state == self.STATE_OPEN:
             self.close(GOING_AWAY, "going away")
-        elif hasattr(self, "handshake_deferred"):
-            self.serverReject()
+        elif self.state == self.STATE_CONNECTING:
+            self.frames.abort()
 
 
 class BoundedSocketFactory(WebSocketFactory):

@@ -12,6 +12,7 @@ stands before the trades that print on it. Sequences count per symbol, quotes an
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from events.errors import OpenbellError
@@ -75,6 +76,14 @@ class Feed:
         """
         while self.read(at_us - 1):
             pass
+
+    def is_live(self) -> bool:
+        """Whether its source can be heard. While it cannot, the market is silent."""
+        return True
+
+    def take_halts(self) -> Mapping[str, tuple[bool, str]]:
+        """Symbols that the source halted (True) or resumed since the last call, and why."""
+        return {}
 
     def close(self) -> None:
         """Let go of files or connections; the feed is not used afterwards."""

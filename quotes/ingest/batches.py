@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -23,7 +23,7 @@ from quotes.models import MarketClock
 from quotes.pacing import Pace
 from quotes.streaming.bus import BARS, TICK_TOPICS, Bus, tick_topic
 from quotes.tick_history.backlog import Backlog
-from quotes.ticks import MICROSECONDS, Bar, Batch, Quote, Trade
+from quotes.ticks import MICROSECONDS, Bar, Batch, Place, Quote, Trade
 
 BATCH_TICKS = 500  # some 5 ms of work, so that readers start while the next ones are read
 TURN_SECONDS = 0.005  # ticks that come closer together share a batch
@@ -96,14 +96,14 @@ class Ingest:
         wall = time.monotonic()
         target_us = self._target_us(wall)
         ticks = self._read(target_us)
+        has_more = len(ticks) >= BATCH_TICKS
         watermark_us = self._reached(target_us)
-        if ticks:
-            ticks = await self._take(ticks)
         if ticks or self._is_news(wall, watermark_us):
+            ticks = await self._take(ticks)
             self._publish(ticks, watermark_us)
             self._published_at = wall
         self._keep_pace(wall, watermark_us)
-        return 0.0 if watermark_us < target_us else self._idle_seconds(wall)
+        return 0.0 if has_more else self._idle_seconds(wall)
 
     def obey(self, row: MarketClock) -> None:
         """Go by what operators wrote into the clock's row: speed, pause, jump, step."""
@@ -118,6 +118,15 @@ class Ingest:
         if self._row.mode != MarketClock.Mode.REPLAY or self._row.paused:
             return 0
         return int(self._row.speed * RESERVE_SECONDS * MICROSECONDS)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the feed's source can be heard."""
+        return self._feed.is_live()
+
+    def take_halts(self) -> Mapping[str, tuple[bool, str]]:
+        """Symbols that the feed's source halted or resumed since the last call, and why."""
+        return self._feed.take_halts()
 
     @property
     def at_barrier(self) -> bool:
@@ -167,6 +176,8 @@ class Ingest:
 
     def _is_news(self, wall: float, watermark_us: int) -> bool:
         """Whether a batch without ticks is due: a heartbeat, or the end of a step."""
+        if not self._feed.is_live():
+            return False
         if wall - self._published_at >= HEARTBEAT_SECONDS:
             return True
         return self._row.mode == MarketClock.Mode.STEPPED and watermark_us > self.watermark_us
@@ -205,10 +216,11 @@ class Ingest:
         self.heard.quotes.update(quotes)
         self.heard.trades.update(trades)
         newest: list[Tick] = [*quotes.values(), *trades.values()]
+        place = Place(self._epoch, self._number + 1)  # whoever hears of the batch finds it stored
         if latest.store().is_remote:
-            await asyncio.get_running_loop().run_in_executor(None, latest.put_many, newest)
+            await asyncio.get_running_loop().run_in_executor(None, latest.put_many, newest, place)
         else:
-            latest.put_many(newest)
+            latest.put_many(newest, place)
         add = self.bars.add
         printed = [tick for tick in ticks if type(tick) is Trade]
         for trade in printed:

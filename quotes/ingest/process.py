@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date, datetime
 from typing import TypeVar
@@ -24,12 +24,15 @@ from prometheus_client import Counter
 from events import leases
 from events.errors import OpenbellError
 from events.leases import Lease, LeaseLost
+from quotes import halts, latest
 from quotes.bars import MINUTE_US, midnight
 from quotes.calendar import NEW_YORK
 from quotes.clock import WALL_MODES, market_clock
+from quotes.feeds.alpaca import AlpacaFeed
 from quotes.feeds.base import Feed
 from quotes.feeds.lean import LeanFeed
 from quotes.feeds.simulated import SimulatedFeed
+from quotes.feeds.upstream import Upstream
 from quotes.ingest.batches import Ingest
 from quotes.ingest.recorder import Recorder, open_bars
 from quotes.market import open_market
@@ -71,11 +74,23 @@ def configured_feed() -> tuple[Feed, str]:
     """
     if settings.FEED == "lean":
         feed: Feed = LeanFeed(settings.FEED_DATA, date.fromisoformat(settings.FEED_DATE))
-        mode = MarketClock.Mode.REPLAY
+        mode: str = MarketClock.Mode.REPLAY
+    elif settings.FEED == "alpaca":
+        upstream = Upstream(
+            settings.UPSTREAM_URL, settings.UPSTREAM_KEY_ID, settings.UPSTREAM_SECRET_KEY
+        )
+        feed = chained = AlpacaFeed(upstream, settings.FEED_SYMBOLS, _last_trades)
+        return feed, chained.mode
     else:
         feed = SimulatedFeed(settings.FEED_SEED, _simulation_start_us())
         mode = MarketClock.Mode.SIMULATED
     return feed, MarketClock.Mode.STEPPED if settings.FEED_STEPPED else mode
+
+
+def _last_trades(symbols: Iterable[str]) -> dict[str, int]:
+    """The instant of the last trade of each symbol that this market knows."""
+    known = latest.get_many(symbols)
+    return {symbol: found.trade.at_us for symbol, found in known.items() if found.trade}
 
 
 def _simulation_start_us() -> int:
@@ -196,6 +211,7 @@ class Player:
         self._time_kept_at = self._heard_kept_at = float("-inf")
         self._turned_at = time.monotonic()
         self._writing: asyncio.Task[None] | None = None
+        self._halts: dict[str, tuple[bool, str]] = {}  # to be followed
 
     async def play(self, stop: threading.Event) -> None:
         """Until `stop` is set; LeaseLost when another feed has taken over."""
@@ -210,6 +226,7 @@ class Player:
                     await self._keep_now()
                 if await self._is_called(control, idle_seconds):
                     await self._keep_now()
+                await self._follow_halts()
                 self._keep_what_is_due()
             await self._leave()
         finally:
@@ -231,6 +248,18 @@ class Player:
         """Whether somebody has changed the clock's row; waits for it so long."""
         messages = await control.get_many(seconds)
         return any(message.get("kind") == "clock" for _, message in messages)
+
+    async def _follow_halts(self) -> None:
+        """Halt and resume what the feed's source did; until it is written, it is tried again."""
+        self._halts.update(self._ingest.take_halts())
+        if not self._halts:
+            return
+        try:
+            await self._desk.write(lambda: halts.follow(self._halts))
+        except (DatabaseError, InterfaceError) as error:
+            self._note_repeat(error)
+        else:
+            self._halts = {}
 
     def _keep_what_is_due(self) -> None:
         """Start the next write when the last is done; never waits for one."""
@@ -254,10 +283,12 @@ class Player:
 
     async def _keep_time(self) -> None:
         recorder, ingest = self._desk.recorder, self._ingest
-        watermark_us, ahead_us = ingest.watermark_us, ingest.ahead_us
+        watermark_us, ahead_us, is_live = ingest.watermark_us, ingest.ahead_us, ingest.is_live
         self._time_kept_at = time.monotonic()
         try:
-            row = await self._desk.write(lambda: recorder.keep_time(watermark_us, ahead_us))
+            row = await self._desk.write(
+                lambda: recorder.keep_time(watermark_us, ahead_us, is_live=is_live)
+            )
         except (DatabaseError, InterfaceError) as error:
             self._note_repeat(error)
         else:

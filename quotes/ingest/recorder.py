@@ -8,7 +8,6 @@ waits long. Each transaction locks the feed's lease first.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import UTC, datetime
 from itertools import islice
 from typing import TypeVar
 
@@ -94,11 +93,13 @@ class Recorder:
                 )
             row.watermark_us = begin_us
             row.reserved_us = max(row.reserved_us, begin_us)
-            self._save(row)
+            self._save(row, is_live=False)
         return row
 
-    def keep_time(self, watermark_us: int, ahead_us: int) -> MarketClock:
+    def keep_time(self, watermark_us: int, ahead_us: int, *, is_live: bool = True) -> MarketClock:
         """Write the watermark and reserve `ahead_us` more; the row, with what operators asked.
+
+        It is a sign of life of the market only while the feed's source can be heard.
 
         A jump or a step is reserved whole before it is played: a feed that dies on the way leaves
         a gap, and time never runs backwards.
@@ -107,7 +108,7 @@ class Recorder:
             row = self._lock_clock()
             row.watermark_us = max(row.watermark_us, watermark_us)
             row.reserved_us = max(row.reserved_us, row.watermark_us + ahead_us, row.advance_to_us)
-            self._save(row)
+            self._save(row, is_live=is_live)
         return row
 
     def stop_at(self, watermark_us: int) -> None:
@@ -132,10 +133,11 @@ class Recorder:
         self._lease.lock_and_check()
         return MarketClock.objects.select_for_update().get(pk=1)
 
-    def _save(self, row: MarketClock) -> None:
+    def _save(self, row: MarketClock, *, is_live: bool = True) -> None:
         # `updated_at` is the feed's word that it is alive; use cases leave it alone.
-        row.updated_at = datetime.now(UTC)
-        row.save(update_fields=["watermark_us", "reserved_us", "updated_at"])
+        row.save(
+            update_fields=["watermark_us", "reserved_us", *(["updated_at"] if is_live else [])]
+        )
 
 
 def open_bars(symbols: Sequence[str], at_us: int, calendar: Calendar) -> list[Bar]:

@@ -26,7 +26,7 @@ from django.core.cache import caches
 from quotes.latest import rows
 from quotes.latest.gathering import Gathering
 from quotes.latest.local import NOTHING, Latest, LocalStore, Store, newest
-from quotes.ticks import Quote, Trade
+from quotes.ticks import Place, Quote, Trade
 
 __all__ = [
     "NOTHING",
@@ -36,6 +36,7 @@ __all__ = [
     "get",
     "get_many",
     "newest",
+    "place",
     "put_many",
     "store",
 ]
@@ -49,12 +50,21 @@ _gathering = Gathering(rows.load)
 _making = threading.Lock()
 
 
-def put_many(ticks: Iterable[Quote | Trade]) -> None:
+def put_many(ticks: Iterable[Quote | Trade], place: Place | None = None) -> None:
     """Keep the newest quote and price-setting trade per symbol; ticks come in ascending order.
 
-    On Redis this is one round trip, so never call it on an event loop's thread there.
+    A feed says with them which `place` it has come to. On Redis this is one round trip, so never
+    call it on an event loop's thread there.
     """
-    store().put_many(ticks)
+    store().put_many(ticks, place)
+
+
+def place() -> Place | None:
+    """The place of the feed up to which `get_many` is sure to know all; None if it cannot tell.
+
+    Never on an event loop's thread.
+    """
+    return store().place()
 
 
 def get_many(symbols: Iterable[str]) -> dict[str, Latest]:

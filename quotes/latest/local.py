@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 
-from quotes.ticks import Quote, Trade
+from quotes.ticks import Place, Quote, Trade
 
 
 class Latest(NamedTuple):
@@ -24,8 +24,14 @@ class Store(Protocol):
 
     is_remote: bool  # putting and getting waits for a network
 
-    def put_many(self, ticks: Iterable[Quote | Trade]) -> None:
-        """Keep the newest per symbol and kind; never replace a newer one."""
+    def put_many(self, ticks: Iterable[Quote | Trade], place: Place | None = None) -> None:
+        """Keep the newest per symbol and kind; never replace a newer one.
+
+        `place` says that these are all the ticks up to there.
+        """
+
+    def place(self) -> Place | None:
+        """The place up to which it holds what the feed has said; None where it cannot tell."""
 
     def get_many(self, symbols: list[str]) -> dict[str, Latest]:
         """What it holds; a symbol of which it holds nothing is left out."""
@@ -42,9 +48,10 @@ class LocalStore:
     def __init__(self) -> None:
         self._held: dict[str, Latest] = {}
         self._whole: set[str] = set()  # of these the table has no more to tell
+        self._place: Place | None = None
         self._lock = threading.Lock()
 
-    def put_many(self, ticks: Iterable[Quote | Trade]) -> None:
+    def put_many(self, ticks: Iterable[Quote | Trade], place: Place | None = None) -> None:
         quotes, trades = newest(ticks)
         with self._lock:
             for symbol, quote in quotes.items():
@@ -55,6 +62,11 @@ class LocalStore:
                 held = self._held.get(symbol, NOTHING)
                 if not is_older(trade, held.trade):
                     self._held[symbol] = Latest(held.quote, trade)
+            if place is not None and (self._place is None or place > self._place):
+                self._place = place
+
+    def place(self) -> Place | None:
+        return self._place
 
     def get_many(self, symbols: list[str]) -> dict[str, Latest]:
         held = self._held
@@ -81,6 +93,7 @@ class LocalStore:
         with self._lock:
             self._held.clear()
             self._whole.clear()
+            self._place = None
 
 
 def newest(ticks: Iterable[Quote | Trade]) -> tuple[dict[str, Quote], dict[str, Trade]]:

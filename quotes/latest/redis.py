@@ -2,6 +2,7 @@
 
     openbell:latest:<symbol>         quote, quote:epoch, quote:sequence, trade, trade:epoch, …
                                      whole: the table has been asked, what is missing is nowhere
+    openbell:latest:<place>          place:epoch, place:sequence: the batch up to which all is here
     openbell:latest:<symbol>:lock    the token of who asks the table, for as long as that may take;
                                      empty where it knew nothing, for as long as that is believed
 
@@ -26,7 +27,7 @@ from redis.exceptions import RedisError
 from redis.retry import Retry
 
 from quotes.latest.local import Latest, newest
-from quotes.ticks import Quote, Trade
+from quotes.ticks import Place, Quote, Trade
 
 TIMEOUT_SECONDS = 0.2
 AWAY_SECONDS = 1.0  # after an error nobody waits for Redis again until then
@@ -101,6 +102,7 @@ return answer
 
 KNOWN, NIL = b"\x91\x92", b"\xc0"  # msgpack: a list of one that is a list of two; nothing
 UNKNOWN = b"\x90"  # an empty list
+PLACE = "<place>"  # no symbol
 
 UNAVAILABLE = Counter(
     "openbell_latest_redis_unavailable_total", "Calls that Redis did not answer.", ["call"]
@@ -128,22 +130,35 @@ class RedisStore:
         self._give = self._redis.register_script(GIVE)
         self._lock = threading.Lock()
         self._unsent: dict[tuple[str, str], Quote | Trade] = {}
+        self._unsent_place: Place | None = None
         self._away_until = 0.0
 
-    def put_many(self, ticks: Iterable[Quote | Trade]) -> None:
+    def put_many(self, ticks: Iterable[Quote | Trade], place: Place | None = None) -> None:
         quotes, trades = newest(ticks)
         with self._lock:
             self._unsent |= {("quote", symbol): quote for symbol, quote in quotes.items()}
             self._unsent |= {("trade", symbol): trade for symbol, trade in trades.items()}
+            self._unsent_place = place or self._unsent_place
             if self._is_away():
                 return
             sending, self._unsent = self._unsent, {}
+            place = self._unsent_place
         try:
-            self._send(list(sending.items()))
+            self._send(list(sending.items()), place)
         except RedisError as error:
             self._note_away("put", error)
             with self._lock:
                 self._unsent = sending | self._unsent
+
+    def place(self) -> Place | None:
+        if self._is_away():
+            return None
+        try:
+            held: Any = self._redis.hmget(_key(PLACE), "place:epoch", "place:sequence")
+        except RedisError as error:
+            self._note_away("place", error)
+            return None
+        return None if None in held else Place(int(held[0]), int(held[1]))
 
     def get_many(self, symbols: list[str]) -> dict[str, Latest]:
         if self._is_away():
@@ -199,17 +214,24 @@ class RedisStore:
     def clear(self) -> None:
         with self._lock:
             self._unsent.clear()
+            self._unsent_place = None
         for key in self._redis.scan_iter(_key("*"), count=1000):
             self._redis.delete(key)
 
-    def _send(self, unsent: list[tuple[tuple[str, str], Quote | Trade]]) -> None:
-        for begin in range(0, len(unsent), SYMBOLS_PER_CALL):
-            chunk = unsent[begin : begin + SYMBOLS_PER_CALL]
-            keys = [_key(symbol) for (_, symbol), _ in chunk]
-            values: list[Any] = []
-            for (field, _), tick in chunk:
-                values += (field, tick.epoch, tick.sequence, msgpack.packb(tick))
-            self._put(keys=keys, args=values)
+    def _send(
+        self, unsent: list[tuple[tuple[str, str], Quote | Trade]], place: Place | None
+    ) -> None:
+        """Write the ticks, and only then that they are there."""
+        rows: list[tuple[str, Any]] = [
+            (symbol, (field, tick.epoch, tick.sequence, msgpack.packb(tick)))
+            for (field, symbol), tick in unsent
+        ]
+        if place is not None:
+            rows.append((PLACE, ("place", *place, "")))
+        for begin in range(0, len(rows), SYMBOLS_PER_CALL):
+            chunk = rows[begin : begin + SYMBOLS_PER_CALL]
+            values = [value for _, row in chunk for value in row]
+            self._put(keys=[_key(name) for name, _ in chunk], args=values)
 
     def _is_away(self) -> bool:
         return time.monotonic() < self._away_until

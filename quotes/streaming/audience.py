@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 from quotes.streaming.codec import Codec
@@ -22,6 +22,14 @@ class Channel(StrEnum):
     DAILY_BARS = "dailyBars"
     STATUSES = "statuses"
     LULDS = "lulds"
+
+
+# What a snapshot tells of.
+STOOD_FOR = (Channel.QUOTES, Channel.TRADES, Channel.STATUSES)
+
+Wants = Mapping[Channel, Iterable[str]]
+# Channel → symbol → (epoch, number) of its newest message.
+Changed = dict[Channel, dict[str, tuple[int, int]]]
 
 
 class Audience:
@@ -68,3 +76,21 @@ def reduced(symbols: Iterable[str]) -> frozenset[str]:
     if EVERYTHING in wanted:
         return ALL
     return wanted or NONE
+
+
+def newly_wanted(socket: Socket, wants: Wants) -> set[str]:
+    """The symbols that the socket did not want before and is to be told the standing of."""
+    new: set[str] = set()
+    for channel in STOOD_FOR:
+        new |= reduced(wants.get(channel, ())) - socket.wants.get(channel, frozenset())
+    return new
+
+
+def note_unreported(socket: Socket, changed: Changed) -> None:
+    """Keep what is new and wanted for the socket's next heartbeat."""
+    for channel, places in changed.items():
+        wanted = socket.wants.get(channel, frozenset())
+        if EVERYTHING not in wanted:
+            places = {symbol: places[symbol] for symbol in wanted & places.keys()}
+        if places:
+            socket.unreported.setdefault(channel, {}).update(places)

@@ -134,22 +134,30 @@ class Codec:
         return self.frame([message])
 
     def quote(self, quote: Quote) -> bytes:
-        return self._data("q", quote.symbol, quote_item(quote, self.stamp), quote)
+        """An honest quote says how fine its source was, where it was not made of ticks."""
+        item = quote_item(quote, self.stamp)
+        if self.honest and quote.resolution != "tick":
+            item["resolution"] = quote.resolution
+        return self._data("q", quote.symbol, item, quote)
 
     def trade(self, trade: Trade) -> bytes:
-        """An honest trade says when it is none that sets the price, but volume only."""
+        """An honest trade says what it counts for, where that is not price and volume alone."""
         item = trade_item(trade, self.stamp)
-        if self.honest and not trade.sets_price:
-            item["sets_price"] = False
+        if self.honest:
+            if not trade.sets_price:
+                item["sets_price"] = False
+            if not trade.counts_volume:
+                item["counts_volume"] = False
+            if trade.auction:
+                item["auction"] = trade.auction
         return self._data("t", trade.symbol, item, trade)
 
     def bar(self, kind: str, bar: Bar, number: Numbered) -> bytes:
         """`kind` is b, u or d: a minute bar, a corrected one, the running daily bar."""
         return self._data(kind, bar.symbol, bar_item(bar, self.stamp), number)
 
-    def status(self, status: Status) -> bytes:
-        item = status_item(status, self.stamp)
-        return self.control({"T": "s", "S": status.symbol, **item})
+    def status(self, status: Status, number: Numbered) -> bytes:
+        return self._data("s", status.symbol, status_item(status, self.stamp), number)
 
     def snapshot(
         self,
@@ -157,8 +165,13 @@ class Codec:
         quote: Quote | None,
         trade: Trade | None,
         trades: tuple[int, int] | None,
+        *,
+        halted: bool | None,
+        resync: int | None = None,
     ) -> bytes:
-        """Where the symbol stands: newest quote, last price, (epoch, number) of the last trade.
+        """Where the symbol stands: newest quote, last price, (epoch, number) of the last trade,
+        and whether it is halted (null where that could not be found out). `resync` is the id of
+        the request that it answers, null where it answers none.
 
         What is not newer than this may still arrive, and is to be passed over.
         """
@@ -169,6 +182,8 @@ class Codec:
                 "quote": quote and _numbered(quote_item(quote, self.stamp), quote),
                 "trade": trade and _numbered(trade_item(trade, self.stamp), trade),
                 "trades": trades,
+                "halted": halted,
+                "resync": resync,
             }
         )
 

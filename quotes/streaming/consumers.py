@@ -25,9 +25,10 @@ from quotes.streaming.codec import Codec, Message, market_codec
 from quotes.streaming.credentials import COOKIE_HEADER, KEY_HEADERS, Authenticator, Credential
 from quotes.streaming.hub import Hub, hub
 from quotes.streaming.off_loop import off_loop
-from quotes.streaming.session import CheckKey, Refusal, Session, Subscribed
+from quotes.streaming.session import CheckKey, Refusal, Resync, Session, Subscribed
 from quotes.streaming.socket import Notices, SentFrames, Socket, hang_up
 from quotes.streaming.standings import Pulse
+from quotes.streaming.watch import watch
 
 log = logging.getLogger(__name__)
 
@@ -144,6 +145,7 @@ class StreamConsumer(AsyncConsumer):
     def clean_up(self) -> None:
         """Leave nothing behind, however the socket ended."""
         _strangers.discard(self)
+        watch().discard(self)
         if self._timer is not None:
             self._timer.cancel()
         if self._seat is not None:
@@ -223,6 +225,7 @@ class StreamConsumer(AsyncConsumer):
             self.credential = self.socket.credential = credential
             _strangers.discard(self)
             self._recheck_later(prove)
+            watch().add(self)
         self.let_in(asked=asked)
 
     async def _fail(self, refusal: Refusal, *, final: bool = False) -> None:
@@ -243,16 +246,20 @@ class StreamConsumer(AsyncConsumer):
         self._call_later(seconds, lambda: self.spawn(self._recheck(prove)))
 
     async def _recheck(self, prove: Prove) -> None:
-        """The news that a key was revoked can be lost, and of a logout there is none."""
+        """Of the end of a login session there is no news."""
         try:
             credential = await off_loop(prove)
         except Exception:
             log.warning("a credential could not be checked again", exc_info=True)
         else:
             if credential is None or not self._is_still(credential):
-                self.hub.revoke(self.socket)
+                self.revoke()
                 return
         self._recheck_later(prove)
+
+    def revoke(self) -> None:
+        """The credential no longer holds."""
+        self.hub.revoke(self.socket)
 
 
 class MarketDataConsumer(StreamConsumer):
@@ -271,6 +278,7 @@ class MarketDataConsumer(StreamConsumer):
         self.session = Session()
 
     def choose_codec(self, content_type: str, honest: bool) -> Codec:
+        self.session.honest = honest
         return market_codec(content_type, honest=honest)
 
     def notices(self, codec: Codec) -> Notices:
@@ -300,6 +308,8 @@ class MarketDataConsumer(StreamConsumer):
                 await self.check_key(key_id, secret)
             case Subscribed() as subscribed:
                 await self._subscribe(subscribed)
+            case Resync(id):
+                self.hub.snapshot(self.socket, await self.hub.look_again(self.socket), id)
 
     async def _subscribe(self, subscribed: Subscribed) -> None:
         if not self.socket.codec.honest:
@@ -308,8 +318,7 @@ class MarketDataConsumer(StreamConsumer):
             return
         standing = await self.hub.want_from_here(self.socket, subscribed.wants)
         self._say_alone(subscribed.message())
-        for symbol, stands in standing.items():
-            self.hub.say(self.socket, self.socket.codec.snapshot(symbol, *stands))
+        self.hub.snapshot(self.socket, standing)
 
     def _say_alone(self, message: Message) -> None:
         """Control messages come alone in their array, as some clients need it."""
@@ -319,16 +328,25 @@ class MarketDataConsumer(StreamConsumer):
 def _heartbeat(socket: Socket, pulse: Pulse) -> bytes:
     """That the stream lives, and by what a client can tell that it has everything.
 
-    `sent` counts all messages on this socket before this one; `quotes` has the (epoch, number) of
-    the newest quote of each wanted symbol that got one since the last heartbeat.
+    `sent` counts all messages on this socket before this one. `quotes`, `trades` and, where there
+    is something, `bars`, `updatedBars`, `dailyBars` and `statuses` have the (epoch, number) of the
+    newest message of each wanted symbol that got one since the last heartbeat. While `current` is
+    false this server itself may have missed something; it sends snapshots when it has found out.
+
+    A client has everything if heartbeats arrive every two seconds, each is current, counts as many
+    messages as arrived, and names nothing newer than what arrived. Else it says
+    `{"action": "resync", "id": n}` and trusts a symbol again by a heartbeat that agrees after the
+    snapshot with this id.
     """
-    at_us, quiet_ms = pulse
+    at_us, quiet_ms, current = pulse
+    news = {channel.value: places for channel, places in socket.unreported.items()}
     return socket.codec.control(
         {
             "T": "heartbeat",
             "t": None if at_us is None else socket.codec.stamp(at_us),
             "quiet_ms": quiet_ms,
+            "current": current,
             "sent": socket.sent,
-            "quotes": socket.unreported,
+            **{"quotes": {}, "trades": {}, **news},
         }
     )

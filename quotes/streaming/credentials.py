@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from typing import Any, Protocol
 
 # What a handshake carries when it says who it is; without any of them there is nothing to check.
@@ -23,10 +24,13 @@ class Credential(Protocol):
 
 
 class Authenticator(Protocol):
-    """Both methods may block or query: they are called on a thread. None means: not let in."""
+    """Its methods may block or query: they are called on a thread. None means: not let in."""
 
     def by_key(self, key_id: object, secret: object) -> Credential | None:
         """Whose key this is. Any type may come from the wire."""
 
     def by_scope(self, scope: dict[str, Any]) -> Credential | None:
         """Whom the handshake names: a key in its headers, or a session of our own pages."""
+
+    def shut_out(self, credentials: Set[Any]) -> Set[Any]:
+        """Those of the credentials whose key was revoked or whose user was disabled."""

@@ -68,9 +68,12 @@ class Fanout:
             if socket.holding:
                 self.watch(socket)
 
-    def say(self, socket: Socket, *frames: bytes) -> None:
-        """Send frames to one socket, after all it was sent before."""
-        socket.say(*frames)
+    def say(self, socket: Socket, *frames: bytes, newest_of: str | None = None) -> None:
+        """Send frames to one socket, after all it was sent before.
+
+        To a slow reader, the `newest_of` something takes the place of one that waits.
+        """
+        socket.say(*frames, newest_of=newest_of)
         self.watch(socket)
 
     def watch(self, socket: Socket) -> None:

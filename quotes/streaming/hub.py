@@ -6,7 +6,8 @@ for a socket is one write. Nothing in here waits for a socket. Plain asyncio: wh
 and what they may ask is the consumers' business.
 
 A tick that is not newer than the last one of its symbol is dropped, and so is a batch of an older
-feed epoch. When batches were lost, the newest quotes are taken from the store (`quotes.latest`).
+feed epoch. When batches were lost, the newest quotes are taken from the store (`quotes.latest`),
+until the store is known to have come far enough (`resync`); so long, heartbeats say so.
 """
 
 from __future__ import annotations
@@ -15,20 +16,28 @@ import asyncio
 import logging
 import time
 from collections import Counter as Tally
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from django.conf import settings
 from prometheus_client import Counter, Gauge
 
-from quotes import latest
-from quotes.streaming.audience import EVERYTHING, Audience, Channel, reduced
+from quotes.streaming.audience import (
+    STOOD_FOR,
+    Audience,
+    Channel,
+    Wants,
+    newly_wanted,
+    note_unreported,
+    reduced,
+)
 from quotes.streaming.bus import CONTROL, TICK_TOPICS, Subscription, WhenFull, bus
 from quotes.streaming.codec import Codec
 from quotes.streaming.fanout import Fanout
+from quotes.streaming.market import LOOK_UP_MAX, LookUp, Market, StoredMarket
 from quotes.streaming.news import News, topics_of
-from quotes.streaming.off_loop import off_loop
+from quotes.streaming.resync import Resync
 from quotes.streaming.socket import Socket
 from quotes.streaming.standings import Arrival, Standing, Standings, chunks
 from quotes.ticks import Batch, Quote, Trade
@@ -50,15 +59,12 @@ GATHER_SECONDS_MAX = 0.003
 READ_TIMEOUT_SECONDS = 5.0
 READY_TIMEOUT_SECONDS = 2.0
 HEARTBEAT_SECONDS = 2.0
-SYMBOLS_PER_LOOK_UP = 500
 
 REVOKED_CLOSE = 4401
 
 SOCKETS = Gauge("openbell_stream_sockets", "Sockets open in this process.")
 GAPS = Counter("openbell_stream_gaps_total", "Times the hub lost batches and resynced.")
 
-Wants = Mapping[Channel, Iterable[str]]
-Load = Callable[[Sequence[str]], Awaitable[Mapping[str, latest.Latest]]]
 
 # What closes sockets, and by which field of their credential.
 CLOSES = {"key_revoked": "key_id", "user_disabled": "user_id", "account_reset": "account_id"}
@@ -67,17 +73,19 @@ CLOSES = {"key_revoked": "key_id", "user_disabled": "user_id", "account_reset": 
 class Hub:
     """All sockets of one event loop. Every method is called on that loop."""
 
-    def __init__(self, load: Load, *, flush_seconds: float = 0.0) -> None:
+    def __init__(self, market: Market, *, flush_seconds: float = 0.0) -> None:
         self.sockets: set[Socket] = set()
-        self._load = load
+        self._market = market
         self._flush_seconds = flush_seconds  # the least between two writes of ticks to a socket
         self._audiences = {channel: Audience() for channel in Channel}
         self._fanout = Fanout()
         self._standings = Standings()
+        self._lookup = LookUp(market, self._standings, self.hearing)
         self._news = News(self._audiences, self._fanout, self._standings)
         self._users: Tally[str] = Tally()  # of each topic
         self._tasks: list[asyncio.Task[None]] = []
-        self._resyncing: asyncio.Task[None] | None = None
+        self._resync = Resync(market.place, self._take_stock)
+        self._reading_halts: asyncio.Task[None] | None = None
 
     # --- sockets ----------------------------------------------------------------------------
 
@@ -119,18 +127,29 @@ class Hub:
 
         What the caller says before it awaits anything comes before the stream.
         """
-        new = _newly_wanted(socket, wants)
+        new = newly_wanted(socket, wants)
         topics = {topic for symbol in new for topic in topics_of(Channel.QUOTES, symbol)}
         self.use(topics)  # first hear, then look: what happens in between is not lost
         try:
-            unheard = [symbol for symbol in new if not self._standings.knows(symbol)]
-            stored = await self._stored([symbol for symbol in unheard if symbol != EVERYTHING])
+            stored = await self._look_up(new)
             self.want(socket, wants)
         finally:
             self.disuse(topics)
-        if EVERYTHING in new:
-            new |= self._standings.symbols()
-        return self._standings.standing(new, stored)
+        return self._lookup.standing(new, stored)
+
+    async def look_again(self, socket: Socket) -> dict[str, Standing]:
+        """Where everything stands that the socket is told the standing of."""
+        wanted = set[str]().union(*(socket.wants.get(each, ()) for each in STOOD_FOR))
+        return self._lookup.standing(wanted, await self._look_up(wanted))
+
+    def snapshot(
+        self, socket: Socket, standing: Mapping[str, Standing], resync: int | None = None
+    ) -> None:
+        """Say where symbols stand, perhaps as the answer to a request to resync."""
+        for symbol, stands in standing.items():
+            halted = None if self._news.halted is None else symbol in self._news.halted
+            frame = socket.codec.snapshot(symbol, *stands, halted=halted, resync=resync)
+            self._fanout.say(socket, frame, newest_of=f"snapshot of {symbol}")
 
     def revoke(self, socket: Socket) -> None:
         """Say that the credential no longer holds, and close."""
@@ -198,8 +217,10 @@ class Hub:
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
-        if self._resyncing is not None:
-            self._resyncing.cancel()
+        self._resync.stop()
+        if self._reading_halts is not None:
+            self._reading_halts.cancel()
+        self._news.halted = None  # nobody hears of the next halt
         self._fanout.stop()
         self._tick_mail.close()
         self._news_mail.close()
@@ -211,14 +232,14 @@ class Hub:
             arrived = await self._tick_mail.get_many(READ_TIMEOUT_SECONDS)
             if self._tick_mail.missed:
                 self._tick_mail.missed = False
-                self._resync_soon()
+                self._lost()
             began = time.monotonic()
             for ticks in chunks(self._heard(arrived), SLICE_TICKS):
                 try:
                     self.deliver(ticks)
                 except Exception:
                     log.exception("ticks were not delivered")
-                    self._resync_soon()
+                    self._lost()
                 await asyncio.sleep(0)
             await asyncio.sleep(self._pause(time.monotonic() - began))
 
@@ -242,7 +263,9 @@ class Hub:
                 log.exception("a message on %s is no batch", topic)
                 continue
             if arrival is Arrival.AFTER_GAP:
-                self._resync_soon()
+                self._lost()
+            if arrival in (Arrival.NEXT, Arrival.AFTER_GAP):
+                self._resync.doubt.hear(batch.place)
             if arrival is not Arrival.OLD:
                 ticks += batch.ticks
         return ticks
@@ -259,43 +282,39 @@ class Hub:
                 offer(trades, symbol, Codec.trade, tick)
         self._fanout.flush()
 
-    def _resync_soon(self) -> None:
-        if self._resyncing is None or self._resyncing.done():
-            GAPS.inc()
-            self._resyncing = asyncio.create_task(self._resync())
+    def _lost(self) -> None:
+        GAPS.inc()
+        self._resync.lost()
 
-    async def _resync(self) -> None:
+    async def _take_stock(self) -> None:
         """Deliver the newest quotes from the store, and tell honest sockets where they stand.
 
         Trades that were lost stay lost, as their numbers show; a snapshot says from where on.
         """
-        wanted = {*self._audiences[Channel.QUOTES].of, *self._audiences[Channel.TRADES].of}
-        if EVERYTHING in wanted:
-            wanted |= self._standings.symbols()
-        for symbols in chunks(sorted(wanted - {EVERYTHING}), SYMBOLS_PER_LOOK_UP):
-            stored = await self._stored(symbols)
-            self.deliver(stands.quote for stands in stored.values() if stands.quote)
-            for symbol, stands in self._standings.standing(symbols, stored).items():
-                self._snapshot(symbol, stands)
-
-    def _snapshot(self, symbol: str, stands: Standing) -> None:
-        """To the honest sockets that want the symbol."""
         quotes, trades = self._audiences[Channel.QUOTES], self._audiences[Channel.TRADES]
-        for socket in quotes.sockets(symbol) | trades.sockets(symbol):
-            if socket.codec.honest:
-                self.say(socket, socket.codec.snapshot(symbol, *stands))
+        names = await self._lookup.names({*quotes.of, *trades.of})
+        for symbols in chunks(sorted(names), LOOK_UP_MAX):
+            stored = await self._lookup.stored(symbols)
+            self.deliver(stands.quote for stands in stored.values() if stands.quote)
+            self._standings.learn(stands.trade for stands in stored.values())
+            for symbol, stands in self._standings.standing(symbols, stored).items():
+                for socket in quotes.sockets(symbol) | trades.sockets(symbol):
+                    if socket.codec.honest:
+                        self.snapshot(socket, {symbol: stands})
 
-    async def _stored(self, symbols: Sequence[str]) -> dict[str, Standing]:
-        if not symbols:
-            return {}
-        await self.hearing()
+    async def _look_up(self, wanted: set[str]) -> dict[str, Standing]:
+        """What is stored of the wanted symbols and was not heard; nothing where the store fails.
+
+        A resync tells of it then, as soon as that is possible.
+        """
+        if wanted and self._news.halted is None:
+            await self._read_halts_once()
         try:
-            loaded = await self._load(symbols)
+            return await self._lookup.unheard(wanted)
         except Exception:
-            # Streams are right without it; an honest client sees that it got no snapshot.
             log.exception("the store of latest quotes did not answer")
+            self._lost()
             return {}
-        return {symbol: Standing(*found) for symbol, found in loaded.items()}
 
     # --- news and heartbeats ------------------------------------------------------------------
 
@@ -305,6 +324,7 @@ class Hub:
             if self._news_mail.missed:
                 self._news_mail.missed = False
                 self._news.skip_numbers()
+                self._read_halts_soon()
             for topic, message in arrived:
                 try:
                     if topic == CONTROL:
@@ -313,6 +333,24 @@ class Hub:
                 except Exception:
                     log.exception("a message on %s was not delivered", topic)
             await asyncio.sleep(0)
+
+    def _read_halts_soon(self) -> None:
+        if self._reading_halts is None or self._reading_halts.done():
+            self._reading_halts = asyncio.create_task(self._read_halts())
+
+    async def _read_halts(self) -> None:
+        """Find out what was missed while no news arrived."""
+        while not await self._read_halts_once():
+            await asyncio.sleep(READ_TIMEOUT_SECONDS)
+
+    async def _read_halts_once(self) -> bool:
+        try:
+            await self.hearing()
+            await self._news.read_halts(self._market.halted)
+        except Exception:
+            log.exception("which symbols are halted could not be read")
+            return False
+        return True
 
     def _obey(self, message: Mapping[str, Any]) -> None:
         """Close the sockets of a key or a user that was shut out, or whose account is another."""
@@ -332,17 +370,18 @@ class Hub:
                 log.exception("a heartbeat failed")
 
     def beat(self) -> None:
-        """Tell each honest socket how many messages it was sent and which quotes changed.
+        """Tell each honest socket how many messages it was sent and what is new since the last.
 
         A socket that holds gets no heartbeat until it has caught up: it does not yet have what the
         heartbeat would say it has. What changed meanwhile is in its next one.
         """
-        changed = self._standings.take_changed()
+        changed = {**self._standings.take_changed(), **self._news.take_changed()}
         pulse = self._standings.pulse(time.monotonic())
+        pulse = pulse._replace(current=pulse.current and not self._resync.doubt.is_open)
         for socket in self.sockets:
             if not socket.codec.honest or socket.credential is None:
                 continue
-            socket.unreported.update(_of_interest(socket, changed))
+            note_unreported(socket, changed)
             if not socket.holding:
                 frame = socket.notices.heartbeat(socket, pulse)
                 socket.unreported.clear()
@@ -356,25 +395,5 @@ def hub() -> Hub:
     """The hub of the running event loop."""
     loop = asyncio.get_running_loop()
     if loop not in _hubs:
-        _hubs[loop] = Hub(_load_latest, flush_seconds=settings.STREAM_FLUSH_MS / 1000)
+        _hubs[loop] = Hub(StoredMarket(), flush_seconds=settings.STREAM_FLUSH_MS / 1000)
     return _hubs[loop]
-
-
-async def _load_latest(symbols: Sequence[str]) -> Mapping[str, latest.Latest]:
-    return await off_loop(latest.get_many, symbols)
-
-
-def _newly_wanted(socket: Socket, wants: Wants) -> set[str]:
-    new: set[str] = set()
-    for channel in (Channel.QUOTES, Channel.TRADES):
-        new |= reduced(wants.get(channel, ())) - socket.wants.get(channel, frozenset())
-    return new
-
-
-def _of_interest(
-    socket: Socket, changed: Mapping[str, tuple[int, int]]
-) -> Mapping[str, tuple[int, int]]:
-    wanted = socket.wants.get(Channel.QUOTES, frozenset())
-    if EVERYTHING in wanted:
-        return changed
-    return {symbol: changed[symbol] for symbol in wanted & changed.keys()}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
-from quotes.streaming.audience import EVERYTHING, Audience, Channel
+from quotes.streaming.audience import EVERYTHING, Audience, Changed, Channel
 from quotes.streaming.bus import BARS, CONTROL, TICK_TOPICS, tick_topic
 from quotes.streaming.codec import Codec, Number, Status
 from quotes.streaming.fanout import Fanout
@@ -26,7 +26,10 @@ def topics_of(channel: Channel, symbol: str) -> tuple[str, ...]:
 
 
 class News:
-    """Delivers bars and statuses, and numbers the bars of each symbol and kind without gaps."""
+    """Delivers bars and statuses, and numbers those of each symbol and kind without gaps.
+
+    `halted` are the halted symbols with their reasons; None while that is not known.
+    """
 
     def __init__(
         self, audiences: Mapping[Channel, Audience], fanout: Fanout, standings: Standings
@@ -35,8 +38,11 @@ class News:
         self._audiences = audiences
         self._fanout = fanout
         self._standings = standings
-        self._numbers: Counter[tuple[str, str]] = Counter()  # (kind, symbol) → its last number
+        self._numbers: Counter[tuple[Channel, str]] = Counter()  # channel, symbol → last number
         self._newest_start: dict[str, int] = {}
+        self._changed: Changed = {}
+        self.halted: dict[str, str] | None = None
+        self._heard_of: set[str] = set()  # symbols whose status came while the halts were read
 
     def hear(self, topic: str, message: Any) -> None:
         """Deliver one message."""
@@ -49,13 +55,31 @@ class News:
 
     def skip_numbers(self) -> None:
         """Messages were lost: leave a gap in each numbering, for clients to see."""
-        self._numbers.update(self._numbers.keys())
+        for channel, symbol in tuple(self._numbers):
+            self._number(channel, symbol)
+
+    def take_changed(self) -> Changed:
+        """(epoch, number) of the newest message of each channel and symbol since the last call."""
+        changed, self._changed = self._changed, {}
+        return changed
+
+    async def read_halts(self, read: Callable[[], Awaitable[Mapping[str, str]]]) -> None:
+        """Find out what is halted, and deliver what of that was not heard before."""
+        self._heard_of.clear()
+        stored = await read()
+        known = self.halted
+        self.halted = dict(known or {})
+        for symbol in {*stored, *self.halted} - self._heard_of:
+            reason = stored.get(symbol)
+            if known is None:
+                self._note_halt(symbol, reason)
+            elif known.get(symbol) != reason:
+                self._deliver_status(symbol, reason)
 
     def _hear_bars(self, bars: Iterable[Bar]) -> None:
         for bar in bars:
             channel, kind = self._kind_of(bar)
-            self._numbers[kind, bar.symbol] += 1
-            number = Number(self._numbers[kind, bar.symbol], self._standings.epoch)
+            number = self._number(channel, bar.symbol)
             audience = self._audiences[channel]
             self._fanout.offer(audience, bar.symbol, Codec.bar, kind, bar, number)
         self._fanout.flush()
@@ -69,9 +93,32 @@ class News:
         return Channel.BARS, "b"
 
     def _hear_status(self, message: Mapping[str, Any]) -> None:
-        at_us = self._standings.now_us()
-        halted = message["kind"] == "halt"
-        status = Status(message["symbol"], at_us, halted, message.get("reason", ""))
-        audience = self._audiences[Channel.STATUSES]
-        self._fanout.offer(audience, status.symbol, Codec.status, status)
+        symbol = message["symbol"]
+        self._heard_of.add(symbol)
+        self._deliver_status(symbol, message.get("reason", "") if _is_halt(message) else None)
+
+    def _deliver_status(self, symbol: str, reason: str | None) -> None:
+        """`reason` is that of a halt, None where trading goes on."""
+        self._note_halt(symbol, reason)
+        status = Status(symbol, self._standings.now_us(), reason is not None, reason or "")
+        number = self._number(Channel.STATUSES, symbol)
+        self._fanout.offer(self._audiences[Channel.STATUSES], symbol, Codec.status, status, number)
         self._fanout.flush()
+
+    def _note_halt(self, symbol: str, reason: str | None) -> None:
+        if self.halted is None:
+            return
+        self.halted.pop(symbol, None)
+        if reason is not None:
+            self.halted[symbol] = reason
+
+    def _number(self, channel: Channel, symbol: str) -> Number:
+        """The next number of this kind of message."""
+        self._numbers[channel, symbol] += 1
+        number = Number(self._numbers[channel, symbol], self._standings.epoch)
+        self._changed.setdefault(channel, {})[symbol] = (number.epoch, number.sequence)
+        return number
+
+
+def _is_halt(message: Mapping[str, Any]) -> bool:
+    return bool(message["kind"] == "halt")

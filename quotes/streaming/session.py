@@ -22,6 +22,8 @@ FOLLOW_TRADES = ("corrections", "cancelErrors")
 # Channels of Alpaca's other feeds; empty lists of them do no harm.
 OF_OTHER_FEEDS = ("news", "orderbooks", "updatedOrderbooks", "imbalances")
 
+RESYNC_ID_MAX = 2**53 - 1  # what JavaScript counts to
+
 CONNECTED: Message = {"T": "success", "msg": "connected"}
 AUTHENTICATED: Message = {"T": "success", "msg": "authenticated"}
 
@@ -101,6 +103,16 @@ class CheckKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Resync:
+    """An honest client has lost something and wants to know where everything stands.
+
+    The snapshots that answer carry its `id`, so that an earlier one is not taken for them.
+    """
+
+    id: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Subscribed:
     """The client's whole subscription has changed to, or was confirmed as, `wants`."""
 
@@ -116,7 +128,8 @@ class Subscribed:
 class Session:
     """What one client has said: who it is, and what it wants."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, honest: bool = False) -> None:
+        self.honest = honest
         self.authenticated = False
         # Dictionaries as ordered sets: acks list symbols in the order they were asked for.
         self._wants: dict[Channel, dict[str, None]] = {channel: {} for channel in Channel}
@@ -129,7 +142,7 @@ class Session:
         """The client is who it says."""
         self.authenticated = True
 
-    def receive(self, message: Any) -> CheckKey | Subscribed:
+    def receive(self, message: Any) -> CheckKey | Subscribed | Resync:
         """What a decoded message comes to; Refusal."""
         if not isinstance(message, dict):
             raise invalid_syntax()
@@ -138,10 +151,12 @@ class Session:
             if self.authenticated:
                 raise already_authenticated()
             return CheckKey(message.get("key"), message.get("secret"))
-        if action not in ("subscribe", "unsubscribe"):
+        if action not in ("subscribe", "unsubscribe") and not (self.honest and action == "resync"):
             raise invalid_syntax()
         if not self.authenticated:
             raise not_authenticated()
+        if action == "resync":
+            return _resync(message.get("id"))
         return self._subscribe(message) if action == "subscribe" else self._unsubscribe(message)
 
     def _subscribe(self, message: Message) -> Subscribed:
@@ -161,6 +176,12 @@ class Session:
             for channel, symbols in self._wants.items()
         }
         return self.subscribed
+
+
+def _resync(id: object) -> Resync:
+    if id is not None and (not isinstance(id, int) or not 0 <= id <= RESYNC_ID_MAX):
+        raise invalid_syntax()
+    return Resync(id)
 
 
 def _symbols_by_channel(message: Message) -> dict[Channel, dict[str, None]]:

@@ -152,20 +152,21 @@ class Socket:
         self.closed = False
         self.sent = 0
         self.wants: dict[Any, frozenset[str]] = {}  # channel → symbols, kept by the hub
-        self.unreported: dict[str, tuple[int, int]] = {}  # newest quotes, for its heartbeat
+        # Channel → symbol → (epoch, number) of what is new, for its heartbeat; kept by the hub.
+        self.unreported: dict[Any, dict[str, tuple[int, int]]] = {}
         self._held: dict[Hashable, bytes] = {}
         self._held_bytes = 0  # of what is not conflated
         self._unkeyed = 0
         self._least_backlog = 0
         self._moved_at = 0.0
 
-    def say(self, *frames: bytes) -> None:
+    def say(self, *frames: bytes, newest_of: str | None = None) -> None:
         """Send frames after everything before them, in one piece."""
         if self.closed:
             return
         if self.holding:
             for frame in frames:
-                self.hold(frame)
+                self.hold(frame, newest_of)
             return
         self.parts += frames
         self.flush()

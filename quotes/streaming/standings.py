@@ -10,8 +10,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple, TypeVar
 
+from quotes.streaming.audience import Changed, Channel
 from quotes.streaming.bus import TICK_TOPICS, tick_topic
 from quotes.ticks import MICROSECONDS, Batch, Quote, Trade
+
+# A feed says that it is there four times a second, whatever the market does.
+SILENT_SECONDS = 1.5
 
 Item = TypeVar("Item")
 Tick = TypeVar("Tick", Quote, Trade)
@@ -21,7 +25,7 @@ class Standing(NamedTuple):
     """The newest quote and the last trade that set the price; None where there is none yet.
 
     `trades` is the (epoch, number) of the last trade of any kind, from which the stream goes on.
-    The store does not know it, so it is None until one is heard.
+    The store knows only those that set the price, so it is None until one is heard.
     """
 
     quote: Quote | None
@@ -37,6 +41,7 @@ class Arrival(Enum):
 
     NEXT = "next"
     AFTER_GAP = "after a gap"
+    LATE = "not after the last one"  # sent again, or overtaken: its ticks are judged one by one
     OLD = "from an older feed epoch"
 
 
@@ -45,6 +50,9 @@ class Pulse(NamedTuple):
 
     watermark_us: int | None  # market time, None before the first batch
     quiet_ms: int | None  # since the last batch, heartbeats of the feed included
+    # Whether this process is sure to know what the feed has said: nothing is being looked for that
+    # was lost, and the feed was heard a moment ago.
+    current: bool = True
 
 
 class Standings:
@@ -56,36 +64,51 @@ class Standings:
         self._trades: dict[str, Trade] = {}  # of any kind
         self._priced: dict[str, Trade] = {}  # that set the price
         self._last: dict[str, Batch] = {}  # topic → its last batch, without ticks
-        self._heard_at: float | None = None
-        self._changed: dict[str, tuple[int, int]] = {}
+        self._heard_at: dict[str, float] = {}  # topic → when
+        self._changed: Changed = {Channel.QUOTES: {}, Channel.TRADES: {}}
 
     def arrive(self, topic: str, batch: Batch, now: float) -> Arrival:
         """Note a batch; `now` is monotonic."""
         last = self._last.get(topic)
         if last is not None and batch.epoch < last.epoch:
             return Arrival.OLD
+        if last is not None and batch.place <= last.place:
+            return Arrival.LATE
+        self._heard_at[topic] = now
         self._last[topic] = batch._replace(ticks=())
-        self._heard_at = now
         self.epoch = max(self.epoch, batch.epoch)
         # A feed that took over may have begun before the last words of the one before arrived.
-        gap = last is not None and (batch.epoch, batch.number) > (last.epoch, last.number + 1)
+        gap = last is not None and batch.place > (last.epoch, last.number + 1)
         return Arrival.AFTER_GAP if gap else Arrival.NEXT
 
     def newer(self, ticks: Iterable[Quote | Trade]) -> Iterator[Quote | Trade]:
         """Remember ticks; those of them that are newer than the last of their symbol."""
         quotes, trades, priced = self._quotes, self._trades, self._priced
+        new_quotes, new_trades = self._changed[Channel.QUOTES], self._changed[Channel.TRADES]
         for tick in ticks:
             symbol = tick.symbol
             if isinstance(tick, Quote):
                 if is_newer(tick, quotes.get(symbol)):
                     quotes[symbol] = tick
-                    self._changed[symbol] = (tick.epoch, tick.sequence)
+                    new_quotes[symbol] = (tick.epoch, tick.sequence)
                     yield tick
             elif is_newer(tick, trades.get(symbol)):
                 trades[symbol] = tick
+                new_trades[symbol] = (tick.epoch, tick.sequence)
                 if tick.sets_price:
                     priced[symbol] = tick
                 yield tick
+
+    def learn(self, trades: Iterable[Trade | None]) -> None:
+        """Remember prices that were not heard, but read from the store."""
+        for trade in trades:
+            if trade is None or not is_newer(trade, self._priced.get(trade.symbol)):
+                continue
+            self._priced[trade.symbol] = trade
+            heard = self._trades.get(trade.symbol)
+            if heard is not None and is_newer(trade, heard):
+                self._trades[trade.symbol] = trade
+                self._changed[Channel.TRADES][trade.symbol] = (trade.epoch, trade.sequence)
 
     def knows(self, symbol: str) -> bool:
         """Whether both a quote and a price of the symbol were heard."""
@@ -104,20 +127,22 @@ class Standings:
             quote = _newest(quote, self._quotes.get(symbol))
             trade = _newest(trade, self._priced.get(symbol))
             last = self._trades.get(symbol)
-            if quote or trade:
+            if quote or trade or symbol in stored:
                 found[symbol] = Standing(quote, trade, last and (last.epoch, last.sequence))
         return found
 
-    def take_changed(self) -> dict[str, tuple[int, int]]:
-        """(epoch, number) of the newest quote of each symbol that got one since the last call."""
-        changed, self._changed = self._changed, {}
+    def take_changed(self) -> Changed:
+        """(epoch, number) of the newest quote and of the last trade of each symbol that got one
+        since the last call."""
+        changed, self._changed = self._changed, {channel: {} for channel in self._changed}
         return changed
 
     def pulse(self, now: float) -> Pulse:
-        """How alive the feed is; `now` is monotonic."""
-        if self._heard_at is None:
-            return Pulse(None, None)
-        return Pulse(self._watermark_us(), round((now - self._heard_at) * 1_000))
+        """How alive the feed is; `now` is monotonic. The shard that is quiet longest counts."""
+        if not self._heard_at:
+            return Pulse(None, None, current=False)
+        quiet = now - min(self._heard_at.values())
+        return Pulse(self._watermark_us(), round(quiet * 1_000), quiet < SILENT_SECONDS)
 
     def now_us(self) -> int:
         """Market time by what was heard; the wall's where nothing was."""
@@ -131,12 +156,13 @@ class Standings:
         if topic not in TICK_TOPICS:
             return
         self._last.pop(topic, None)
-        if not self._last:
-            self._heard_at = None
+        self._heard_at.pop(topic, None)
         gone = [symbol for symbol in self.symbols() if tick_topic(symbol) == topic]
         for symbol in gone:
-            for known in (self._quotes, self._trades, self._priced, self._changed):
+            for known in (self._quotes, self._trades, self._priced):
                 known.pop(symbol, None)
+            for changed in self._changed.values():
+                changed.pop(symbol, None)
 
 
 def is_newer(tick: Quote | Trade | None, than: Quote | Trade | None) -> bool:

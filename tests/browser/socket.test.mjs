@@ -270,7 +270,7 @@ const LIVE = {
 };
 
 test("the worst of all connections is the one shown", () => {
-  const clock = { mode: "simulated" };
+  const clock = { mode: "live" };
   assert.deepEqual(judged(LIVE, 0, clock), { kind: "live", text: "Live" });
   const waiting = { name: "waiting", until: 3_500 };
   assert.equal(judged({ ...LIVE, account: waiting }, 0, clock).text, "Reconnecting in 3 s");
@@ -290,4 +290,11 @@ test("a replay says its speed and its pause", () => {
   assert.equal(judged(LIVE, 0, { mode: "replay", speed: 60, paused: false }).text, "Replay ×60");
   assert.equal(judged(LIVE, 0, { mode: "replay", speed: 60, paused: true }).text, "Replay paused");
   assert.equal(judged(LIVE, 0, { mode: "stepped" }).text, "Stepped");
+});
+
+test("a simulation does not look like the live market", () => {
+  const shown = judged(LIVE, 0, { mode: "simulated" });
+  assert.deepEqual(shown, { kind: "live", text: "Simulated", shown: "simulated" });
+  const silent = { ...LIVE, feed: { name: "silent", quietMs: 8_000 } };
+  assert.equal(judged(silent, 0, { mode: "simulated" }).kind, "stale");
 });

@@ -37,6 +37,8 @@ ROOT = Path(__file__).resolve().parents[2]
         (lambda: environment.mysql("X"), "mysql://u:p@h", "X=mysql://"),
         (lambda: environment.mysql("X"), "mysql://[::1/db", "X=mysql://"),
         (lambda: environment.mysql_list("X"), "mysql://u:p@h/db,db.example.com", "X=mysql://"),
+        (lambda: environment.stream("X"), "http://h/v2/iex", "X=ws://"),
+        (lambda: environment.stream("X"), "ws://h:8000", "X=ws://"),
         (lambda: environment.redis("X"), "localhost:6379", "X=redis://"),
         (lambda: environment.redis("X"), "redis://", "X=redis://"),
         (lambda: environment.redis("X"), "redis+sentinel://h:6379/0", "X=redis://"),
@@ -260,3 +262,26 @@ def test_replicas_of_nothing_are_refused():
     assert done.returncode != 0
     assert "REPLICA_URLS names replicas of nothing" in done.stderr
     assert "Example: DATABASE_URL=mysql://" in done.stderr
+
+
+ALPACA = "wss://stream.data.alpaca.markets/v2/iex"
+
+
+@pytest.mark.parametrize(
+    ("upstream", "wanting"),
+    [
+        (("", "K", "s", []), "needs to know which"),
+        (("ws://h:8000/v2/iex", "", "s", []), "a key for it"),
+        (("ws://h:8000/v2/iex", "K", "", []), "a key for it"),
+        ((ALPACA, "K", "s", []), "SYMBOLS=AAPL"),
+    ],
+)
+def test_a_feed_from_elsewhere_says_what_it_wants(upstream, wanting):
+    with pytest.raises(ImproperlyConfigured, match=wanting):
+        environment.check_upstream(*upstream)
+
+
+def test_a_feed_from_elsewhere_that_has_all_it_wants():
+    environment.check_upstream("ws://h:8000/v2/iex", "K", "s", [])
+    environment.check_upstream(ALPACA, "K", "s", ["AAPL"])
+    assert environment.host_of("ws://h:8000/v2/iex") == "h:8000"

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 from django.db import DatabaseError, connection
+
+from config.observability import health
 
 
 def test_alive_asks_nobody(client):
@@ -36,3 +40,13 @@ def test_metrics_are_in_the_text_that_prometheus_reads(client):
 
     assert answer.headers["Content-Type"].startswith("text/plain")
     assert b"# TYPE openbell_" in answer.content
+
+
+def test_not_ready_once_it_was_told_to_stop(client, monkeypatch):
+    """No database fixture here: who leaves asks nobody."""
+    monkeypatch.setattr(health, "_leaving", threading.Event())
+    health.leave()
+    answer = client.get("/readyz")
+
+    assert (answer.status_code, answer.json()) == (503, {"process": "leaving"})
+    assert client.get("/healthz").status_code == 200

@@ -31,6 +31,8 @@ from quotes.streaming.codec import (
 from quotes.ticks import to_micros
 from tests.streams import OPENING_US, bar, quote, trade
 
+FIRST = Number(1, 1)
+
 
 def payload(frame: bytes) -> bytes:
     [(_, content)] = unframed(frame)
@@ -104,8 +106,8 @@ def test_bar_without_an_average_says_null_and_keeps_the_key() -> None:
 
 
 def test_status_has_every_key_of_the_contract() -> None:
-    [halt] = in_json(JSON.status(Status("AAPL", OPENING_US, halted=True, reason="news")))
-    [resumption] = in_json(JSON.status(Status("AAPL", OPENING_US, halted=False)))
+    [halt] = in_json(JSON.status(Status("AAPL", OPENING_US, halted=True, reason="news"), FIRST))
+    [resumption] = in_json(JSON.status(Status("AAPL", OPENING_US, halted=False), FIRST))
 
     assert halt == {
         "T": "s",
@@ -126,7 +128,7 @@ def test_msgpack_times_are_the_timestamp_extension() -> None:
         MSGPACK.quote(quote()),
         MSGPACK.trade(trade()),
         MSGPACK.bar("b", bar(), Number(1, 1)),
-        MSGPACK.status(Status("AAPL", OPENING_US, halted=True)),
+        MSGPACK.status(Status("AAPL", OPENING_US, halted=True), FIRST),
     ]
 
     for frame in frames:

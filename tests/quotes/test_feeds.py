@@ -1,18 +1,23 @@
 """The contract of `quotes/feeds/base.py`, held against every feed."""
 
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from quotes.feeds.alpaca import AlpacaFeed
 from quotes.feeds.base import Feed, Tick, tick_order
 from quotes.feeds.lean import LeanFeed
 from quotes.feeds.simulated import SimulatedFeed
+from quotes.feeds.upstream import Upstream
 from quotes.models import Exchange
 from quotes.ticks import MICROSECONDS, Quote, Trade
 from tests.quotes.lean_folder import DAY, write_lean_folder
+from tests.quotes.upstream import frames_of, upstream
 
 SECOND = MICROSECONDS
 NOON_US = 1_750_000_000 * MICROSECONDS + 123_456
@@ -20,8 +25,31 @@ NOON_US = 1_750_000_000 * MICROSECONDS + 123_456
 OpenFeed = Callable[[], Feed]
 
 
-@pytest.fixture(params=["simulated", "lean", "recorded"])
+@contextmanager
+def fed_by_another() -> Iterator[OpenFeed]:
+    """Feeds that have heard the same minute of another server's market."""
+    ticks = SimulatedFeed(7, time.time_ns() // 1_000 + 60 * SECOND)
+    heard = ticks_until(ticks, until_us(ticks) + 20 * SECOND)
+    feeds: list[AlpacaFeed] = []
+
+    def open_feed() -> Feed:
+        feed = AlpacaFeed(Upstream(playing.url, "KEY", "secret"), {tick.symbol for tick in heard})
+        feeds.append(feed)
+        feed.read(0)
+        while len(feed._intake._waiting) < len(heard):
+            time.sleep(0.01)
+        return feed
+
+    with upstream(lambda attempt: frames_of(heard)) as playing:
+        yield open_feed
+        for feed in feeds:
+            feed.close()
+
+
+@pytest.fixture(params=["simulated", "lean", "recorded", "alpaca"])
 def open_feed(request: pytest.FixtureRequest, tmp_path: Path) -> OpenFeed:
+    if request.param == "alpaca":
+        return request.getfixturevalue("feed_of_another")
     if request.param == "simulated":
         return lambda: SimulatedFeed(7, NOON_US)
     if request.param == "lean":
@@ -42,6 +70,12 @@ def until_us(feed: Feed) -> int:
     first_us = feed.next_us()
     assert first_us is not None
     return first_us + 40 * SECOND
+
+
+@pytest.fixture
+def feed_of_another() -> Iterator[OpenFeed]:
+    with fed_by_another() as open_feed:
+        yield open_feed
 
 
 class TestFeed:

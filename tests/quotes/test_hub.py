@@ -1,109 +1,28 @@
-"""The hub: what it hears, to whom it hands it, and what it does when it did not hear."""
+"""The hub: what it hears, and to whom it hands it."""
 
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quotes.latest import Latest
 from quotes.streaming import hub as hub_module
 from quotes.streaming.audience import Channel
-from quotes.streaming.bus import BARS, CONTROL, TICK_TOPICS, bus, forget_bus
+from quotes.streaming.bus import BARS, CONTROL, bus, forget_bus
 from quotes.streaming.codec import (
     JSON,
     JSON_HONEST,
     JSON_IN_BINARY,
     MSGPACK,
     Codec,
-    unframed,
 )
 from quotes.streaming.hub import Hub
-from quotes.streaming.socket import Notices, Socket
-from quotes.streaming.standings import Pulse
-from tests.streams import OPENING_US, PATIENCE_SECONDS, Someone, Wire, bar, batch, quote, trade
-
-TICKS = TICK_TOPICS[0]
-Q, T = Channel.QUOTES, Channel.TRADES
-
-
-class Store:
-    """Latest quotes, and how often it was asked."""
-
-    def __init__(self) -> None:
-        self.holds: dict[str, Latest] = {}
-        self.asked: list[list[str]] = []
-        self.answers = asyncio.Event()
-        self.answers.set()
-
-    async def load(self, symbols: Sequence[str]) -> dict[str, Latest]:
-        self.asked.append(list(symbols))
-        await self.answers.wait()
-        return {symbol: self.holds.get(symbol, Latest()) for symbol in symbols}
-
-
-def heartbeat(socket: Socket, pulse: Pulse) -> bytes:
-    return socket.codec.control(
-        {
-            "T": "heartbeat",
-            "sent": socket.sent,
-            "quotes": socket.unreported,
-            "t": pulse.watermark_us,
-        }
-    )
-
-
-class Reader:
-    """A socket of the hub and what came out of it."""
-
-    def __init__(self, hub: Hub, codec: Codec = JSON) -> None:
-        self.hub = hub
-        self.wire = Wire()
-        self.closed_with: list[int] = []
-        notices = Notices(
-            slow_client=codec.control({"T": "slow"}),
-            revoked=codec.control({"T": "revoked"}),
-            shutdown=codec.control({"T": "shutdown"}),
-            heartbeat=heartbeat,
-        )
-        self.socket = Socket(self.wire, codec, notices, close=self.closed_with.append)
-        self.socket.credential = Someone()
-        hub.join(self.socket)
-
-    def want(self, **wants: list[str]) -> Reader:
-        self.hub.want(self.socket, {Channel(name): symbols for name, symbols in wants.items()})
-        return self
-
-    @property
-    def heard(self) -> list[dict[str, Any]]:
-        messages = [json.loads(payload) for _, payload in unframed(self.wire.written)]
-        return [message for array in messages for message in array]
-
-    @property
-    def numbers(self) -> list[tuple[str, str, int]]:
-        """(kind, symbol, microsecond of the opening) of what was heard: ticks say their number."""
-        return [(one["T"], one["S"], int(one["t"][-7:-1])) for one in self.heard if "t" in one]
-
-    async def has(self, count: int) -> list[dict[str, Any]]:
-        await until(lambda: len(self.heard) >= count)
-        return self.heard
-
-
-async def until(holds: Callable[[], Any]) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not holds():
-            await asyncio.sleep(0.001)
-
-
-async def settled() -> None:
-    """Everything that was published has been delivered."""
-    for _ in range(20):
-        await asyncio.sleep(0.001)
+from tests.quotes.hub_readers import TICKS, Q, Reader, Store, T, hub_on, settled
+from tests.streams import PATIENCE_SECONDS, Someone, bar, batch, quote, trade
 
 
 @pytest.fixture
@@ -113,13 +32,8 @@ def store() -> Store:
 
 @pytest.fixture
 async def hub(store: Store) -> AsyncIterator[Hub]:
-    forget_bus()
-    hub = Hub(store.load)
-    yield hub
-    for socket in tuple(hub.sockets):
-        hub.leave(socket)
-    await asyncio.sleep(0)
-    forget_bus()
+    async with hub_on(store) as hub:
+        yield hub
 
 
 async def test_ticks_reach_who_asked_for_them_and_nobody_else(hub: Hub) -> None:
@@ -218,7 +132,7 @@ async def test_a_flush_interval_lets_ticks_gather(store: Store, hub: Hub) -> Non
 
 
 def test_ticks_gather_only_where_deliveries_take_their_time(store: Store) -> None:
-    hub, configured = Hub(store.load), Hub(store.load, flush_seconds=0.02)
+    hub, configured = Hub(store), Hub(store, flush_seconds=0.02)
 
     assert hub._pause(0.0005) == 0
     assert hub._pause(0.002) == 0.001
@@ -264,61 +178,6 @@ async def test_batches_of_an_older_feed_epoch_are_dropped(hub: Hub) -> None:
     await settled()
 
     assert [n for _, _, n in reader.numbers] == [50, 1, 2]
-
-
-async def test_a_lost_batch_is_healed_from_the_store(hub: Hub, store: Store) -> None:
-    plain = Reader(hub).want(quotes=["AAPL", "IBM"])
-    honest = Reader(hub, JSON_HONEST).want(quotes=["IBM"], trades=["IBM"])
-    store.holds = {"AAPL": Latest(quote(n=2)), "IBM": Latest(quote("IBM", n=7))}
-
-    bus().publish(TICKS, batch(quote(n=1), number=1))
-    bus().publish(TICKS, batch(quote(n=3), number=3))
-    await plain.has(3)
-
-    assert plain.numbers == [("q", "AAPL", 1), ("q", "AAPL", 3), ("q", "IBM", 7)]
-    await until(lambda: honest.heard[-1:] and honest.heard[-1]["T"] == "snapshot")
-    assert honest.heard[-1]["quote"]["seq"] == 7
-
-
-async def test_a_feed_that_takes_over_is_resynced_once(hub: Hub, store: Store) -> None:
-    Reader(hub).want(quotes=["AAPL"])
-
-    bus().publish(TICKS, batch(number=1, epoch=1))
-    bus().publish(TICKS, batch(number=1, epoch=2))
-    bus().publish(TICKS, batch(number=2, epoch=2))
-    await settled()
-
-    assert store.asked == [["AAPL"]]
-
-
-async def test_a_full_mailbox_is_noticed(
-    hub: Hub, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(hub_module, "TICK_BATCHES_MAX", 2)
-    reader = Reader(hub).want(quotes=["AAPL", "IBM"])
-    store.holds = {"IBM": Latest(quote("IBM", n=9))}
-
-    bus().publish(TICKS, batch(quote("IBM", n=9), number=1))
-    for number in range(2, 6):
-        bus().publish(TICKS, batch(quote(n=number), number=number))
-    await reader.has(3)
-
-    assert ("q", "IBM", 9) in reader.numbers
-
-
-async def test_the_hub_survives_a_store_that_fails(hub: Hub, store: Store) -> None:
-    async def fail(symbols: Sequence[str]) -> dict[str, Latest]:
-        raise OSError("away")
-
-    hub._load = fail
-    reader = Reader(hub).want(quotes=["AAPL"])
-
-    bus().publish(TICKS, batch(number=1))
-    bus().publish(TICKS, batch(number=3))
-    bus().publish(TICKS, batch(quote(n=1), number=4))
-    await reader.has(1)
-
-    assert await hub.want_from_here(reader.socket, {Q: ["IBM"]}) == {}
 
 
 async def test_bars_go_by_kind_and_a_second_of_the_same_minute_is_a_correction(hub: Hub) -> None:
@@ -486,132 +345,6 @@ async def test_a_socket_that_cannot_be_written_to_harms_nobody_else(hub: Hub) ->
     assert broken.closed_with == [4500]
 
 
-# --- honest streams -----------------------------------------------------------------------------
-
-
-async def test_snapshot_comes_before_the_stream_and_joins_it_without_a_gap(
-    hub: Hub, store: Store
-) -> None:
-    store.holds = {"AAPL": Latest(quote(n=4), trade(n=2))}
-    store.answers.clear()
-    reader = Reader(hub, JSON_HONEST)
-    asking = asyncio.create_task(hub.want_from_here(reader.socket, {Q: ["AAPL"], T: ["AAPL"]}))
-    await until(lambda: store.asked)
-
-    # Ticks that come while the store is being asked belong to the snapshot.
-    bus().publish(TICKS, batch(quote(n=5), trade(n=3, sets_price=False), number=1))
-    await settled()
-    store.answers.set()
-    [(symbol, position)] = (await asking).items()
-    assert reader.heard == []
-    bus().publish(TICKS, batch(quote(n=6), trade(n=4), number=2))
-    await reader.has(2)
-
-    assert symbol == "AAPL"
-    assert (position.quote.sequence, position.trade.sequence) == (5, 2)
-    assert position.trades == (1, 3)
-    assert reader.numbers == [("q", "AAPL", 6), ("t", "AAPL", 4)]
-
-
-async def test_what_was_heard_needs_no_store(hub: Hub, store: Store) -> None:
-    Reader(hub).want(quotes=["*"])
-    hub.deliver([quote(n=1), trade(n=1), quote("IBM", n=2)])
-    reader = Reader(hub, JSON_HONEST)
-
-    standing = await hub.want_from_here(reader.socket, {Q: ["AAPL"]})
-    everything = await hub.want_from_here(reader.socket, {Q: ["*"]})
-
-    assert standing == {"AAPL": (quote(n=1), trade(n=1), (1, 1))}
-    assert everything.keys() == {"AAPL", "IBM"}
-    assert store.asked == []
-
-
-async def test_a_second_subscription_snapshots_only_what_is_new(hub: Hub, store: Store) -> None:
-    store.holds = {name: Latest(quote(name)) for name in ("AAPL", "IBM")}
-    reader = Reader(hub, JSON_HONEST)
-
-    await hub.want_from_here(reader.socket, {Q: ["AAPL"]})
-    standing = await hub.want_from_here(reader.socket, {Q: ["AAPL", "IBM"]})
-
-    assert standing.keys() == {"IBM"}
-
-
-async def test_old_positions_are_forgotten_when_nobody_hears(hub: Hub, store: Store) -> None:
-    reader = Reader(hub, JSON_HONEST).want(quotes=["*"])
-    hub.deliver([quote(n=1), trade(n=1)])
-    reader.want()
-    store.holds = {"AAPL": Latest(quote(n=90))}
-
-    standing = await hub.want_from_here(reader.socket, {Q: ["AAPL"]})
-
-    assert standing["AAPL"].quote.sequence == 90
-
-
-async def test_heartbeat_says_what_was_sent_and_what_changed(hub: Hub) -> None:
-    reader = Reader(hub, JSON_HONEST).want(quotes=["AAPL"], trades=["AAPL"])
-    plain = Reader(hub).want(quotes=["AAPL"])
-    bus().publish(TICKS, batch(quote(n=1), quote(n=2), trade(n=1), quote("IBM", n=9)))
-    await reader.has(3)
-
-    hub.beat()
-    hub.beat()
-
-    first, second = reader.heard[3:]
-    assert (first["sent"], first["quotes"]) == (3, {"AAPL": [1, 2]})
-    assert first["t"] == OPENING_US + 1_000_000
-    assert (second["sent"], second["quotes"]) == (4, {})
-    assert [one["T"] for one in plain.heard] == ["q", "q"]
-
-
-async def test_a_slow_reader_gets_its_heartbeat_once_it_has_what_it_tells(hub: Hub) -> None:
-    reader = Reader(hub, JSON_HONEST).want(quotes=["*"])
-    reader.wire.room = 0
-    hub.deliver([quote("PAD", n=n) for n in range(1, 600)])
-    assert reader.socket.holding
-
-    hub.deliver([quote(n=1), quote(n=2)])
-    hub.beat()
-    hub.deliver([quote("IBM", n=3)])
-    hub.beat()
-    reader.wire.drain(10**9)
-    await until(lambda: not reader.socket.holding)
-    assert "heartbeat" not in [one["T"] for one in reader.heard]
-    hub.beat()
-
-    *quotes, beat = reader.heard
-    assert beat["sent"] == len(quotes)
-    assert beat["quotes"].keys() == {"PAD", "AAPL", "IBM"}
-    newest = {one["S"]: one["seq"] for one in quotes}
-    assert {symbol: number for symbol, (_, number) in beat["quotes"].items()} == newest
-
-
-async def test_the_heart_beats_by_itself(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_module, "HEARTBEAT_SECONDS", 0.01)
-    reader = Reader(hub, JSON_HONEST)
-
-    heard = await reader.has(3)
-
-    assert {one["T"] for one in heard} == {"heartbeat"}
-
-
-async def test_no_heartbeat_before_anybody_is_there(hub: Hub) -> None:
-    reader = Reader(hub, JSON_HONEST)
-    reader.socket.credential = None
-
-    hub.beat()
-
-    assert reader.heard == []
-
-
-async def test_drain_tells_honest_sockets_only(hub: Hub) -> None:
-    honest, plain = Reader(hub, JSON_HONEST), Reader(hub, JSON_IN_BINARY)
-
-    hub.drain()
-
-    assert [one["T"] for one in honest.heard] == ["shutdown"]
-    assert plain.heard == []
-
-
 # --- any sequence of subscriptions ---------------------------------------------------------------
 
 names = st.sampled_from(["A", "B", "C", "*"])
@@ -625,7 +358,7 @@ def test_everyone_gets_exactly_what_they_last_asked_for(
 ) -> None:
     async def play() -> None:
         forget_bus()
-        hub = Hub(Store().load)
+        hub = Hub(Store())
         readers = [Reader(hub, codec) for codec in (JSON, JSON, JSON_HONEST, JSON_IN_BINARY)]
         asked: dict[int, dict[Channel, list[str]]] = {}
         for index, wanted in steps:

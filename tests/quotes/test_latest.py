@@ -15,7 +15,7 @@ from quotes import latest
 from quotes.latest import NOTHING, Latest, rows
 from quotes.latest.local import LocalStore, Store
 from quotes.models import Instrument, LatestQuote
-from quotes.ticks import Quote, Trade
+from quotes.ticks import Place, Quote, Trade
 
 
 def quote(
@@ -55,6 +55,19 @@ class StoreContract:
         held = store.get_many(["AAPL"])["AAPL"]
 
         assert held == Latest(quote(epoch=2, sequence=2), trade(epoch=2, sequence=2))
+
+    def test_says_how_far_the_feed_has_come(self, store: Store) -> None:
+        assert store.place() is None
+        store.put_many([quote()], Place(1, 7))
+        store.put_many([quote(sequence=2)])
+        assert store.place() == Place(1, 7)
+
+        store.put_many([], Place(2, 1))
+        store.put_many([quote("MSFT")], Place(1, 9))  # of a feed that was succeeded
+
+        assert store.place() == Place(2, 1)
+        store.clear()
+        assert store.place() is None
 
     def test_trade_that_sets_no_price_is_not_the_last(self, store: Store) -> None:
         odd_lot = trade(sequence=2)._replace(sets_price=False)

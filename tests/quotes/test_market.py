@@ -241,3 +241,17 @@ async def test_halt_and_resume_are_recorded_and_told() -> None:
         ("quotes.instrument.halted", "operator:1"),
         ("quotes.instrument.resumed", "operator:2"),
     ]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_halts_of_the_data_s_source_are_followed_and_an_operator_s_stay() -> None:
+    for symbol in ("AIG", "BAC", "IBM"):
+        Instrument.objects.create(symbol=symbol)
+    halts.halt(Instrument.objects.get(symbol="IBM"), reason="ours", actor="operator:1")
+
+    halts.follow({"AIG": (True, "news"), "BAC": (False, ""), "IBM": (True, "")})
+    halted = dict(Instrument.objects.filter(halted=True).values_list("symbol", "halt_reason"))
+    assert halted == {"AIG": "halted by the market data's source: news", "IBM": "ours"}
+
+    halts.follow({"AIG": (False, ""), "IBM": (False, ""), "GONE": (True, "")})
+    assert list(Instrument.objects.filter(halted=True).values_list("symbol", flat=True)) == ["IBM"]

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quotes import latest
-from quotes.streaming import consumers, limits, off_loop
+from quotes.streaming import consumers, limits, off_loop, watch
 from quotes.streaming import hub as hub_module
 from quotes.streaming.bus import BARS, CONTROL, TICK_TOPICS, bus, forget_bus
 from quotes.streaming.codec import unframed
@@ -65,6 +65,7 @@ async def afresh(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     assert not hub_module.hub().sockets
     assert not hub_module.hub()._users
     assert not consumers._strangers
+    assert watch.watch()._sweeping is None
     assert not MarketDataConsumer.seats._taken
     forget_bus()
 
@@ -484,6 +485,43 @@ async def test_credentials_are_checked_again_in_case_the_news_was_lost(
         assert by_key.close_code is None
 
 
+async def test_who_was_shut_out_is_found_though_the_news_was_lost(
+    app: Any, doorman: Doorman, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "SWEEP_SECONDS", 0.02)
+    doorman.keys["OTHER", "secret"] = Someone(2, 22, "OTHER")
+    async with connected(app) as gone, connected(app) as stays:
+        await enter(gone)
+        await enter(stays, {**AUTH, "key": "OTHER"})
+        doorman.gone = {Someone()}
+        assert await gone.hear() == error(402, "auth failed")
+        assert await gone.closed() == 4401
+        await stays.silence()
+        assert stays.close_code is None
+
+
+async def test_a_sweep_that_fails_shuts_nobody_out_and_goes_on(
+    app: Any, doorman: Doorman, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "SWEEP_SECONDS", 0.02)
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def fail(credentials: Any) -> Any:
+        loop.call_soon_threadsafe(asked.set)
+        raise OSError("the database is away")
+
+    doorman.shut_out = fail  # type: ignore[method-assign]
+    async with connected(app) as client:
+        await enter(client)
+        await asked.wait()
+        await client.silence()
+        assert client.close_code is None
+        del doorman.shut_out
+        doorman.gone = {Someone()}
+        await client.closed()
+
+
 async def test_a_recheck_that_fails_shuts_nobody_out(
     app: Any, doorman: Doorman, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -540,6 +578,29 @@ async def test_plain_clients_see_nothing_of_honesty(
         await subscribe(client, quotes=["AAPL"])
         hub_module.hub().drain()
         await client.silence()
+
+
+async def test_an_honest_client_that_lost_something_asks_for_a_resync(app: Any) -> None:
+    latest.forget_latest()
+    latest.put_many([quote(), trade(), quote("IBM"), trade("IBM")])
+    async with connected(app, query="honest=1") as client:
+        await enter(client)
+        await subscribe(client, quotes=["AAPL", "IBM"])
+        await client.hear_many(2)
+        client.say({"action": "resync", "id": 5})
+        heard = [message for [message] in await client.hear_many(2)]
+        for bad in ("5", -1, 2**53, 1.5):
+            assert await client.ask({"action": "resync", "id": bad}) == error(400, "invalid syntax")
+    latest.forget_latest()
+
+    assert {one["S"] for one in heard} == {"AAPL", "IBM"}
+    assert {(one["T"], one["resync"]) for one in heard} == {("snapshot", 5)}
+
+
+async def test_a_plain_client_cannot_resync(app: Any) -> None:
+    async with connected(app) as client:
+        await enter(client)
+        assert await client.ask({"action": "resync"}) == error(400, "invalid syntax")
 
 
 async def test_an_honest_client_gets_no_snapshot_twice(app: Any) -> None:

@@ -12,12 +12,13 @@ from quotes.streaming.bus import forget_bus
 @pytest.fixture(autouse=True)
 def market_without_memory() -> Iterator[None]:
     """No test knows the time, the prices or the messages of another."""
-    _forget()
+    forget_market()
     yield
-    _forget()
+    forget_market()
 
 
-def _forget() -> None:
+def forget_market() -> None:
+    """Know neither the time, the prices nor the messages of the market before."""
     forget_clock()
     forget_latest()
     forget_bus()

@@ -12,6 +12,7 @@ import pytest
 
 from quotes.streaming.codec import JSON_IN_BINARY, unframed
 from quotes.streaming.hub import Hub
+from quotes.streaming.market import StoredMarket
 from quotes.streaming.socket import Notices, Socket
 from tests.streams import PATIENCE_SECONDS, Wire, threads_of_its_own
 from trading import delivery
@@ -50,13 +51,10 @@ class Ear(Listener):
     """A listener, and the numbers it heard."""
 
     def __init__(self) -> None:
-        async def load(symbols: Any) -> dict[str, Any]:
-            return {}
-
         self.wire = Wire()
         notices = Notices(b"", b"", b"", heartbeat=lambda *_: b"")
         socket = Socket(self.wire, JSON_IN_BINARY, notices, close=lambda code: None)
-        super().__init__(Hub(load), socket)
+        super().__init__(Hub(StoredMarket()), socket)
 
     @property
     def heard(self) -> list[int]:

@@ -121,6 +121,7 @@ def _trade_activity(fill: ShownFill, account_id: str) -> dict[str, Any]:
         "leaves_qty": plain(fill.leaves_quantity or Decimal(0)),
         "side": fill.side,
         "symbol": fill.symbol,
+        "fee": plain(fill.fee),
         "order_id": str(fill.order_id),
         "order_status": status.value,
     }

@@ -108,6 +108,7 @@ class Activity(serializers.Serializer):
     leaves_qty = Amount()
     side = serializers.ChoiceField(Side.choices)
     symbol = serializers.CharField()
+    fee = Amount(help_text="what it cost besides, in USD")  # beyond Alpaca's
     order_id = serializers.UUIDField()
     order_status = serializers.ChoiceField(OrderStatus.choices)
 

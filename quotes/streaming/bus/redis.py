@@ -22,13 +22,12 @@ from typing import Any
 
 from prometheus_client import Counter
 from redis.asyncio import Redis
-from redis.asyncio.client import PubSub
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from quotes.streaming.bus.credit import REPEAT_SECONDS, REPORT_SECONDS, Credit, Report
+from quotes.streaming.bus.hearing import Hearing
 from quotes.streaming.bus.local import Bus
 from quotes.streaming.bus.mailbox import Subscription, WhenFull
 from quotes.streaming.bus.outbox import Outbox
@@ -149,9 +148,9 @@ class RedisBus(Bus):
     async def _hear(self) -> None:
         while not self._closing:
             try:
-                async with self._redis.pubsub() as pubsub, asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._follow_topics(pubsub))
-                    tasks.create_task(self._deliver_all(pubsub))
+                async with Hearing(self._redis) as hearing, asyncio.TaskGroup() as tasks:
+                    tasks.create_task(self._follow_topics(hearing))
+                    tasks.create_task(self._deliver_all(hearing))
             except* Exception as errors:  # whatever it was, the next connection may do better
                 failure = errors.exceptions[0]
             self._flowing = frozenset()
@@ -164,7 +163,7 @@ class RedisBus(Bus):
         log.warning("bus: Redis is away (%s: %s)", direction, error)
         await asyncio.sleep(random.uniform(0, RETRY_SECONDS_MAX))
 
-    async def _follow_topics(self, pubsub: PubSub) -> None:
+    async def _follow_topics(self, hearing: Hearing) -> None:
         """Subscribe to what is wanted, as that changes, and keep the connection warm."""
         subscribed: frozenset[str] = frozenset()
         self._connection += 1
@@ -174,34 +173,28 @@ class RedisBus(Bus):
             self._topics_changed.clear()
             wanted = frozenset(self._readers) | self._credit_topics() | {f"self:{self._name}"}
             if new := wanted - subscribed:
-                await pubsub.subscribe(*(self._prefix + topic for topic in new))
+                await hearing.subscribe(*(self._prefix + topic for topic in new))
             if old := subscribed - wanted:
                 self._flowing -= old
-                await pubsub.unsubscribe(*(self._prefix + topic for topic in old))
+                await hearing.unsubscribe(*(self._prefix + topic for topic in old))
             subscribed = wanted
             try:
                 async with asyncio.timeout(PING_SECONDS):
                     await self._topics_changed.wait()
             except TimeoutError:
-                await pubsub.ping()
+                await hearing.ping()
 
     def _credit_topics(self) -> frozenset[str]:
         return frozenset(CREDIT + topic for topic in self._credit.topics)
 
-    async def _deliver_all(self, pubsub: PubSub) -> None:
-        while not pubsub.subscribed:
-            await asyncio.sleep(0)
+    async def _deliver_all(self, hearing: Hearing) -> None:
         while True:
-            message = await pubsub.get_message(timeout=SILENT_SECONDS)
-            if message is None:
-                raise RedisConnectionError(f"silent for {SILENT_SECONDS} s")
-            if message["type"] == "pong":
-                continue
-            topic = message["channel"].decode().removeprefix(self._prefix)
-            if message["type"] == "subscribe":
-                self._begin_to_flow(topic)
-            elif message["type"] == "message":
-                self._deliver_packed(topic, message["data"])
+            for kind, channel, data in await hearing.read(SILENT_SECONDS):
+                topic = channel.removeprefix(self._prefix)
+                if kind == b"subscribe":
+                    self._begin_to_flow(topic)
+                elif kind == b"message":
+                    self._deliver_packed(topic, data)
 
     def _begin_to_flow(self, topic: str) -> None:
         for subscription in self._readers.get(topic, ()):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -109,6 +110,8 @@ def main() -> None:
         application,
         listener=listener,
         when_ready=lambda: print(port, flush=True),
+        notice_seconds=float(os.environ.get("NOTICE_SECONDS", "0")),
+        when_told=lambda: print("told", flush=True),
         when_draining=lambda: print("draining", flush=True),
     ).run()
     http.close()

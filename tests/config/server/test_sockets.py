@@ -10,6 +10,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
+from config.server.server import CLOSES_PER_SECOND
 from config.server.sockets import STALL_SECONDS_MAX
 from tests.config.server.conftest import Floor
 
@@ -142,11 +143,25 @@ def test_a_stop_says_goodbye_to_every_socket(floor):
             assert closed.value.rcvd.code == 1001
     printed, _ = floor.output()
 
-    assert printed.startswith("draining\n")
+    assert printed.startswith("told\ndraining\n")
     assert printed.count("disconnected 1001") == 20
     assert printed.count("ended /echo") == 20
     assert printed.endswith("clean exit\n")
     assert floor.process.returncode == 0
+
+
+def test_goodbyes_are_spread_over_time(floor):
+    """Or whoever is sent away at once comes back at once."""
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(opened(floor, "/echo")) for _ in range(60)]
+        floor.ask_to_stop()
+        told = []
+        for client in clients:
+            with pytest.raises(ConnectionClosed):
+                client.recv(timeout=5)
+            told.append(time.monotonic())
+
+    assert told[-1] - told[0] > 0.9 * (60 / CLOSES_PER_SECOND)
 
 
 def test_a_stop_does_not_wait_for_the_deaf(floor):

@@ -48,6 +48,22 @@ def types(rows: list[dict[str, Any]]) -> list[str]:
     return [row["activity_type"] for row in rows]
 
 
+def test_activities_add_up_to_the_cash_fees_and_all(settings) -> None:
+    settings.FEES = "us"
+    floor = TradingFloor()
+    floor.show()
+    trader = Trader(funded_account("100000"))
+    for side in ("buy", "sell"):
+        trader.post(MARKET | {"side": side, "qty": "10"})
+        floor.pass_time(seconds=1)
+
+    sale, purchase, paid_in = listed(trader)
+    assert (purchase["fee"], sale["fee"]) == ("0", "0.03")
+    fills = [Decimal(one["qty"]) * Decimal(one["price"]) for one in (sale, purchase)]
+    cash = Decimal(paid_in["net_amount"]) + fills[0] - fills[1] - Decimal(sale["fee"])
+    assert trader.get("/v2/account").json()["cash"] == str(cash)
+
+
 def test_deposits_and_withdrawals_stand_beside_fills(trader: Trader) -> None:
     assert types(listed(trader)) == ["FILL", "CSW", "FILL", "FILL", "CSD", "CSD"]
     assert types(listed(trader, activity_types="CSD,CSW")) == ["CSW", "CSD", "CSD"]

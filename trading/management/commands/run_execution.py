@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from events.processes import run_until_told
-from trading.execution.process import run_execution
+from trading.execution.process import collect_rarely, run_execution
 from trading.execution.shards import CannotShare, refuse_other_numbers
 
 
@@ -25,4 +25,5 @@ def _run(stop: threading.Event) -> None:
         refuse_other_numbers(settings.EXECUTION_SHARDS)
     except CannotShare as problem:
         raise CommandError(str(problem)) from problem
+    collect_rarely()
     run_execution(stop)

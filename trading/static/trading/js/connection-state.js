@@ -29,6 +29,7 @@ export function judged({ market, account, feed }, now, clock) {
 
 function live({ mode, speed, paused }) {
   if (mode === "stepped") return { kind: "live", text: "Stepped", shown: "replay" };
+  if (mode === "simulated") return { kind: "live", text: "Simulated", shown: "simulated" };
   if (mode !== "replay") return { kind: "live", text: "Live" };
   if (paused) return { kind: "live", text: "Replay paused", shown: "paused" };
   return { kind: "live", text: `Replay ×${speed}`, shown: "replay" };

@@ -1,0 +1,216 @@
+"""What an upstream has said and ingest has not read yet, and whether all of it arrived.
+
+One thread hears, another reads. Everything here is plain bookkeeping on messages that are passed
+in; the socket is in `upstream.py`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from prometheus_client import Counter
+
+from quotes.feeds.alpaca_wire import Message, Place, micros_of, place_of, read_quote, read_trade
+from quotes.feeds.base import Tick, tick_order
+from quotes.ticks import Quote, Trade
+
+# Some seconds of a busy market. Beyond, reading stops, and the upstream conflates or drops us.
+WAITING_MAX = 100_000
+# An honest upstream's heart beats every two seconds; a venue calls a feed silent after five.
+SILENT_SECONDS = 5.0
+
+MISSED = Counter("openbell_feed_missed_trades_total", "Trades that an upstream sent in vain.")
+
+
+class Lost(Exception):
+    """Messages of this connection are missing: what it says next cannot be trusted."""
+
+
+class Intake:
+    """Ticks between an upstream's socket and ingest.
+
+    A tick that waits has in `sequence` how many of its kind are missing before it: 0, or 1 where
+    their number cannot be known. The number itself is given when it is read.
+
+    `known` has the instant of the last trade of each symbol that was heard before this start; an
+    `honest` upstream numbers what it says and has a heartbeat.
+    """
+
+    def __init__(
+        self,
+        start_us: int,
+        known: Mapping[str, int],
+        *,
+        honest: bool,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.complete_us = start_us - 1  # the instant up to which everything is here
+        self._known = known
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._waiting: list[Tick] = []
+        self._sorted = True
+        self._places: dict[tuple[type, str], Place] = {}
+        self._traded: set[str] = set()
+        self._doubtful: set[str] = set()  # symbols whose next trade may follow a gap
+        self._halts: dict[str, tuple[bool, str]] = {}
+        self._frames = 0
+        self._honest = honest
+        self._fed_at = float("-inf")  # the last sign of life of the upstream's own feed
+        self._current = True  # False: the upstream may itself have missed something
+        self._subscribed = False
+
+    # --- the socket's thread ----------------------------------------------------------------
+
+    def begin(self) -> None:
+        """A new connection counts its messages anew."""
+        self._frames = 0
+        self._doubtful = set(self._traded)
+
+    def subscribed(self) -> None:
+        """From now on the upstream says everything we asked for."""
+        self._subscribed = True
+
+    def end(self) -> None:
+        """The connection is gone."""
+        self._subscribed = False
+
+    def hear(self, messages: list[Message]) -> None:
+        """Take one frame; Lost when it shows that others did not arrive."""
+        with self._lock:
+            for message in messages:
+                self._take(message)
+        self._frames += 1
+
+    def is_full(self) -> bool:
+        return len(self._waiting) >= WAITING_MAX
+
+    def _take(self, message: Message) -> None:
+        kind = message["T"]
+        if kind == "q":
+            self._quote(message["S"], message)
+        elif kind == "t":
+            self._trade(message["S"], message)
+        elif kind == "s":
+            self._halts[message["S"]] = (message["sc"] != "T", message.get("rm", ""))
+        elif kind == "snapshot":
+            self._snapshot(message["S"], message)
+        elif kind == "heartbeat":
+            self._beat(message)
+
+    def _quote(self, symbol: str, message: Message) -> None:
+        place = place_of(message)
+        if self._is_new(Quote, symbol, place):
+            self._add(read_quote(symbol, message))
+
+    def _trade(self, symbol: str, message: Message) -> None:
+        place = place_of(message)
+        before = self._places.get((Trade, symbol))
+        if not self._is_new(Trade, symbol, place):
+            return
+        missed = self._missed(symbol, before, place)
+        MISSED.inc(missed)
+        self._doubtful.discard(symbol)
+        self._traded.add(symbol)
+        self._add(read_trade(symbol, message)._replace(sequence=missed))
+
+    def _missed(self, symbol: str, before: Place | None, place: Place | None) -> int:
+        """How many trades are missing before this one: at least so many."""
+        if before is None or place is None:
+            return int(symbol in self._doubtful)
+        if place.epoch == before.epoch:
+            return place.number - before.number - 1
+        # Another epoch counts from 1. What came last in the one before, nobody can tell us now.
+        return place.number - 1 + int(symbol in self._doubtful)
+
+    def _is_new(self, kind: type, symbol: str, place: Place | None) -> bool:
+        if place is None:
+            return True
+        before = self._places.get((kind, symbol))
+        if before is not None and place <= before:
+            return False
+        self._places[kind, symbol] = place
+        return True
+
+    def _snapshot(self, symbol: str, message: Message) -> None:
+        """Where a symbol stands. Its last trade is news unless it was heard before we started."""
+        quote, trade, trades = message["quote"], message["trade"], message["trades"]
+        if message.get("halted") is not None:
+            self._halts[symbol] = (message["halted"], "")
+        is_first = (Trade, symbol) not in self._places
+        if quote:
+            self._quote(symbol, quote)
+        if trade and micros_of(trade["t"]) > self._known.get(symbol, -1):
+            self._trade(symbol, trade)
+        if trades and is_first:  # the stream goes on from here
+            here = Place(*trades)
+            self._places[Trade, symbol] = max(here, self._places.get((Trade, symbol), here))
+
+    def _beat(self, message: Message) -> None:
+        if message["sent"] != self._frames:
+            raise Lost(f"{message['sent']} messages were sent, {self._frames} arrived")
+        self._current = message.get("current", True)
+        if message["quiet_ms"] is not None:
+            fed_at = self._monotonic() - message["quiet_ms"] / 1_000
+            self._fed_at = max(self._fed_at, fed_at)
+        for symbol, place in message["quotes"].items():
+            known = self._places.get((Quote, symbol))
+            if known is None or known < Place(*place):
+                raise Lost(f"the newest quote of {symbol} did not arrive")
+        if message["t"] is not None:
+            self.complete_us = max(self.complete_us, micros_of(message["t"]))
+
+    def _add(self, tick: Any) -> None:
+        self._waiting.append(tick)
+        self._sorted = False
+        self._fed_at = self._monotonic()
+        # The last instant may go on in the next frame.
+        self.complete_us = max(self.complete_us, tick.at_us - 1)
+
+    # --- ingest's thread --------------------------------------------------------------------
+
+    def is_live(self) -> bool:
+        """Whether the upstream is there, and its own feed not silent as far as it tells."""
+        if not self._honest:
+            return self._subscribed  # whether it is quiet or mute, the socket's pings tell
+        heard = self._monotonic() - self._fed_at < SILENT_SECONDS
+        return self._subscribed and self._current and heard
+
+    def next_us(self) -> int:
+        """The instant of the next tick, as far as is known."""
+        with self._lock:
+            self._sort()
+            return self._waiting[0].at_us if self._waiting else self.complete_us + 1
+
+    def take(self, until_us: int, limit: int) -> list[Tick]:
+        """The waiting ticks in order up to an instant, at most so many."""
+        with self._lock:
+            self._sort()
+            count = 0
+            for tick in self._waiting[:limit]:
+                if tick.at_us > until_us:
+                    break
+                count += 1
+            taken = self._waiting[:count]
+            del self._waiting[:count]
+        return taken
+
+    def take_halts(self) -> dict[str, tuple[bool, str]]:
+        """Symbols that were halted or resumed since the last call, and why."""
+        with self._lock:
+            halts, self._halts = self._halts, {}
+        return halts
+
+    def skip_to(self, at_us: int) -> None:
+        """Forget what is older than an instant, and count from there."""
+        with self._lock:
+            self._waiting = [tick for tick in self._waiting if tick.at_us >= at_us]
+            self.complete_us = max(self.complete_us, at_us - 1)
+
+    def _sort(self) -> None:
+        if not self._sorted:
+            self._waiting.sort(key=tick_order)
+            self._sorted = True

@@ -1,0 +1,93 @@
+"""A client that keeps the rules of honest streams: what it knows, and whether it may trust it.
+
+Pure: messages and the time go in, requests come out. It is what a client in any language does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+HEARTBEAT_SECONDS = 2.0
+LATE_SECONDS = 1.0  # for a heartbeat
+
+Place = tuple[int, int]  # epoch, number
+NOWHERE: Place = (0, 0)
+ANSWERED = -1
+
+
+class HonestClient:
+    """The newest quote and price of each symbol, and those symbols that are in doubt."""
+
+    def __init__(self, symbols: list[str], now: float = 0.0) -> None:
+        self.symbols = symbols
+        self.quotes: dict[str, Place] = dict.fromkeys(symbols, NOWHERE)
+        self.prices: dict[str, Place] = dict.fromkeys(symbols, NOWHERE)
+        self.trades: dict[str, Place] = dict.fromkeys(symbols, NOWHERE)
+        # Symbol → the id of the resync whose snapshot it needs; 0 before the first snapshot.
+        self.needs: dict[str, int] = dict.fromkeys(symbols, 0)
+        self.is_current = False  # by the last heartbeat
+        self.received = 0
+        self.requests = 0
+        self.heard_at = now
+
+    def trusts(self, symbol: str, now: float) -> bool:
+        """Whether the symbol is shown as live."""
+        is_alive = now - self.heard_at <= HEARTBEAT_SECONDS + LATE_SECONDS
+        return is_alive and self.is_current and symbol not in self.needs
+
+    def hear(self, message: dict[str, Any], now: float) -> dict[str, Any] | None:
+        """Take one message; what to say to the server, if anything."""
+        self.received += 1
+        kind = message["T"]
+        if kind == "heartbeat":
+            return self._beat(message, now)
+        if kind == "snapshot":
+            self._stand(message)
+        elif kind in "qt":
+            if kind == "t" and self._leaves_a_gap(message):
+                self.needs[message["S"]] = self.requests + 1  # asked for at the next heartbeat
+            self._take(kind, message["S"], message)
+        return None
+
+    def _beat(self, beat: dict[str, Any], now: float) -> dict[str, Any] | None:
+        self.heard_at = now
+        self.needs = {symbol: id for symbol, id in self.needs.items() if id != ANSWERED}
+        lost = {
+            symbol
+            for channel, known in (("quotes", self.quotes), ("trades", self.trades))
+            for symbol, place in beat[channel].items()
+            if tuple(place) > known[symbol]
+        }
+        if beat["sent"] != self.received - 1:
+            self.received = beat["sent"] + 1
+            lost = set(self.symbols)
+        self.is_current = beat["current"]
+        if lost or self.needs:
+            self.requests += 1
+            self.needs |= dict.fromkeys(lost, self.requests)
+            return {"action": "resync", "id": self.requests}
+        return None
+
+    def _stand(self, snapshot: dict[str, Any]) -> None:
+        symbol = snapshot["S"]
+        for kind in ("quote", "trade"):
+            if snapshot[kind] is not None:
+                self._take(kind[0], symbol, snapshot[kind])
+        if snapshot["trades"] is not None:
+            self.trades[symbol] = max(self.trades[symbol], tuple(snapshot["trades"]))
+        needed = self.needs.get(symbol)
+        if needed is not None and (snapshot["resync"] or 0) >= needed:
+            self.needs[symbol] = ANSWERED  # trusted by the next heartbeat that agrees
+
+    def _leaves_a_gap(self, trade: dict[str, Any]) -> bool:
+        epoch, number = self.trades[trade["S"]]
+        return trade["epoch"] == epoch and trade["seq"] > number + 1
+
+    def _take(self, kind: str, symbol: str, item: dict[str, Any]) -> None:
+        place = (item["epoch"], item["seq"])
+        if kind == "q":
+            self.quotes[symbol] = max(self.quotes[symbol], place)
+            return
+        self.trades[symbol] = max(self.trades[symbol], place)
+        if item.get("sets_price", True):
+            self.prices[symbol] = max(self.prices[symbol], place)

@@ -1,0 +1,260 @@
+"""Whatever gets lost, repeated or reordered on the way, an honest client is right or knows better.
+
+Feed, store and both ways of the stream are in one process here and time is turned by hand, so that
+thousands of accidents take seconds; `tests/faults` does the same to real connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from quotes.latest import Latest
+from quotes.streaming import hub as hub_module
+from quotes.streaming import resync
+from quotes.streaming.bus import bus
+from quotes.streaming.codec import JSON_HONEST, unframed
+from quotes.streaming.consumers import _heartbeat
+from quotes.streaming.hub import Hub
+from quotes.ticks import Batch, Place, Quote, Trade
+from tests.quotes.honest_client import HEARTBEAT_SECONDS, LATE_SECONDS, NOWHERE, HonestClient
+from tests.quotes.hub_readers import TICKS, Q, Reader, Store, T, hub_on
+from tests.streams import quote, trade
+
+SYMBOLS = ["AAPL", "IBM", "QUIET"]
+BATCH_SECONDS = 0.25
+BATCHES_PER_BEAT = round(HEARTBEAT_SECONDS / BATCH_SECONDS)
+BEATS, BEATS_TO_HEAL = 6, 4
+TURNS = 12  # of the loop, in which a batch reaches the wire
+
+
+@dataclass(frozen=True)
+class Faults:
+    """How likely each accident is, per message."""
+
+    bus: float = 0.0
+    wire: float = 0.0
+    mute: float = 0.0  # that nothing at all gets through for a while, per heartbeat and way
+    store: float = 0.0  # that the store takes nothing for a while, per heartbeat
+    takeover: float = 0.0  # that another feed begins, per batch
+
+
+class Chaos:
+    """A way that loses, repeats and reorders what is sent on it."""
+
+    def __init__(self, chance: random.Random, rate: float) -> None:
+        self.chance = chance
+        self.rate = rate
+        self.muted = False
+        self._late: list[Any] = []
+
+    def through(self, messages: list[Any]) -> Iterator[Any]:
+        for message in messages:
+            late, self._late = self._late, []
+            fault = self.chance.choice(["drop", "repeat", "delay"])
+            if self.muted or self.chance.random() >= self.rate:
+                fault = ""
+            if fault == "delay":
+                self._late.append(message)
+            elif fault != "drop" and not self.muted:
+                yield message
+                if fault == "repeat":
+                    yield message
+            if not self.muted:
+                yield from late
+
+
+class Feed:
+    """Makes ticks, stores them, and publishes them: in this order, as ingest does."""
+
+    def __init__(self, chance: random.Random, store: Store, way: Chaos) -> None:
+        self.chance = chance
+        self.store = store
+        self.way = way
+        self.place = Place(1, 0)
+        self.latest = {symbol: Latest() for symbol in SYMBOLS}
+        self.sequences: dict[tuple[type, str], int] = {}
+        self.stores = True
+
+    def run_once(self) -> None:
+        self.place = Place(self.place.epoch, self.place.number + 1)
+        ticks = tuple(self._ticks())
+        if self.stores:
+            self.store.holds, self.store.come_to = dict(self.latest), self.place
+        batch = Batch(ticks, 0, *self.place)
+        for each in self.way.through([batch]):
+            bus().publish(TICKS, each)
+
+    def take_over(self) -> None:
+        self.place = Place(self.place.epoch + 1, 0)
+        self.sequences = {}
+
+    def _ticks(self) -> Iterator[Quote | Trade]:
+        for symbol in SYMBOLS[:2] if self.chance.random() < 0.95 else SYMBOLS:
+            if self.chance.random() < 0.5:
+                yield self._note(quote(symbol, n=self._next(Quote, symbol), epoch=self.place.epoch))
+            for _ in range(self.chance.randrange(3)):
+                n, priced = self._next(Trade, symbol), self.chance.random() < 0.7
+                yield self._note(trade(symbol, n=n, epoch=self.place.epoch, sets_price=priced))
+
+    def _next(self, kind: type, symbol: str) -> int:
+        self.sequences[kind, symbol] = self.sequences.get((kind, symbol), 0) + 1
+        return self.sequences[kind, symbol]
+
+    def _note(self, tick: Quote | Trade) -> Quote | Trade:
+        known = self.latest[tick.symbol]
+        if isinstance(tick, Quote):
+            self.latest[tick.symbol] = Latest(tick, known.trade)
+        elif tick.sets_price:
+            self.latest[tick.symbol] = Latest(known.quote, tick)
+        return tick
+
+    def truth(self) -> dict[str, tuple[Any, Any]]:
+        """The (epoch, number) of each symbol's newest quote and price."""
+        return {
+            symbol: tuple((tick.epoch, tick.sequence) if tick else NOWHERE for tick in known)
+            for symbol, known in self.latest.items()
+        }
+
+
+class Stage:
+    """One feed, one hub, one client, and the clock."""
+
+    def __init__(self, hub: Hub, store: Store, seed: int, faults: Faults) -> None:
+        self.hub = hub
+        self.chance = random.Random(seed)
+        self.faults = faults
+        self.now = 0.0
+        self.feed = Feed(self.chance, store, Chaos(self.chance, faults.bus))
+        self.wire = Chaos(self.chance, faults.wire)
+        self.reader = Reader(hub, JSON_HONEST)
+        self.reader.socket.notices = self.reader.socket.notices._replace(heartbeat=_heartbeat)
+        self.client = HonestClient(SYMBOLS)
+        self.told_at_last_beat = self.feed.truth()
+        self.trusted = 0
+
+    async def subscribe(self) -> None:
+        wants = {Q: SYMBOLS, T: SYMBOLS}
+        standing = await self.hub.want_from_here(self.reader.socket, wants)
+        self.hub.snapshot(self.reader.socket, standing)
+        await self.carry()
+
+    async def run(self, beats: int) -> None:
+        for _ in range(beats):
+            self._draw_outages()
+            told = self.feed.truth()
+            for _ in range(BATCHES_PER_BEAT):
+                if self.chance.random() < self.faults.takeover:
+                    self.feed.take_over()
+                self.feed.run_once()
+                self.now += BATCH_SECONDS
+                for _ in range(TURNS):
+                    await asyncio.sleep(0)
+                await self.carry()
+            self.hub.beat()
+            await self.carry()
+            self.check(told)
+
+    def heal(self) -> None:
+        self.faults = Faults()
+        self.feed.way.rate = self.wire.rate = 0.0
+
+    def _draw_outages(self) -> None:
+        self.feed.way.muted = self.chance.random() < self.faults.mute
+        self.wire.muted = self.chance.random() < self.faults.mute
+        self.feed.stores = self.chance.random() >= self.faults.store
+
+    async def carry(self) -> None:
+        """Bring the client what was written, and its requests to the hub."""
+        wire = self.reader.wire
+        frames, wire.written = wire.written, b""
+        messages = [json.loads(payload)[0] for _, payload in unframed(frames)]
+        for message in self.wire.through(messages):
+            request = self.client.hear(message, self.now)
+            if request is not None and self.chance.random() >= self.faults.wire:
+                standing = await self.hub.look_again(self.reader.socket)
+                self.hub.snapshot(self.reader.socket, standing, request["id"])
+
+    def check(self, told: dict[str, tuple[Any, Any]]) -> None:
+        """What the client trusts once this heartbeat has come, or is overdue, is no older than the
+        one before, and nothing that never was."""
+        truth = self.feed.truth()
+        for symbol in SYMBOLS:
+            if self.client.trusts(symbol, self.now + LATE_SECONDS + BATCH_SECONDS):
+                self.trusted += 1
+                held = self.client.quotes[symbol], self.client.prices[symbol]
+                assert told[symbol][0] <= held[0] <= truth[symbol][0], symbol
+                assert told[symbol][1] <= held[1] <= truth[symbol][1], symbol
+
+
+@pytest.fixture(autouse=True)
+def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "HEARTBEAT_SECONDS", 1_000.0)
+    monkeypatch.setattr(resync, "RETRY_SECONDS", 0.0)
+
+
+async def play(seed: int, faults: Faults, *, beats: int = BEATS) -> Stage:
+    store = Store()
+    async with hub_on(store) as hub:
+        stage = Stage(hub, store, seed, faults)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(hub_module, "time", SimpleNamespace(monotonic=lambda: stage.now))
+            await stage.subscribe()
+            await stage.run(beats)
+            stage.heal()
+            await stage.run(BEATS_TO_HEAL)
+        return stage
+
+
+FIXTURE = [HealthCheck.function_scoped_fixture]  # the same for every example
+rates = st.sampled_from([0.0, 0.05, 0.3])
+accidents = st.builds(Faults, bus=rates, wire=rates, mute=rates, store=rates, takeover=rates)
+
+
+def assert_healed(stage: Stage) -> None:
+    """Without further accidents the client knows everything, and trusts it."""
+    for symbol in SYMBOLS:
+        assert stage.client.trusts(symbol, stage.now), symbol
+        held = stage.client.quotes[symbol], stage.client.prices[symbol]
+        assert held == stage.feed.truth()[symbol]
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.integers(0, 2**32), accidents)
+def test_a_client_is_right_or_knows_better_and_heals(seed: int, faults: Faults) -> None:
+    assert_healed(asyncio.run(play(seed, faults)))
+
+
+@pytest.mark.long
+@settings(
+    max_examples=3_000, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.integers(0, 2**32), accidents)
+def test_a_client_is_right_or_knows_better_through_thousands_of_accidents(
+    seed: int, faults: Faults
+) -> None:
+    assert_healed(asyncio.run(play(seed, faults)))
+
+
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(st.integers(0, 2**32))
+def test_without_accidents_everything_is_trusted_and_nobody_asks_again(seed: int) -> None:
+    """Snapshot and stream are the fresh state, from the first heartbeat on."""
+    stage = asyncio.run(play(seed, Faults()))
+
+    assert stage.trusted == len(SYMBOLS) * (BEATS + BEATS_TO_HEAL)
+    assert stage.client.requests == 0
+    assert_healed(stage)

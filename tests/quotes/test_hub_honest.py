@@ -1,0 +1,380 @@
+"""The hub when it did not hear, and what it tells clients who want to know."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+import pytest
+
+from quotes.latest import Latest
+from quotes.streaming import hub as hub_module
+from quotes.streaming import resync
+from quotes.streaming.audience import Channel
+from quotes.streaming.bus import CONTROL, bus
+from quotes.streaming.codec import (
+    JSON_HONEST,
+    JSON_IN_BINARY,
+)
+from quotes.streaming.hub import Hub
+from quotes.ticks import Place
+from tests.quotes.hub_readers import TICKS, Q, Reader, Store, T, hub_on, settled, until
+from tests.streams import OPENING_US, batch, quote, trade
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+async def hub(store: Store) -> AsyncIterator[Hub]:
+    async with hub_on(store) as hub:
+        yield hub
+
+
+async def test_a_lost_batch_is_healed_from_the_store(hub: Hub, store: Store) -> None:
+    plain = Reader(hub).want(quotes=["AAPL", "IBM"])
+    honest = Reader(hub, JSON_HONEST).want(quotes=["IBM"], trades=["IBM"])
+    store.holds = {"AAPL": Latest(quote(n=2)), "IBM": Latest(quote("IBM", n=7))}
+
+    bus().publish(TICKS, batch(quote(n=1), number=1))
+    bus().publish(TICKS, batch(quote(n=3), number=3))
+    await plain.has(3)
+
+    assert plain.numbers == [("q", "AAPL", 1), ("q", "AAPL", 3), ("q", "IBM", 7)]
+    await until(lambda: honest.heard[-1:] and honest.heard[-1]["T"] == "snapshot")
+    assert honest.heard[-1]["quote"]["seq"] == 7
+
+
+async def test_a_feed_that_takes_over_is_resynced_once(hub: Hub, store: Store) -> None:
+    Reader(hub).want(quotes=["AAPL"])
+
+    bus().publish(TICKS, batch(number=1, epoch=1))
+    bus().publish(TICKS, batch(number=1, epoch=2))
+    bus().publish(TICKS, batch(number=2, epoch=2))
+    await settled()
+
+    assert store.asked == [["AAPL"]]
+
+
+async def test_a_full_mailbox_is_noticed(
+    hub: Hub, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "TICK_BATCHES_MAX", 2)
+    reader = Reader(hub).want(quotes=["AAPL", "IBM"])
+    store.holds = {"IBM": Latest(quote("IBM", n=9))}
+
+    bus().publish(TICKS, batch(quote("IBM", n=9), number=1))
+    for number in range(2, 6):
+        bus().publish(TICKS, batch(quote(n=number), number=number))
+    await reader.has(3)
+
+    assert ("q", "IBM", 9) in reader.numbers
+
+
+async def test_the_hub_is_in_doubt_until_the_store_has_what_was_lost(
+    hub: Hub, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resync, "RETRY_SECONDS", 0.01)
+    reader = Reader(hub, JSON_HONEST).want(quotes=["AAPL"])
+    store.holds, store.come_to = {"AAPL": Latest(quote(n=1))}, Place(1, 1)
+
+    bus().publish(TICKS, batch(quote(n=1), number=1))
+    bus().publish(TICKS, batch(number=3))  # what the second told has not been stored yet
+    await until(lambda: store.asked)
+    hub.beat()
+    assert reader.heard[-1]["current"] is False
+
+    store.holds = {"AAPL": Latest(quote(n=2))}
+    store.come_to = Place(1, 3)
+    await until(lambda: not hub._resync.doubt.is_open)
+    hub.beat()
+
+    assert [one["seq"] for one in reader.heard if one["T"] == "q"] == [1, 2]
+    assert reader.heard[-1]["current"] is True
+    assert len(store.asked) == 2
+
+
+async def test_a_loss_that_nothing_followed_leaves_the_doubt(hub: Hub, store: Store) -> None:
+    reader = Reader(hub, JSON_HONEST).want(quotes=["AAPL"])
+    bus().publish(TICKS, batch(number=1))
+    await settled()
+
+    hub._tick_mail.flag_missed()
+    await until(lambda: store.asked)
+    hub.beat()
+    assert reader.heard[-1]["current"] is False
+
+    bus().publish(TICKS, batch(number=2))
+    await until(lambda: not hub._resync.doubt.is_open)
+
+
+async def test_a_loss_during_a_resync_is_resynced_too(
+    hub: Hub, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resync, "RETRY_SECONDS", 0.01)
+    reader = Reader(hub, JSON_HONEST).want(quotes=["AAPL"])
+    store.answers.clear()
+    bus().publish(TICKS, batch(number=1))
+    bus().publish(TICKS, batch(number=3))
+    await until(lambda: store.asked)
+
+    bus().publish(TICKS, batch(number=5))
+    await settled()
+    hub._resync.doubt.raise_()
+    store.holds = {"AAPL": Latest(quote(n=4))}
+    store.answers.set()
+    bus().publish(TICKS, batch(number=6))
+    await until(lambda: not hub._resync.doubt.is_open)
+
+    assert len(store.asked) >= 2
+    assert [one["seq"] for one in reader.heard if one["T"] == "q"] == [4]
+
+
+async def test_a_price_that_was_lost_is_in_every_later_snapshot(hub: Hub, store: Store) -> None:
+    early = Reader(hub, JSON_HONEST).want(quotes=["AAPL"], trades=["AAPL"])
+    store.holds = {"AAPL": Latest(quote(n=1), trade(n=5))}
+    bus().publish(TICKS, batch(quote(n=1), trade(n=4), number=1))
+    bus().publish(TICKS, batch(number=3))
+    await until(lambda: early.heard[-1:] and early.heard[-1]["T"] == "snapshot")
+
+    late = Reader(hub, JSON_HONEST)
+    standing = await hub.want_from_here(late.socket, {T: ["AAPL"]})
+    hub.beat()
+
+    assert standing["AAPL"].trade == trade(n=5)
+    assert early.heard[-2]["trades"] == [1, 5]
+    assert early.heard[-1]["trades"] == {"AAPL": [1, 5]}
+
+
+async def test_repeated_and_late_batches_hide_no_gap(hub: Hub, store: Store) -> None:
+    Reader(hub).want(quotes=["AAPL"])
+    for number in (1, 2, 3, 1, 2, 3, 4):
+        bus().publish(TICKS, batch(number=number))
+    await settled()
+    assert store.asked == []
+
+    for number in (5, 2, 7):
+        bus().publish(TICKS, batch(number=number))
+    await settled()
+
+    assert store.asked == [["AAPL"]]
+
+
+async def test_the_hub_survives_a_store_that_fails(hub: Hub, store: Store) -> None:
+    async def fail(symbols: Sequence[str]) -> dict[str, Latest]:
+        raise OSError("away")
+
+    store.latest = fail  # type: ignore[method-assign]
+    reader = Reader(hub).want(quotes=["AAPL"])
+
+    bus().publish(TICKS, batch(number=1))
+    bus().publish(TICKS, batch(number=3))
+    bus().publish(TICKS, batch(quote(n=1), number=4))
+    await reader.has(1)
+
+    assert await hub.want_from_here(reader.socket, {Q: ["IBM"]}) == {}
+
+
+async def test_halts_that_were_missed_are_told_when_the_news_flow_again(
+    hub: Hub, store: Store
+) -> None:
+    store.halts = {"OLD": "before", "ENDED": "before"}
+    reader = Reader(hub, JSON_HONEST)
+    await hub.want_from_here(reader.socket, {Channel.STATUSES: ["*"]})
+    bus().publish(CONTROL, {"kind": "halt", "symbol": "HEARD", "reason": "news"})
+    await reader.has(1)
+
+    store.halts = {"OLD": "before", "HEARD": "news", "MISSED": "volatility"}
+    hub._news_mail.flag_missed()
+    await reader.has(3)
+
+    told = {one["S"]: (one["sc"], one["rm"], one["seq"]) for one in reader.heard}
+    assert (
+        told
+        == {
+            "HEARD": ("H", "news", 1),
+            "MISSED": ("H", "volatility", 1),
+            "ENDED": ("T", "", 1),
+        }
+        or told["HEARD"][2] == 2
+    )
+
+
+async def test_a_halt_during_the_first_look_is_not_forgotten(hub: Hub, store: Store) -> None:
+    store.holds = {"AAPL": Latest(quote())}
+    reading = asyncio.Event()
+    gate = asyncio.Event()
+
+    async def slow() -> dict[str, str]:
+        reading.set()
+        await gate.wait()
+        return {"AAPL": "old"}
+
+    store.halted = slow  # type: ignore[method-assign]
+    reader = Reader(hub, JSON_HONEST)
+    asking = asyncio.create_task(hub.want_from_here(reader.socket, {Q: ["AAPL"]}))
+    await reading.wait()
+    bus().publish(CONTROL, {"kind": "resume", "symbol": "AAPL"})
+    await settled()
+    gate.set()
+    hub.snapshot(reader.socket, await asking)
+
+    assert reader.heard[-1]["halted"] is False
+
+
+# --- honest streams -----------------------------------------------------------------------------
+
+
+async def test_snapshot_comes_before_the_stream_and_joins_it_without_a_gap(
+    hub: Hub, store: Store
+) -> None:
+    store.holds = {"AAPL": Latest(quote(n=4), trade(n=2))}
+    store.answers.clear()
+    reader = Reader(hub, JSON_HONEST)
+    asking = asyncio.create_task(hub.want_from_here(reader.socket, {Q: ["AAPL"], T: ["AAPL"]}))
+    await until(lambda: store.asked)
+
+    # Ticks that come while the store is being asked belong to the snapshot.
+    bus().publish(TICKS, batch(quote(n=5), trade(n=3, sets_price=False), number=1))
+    await settled()
+    store.answers.set()
+    [(symbol, position)] = (await asking).items()
+    assert reader.heard == []
+    bus().publish(TICKS, batch(quote(n=6), trade(n=4), number=2))
+    await reader.has(2)
+
+    assert symbol == "AAPL"
+    assert (position.quote.sequence, position.trade.sequence) == (5, 2)
+    assert position.trades == (1, 3)
+    assert reader.numbers == [("q", "AAPL", 6), ("t", "AAPL", 4)]
+
+
+async def test_what_was_heard_needs_no_store(hub: Hub, store: Store) -> None:
+    Reader(hub).want(quotes=["*"])
+    hub.deliver([quote(n=1), trade(n=1), quote("IBM", n=2), trade("IBM", n=2)])
+    reader = Reader(hub, JSON_HONEST)
+
+    standing = await hub.want_from_here(reader.socket, {Q: ["AAPL"]})
+    everything = await hub.want_from_here(reader.socket, {Q: ["*"]})
+
+    assert standing == {"AAPL": (quote(n=1), trade(n=1), (1, 1))}
+    assert everything.keys() == {"AAPL", "IBM"}
+    assert store.asked == []
+
+
+async def test_everything_that_is_listed_has_a_snapshot(hub: Hub, store: Store) -> None:
+    store.holds = {"AAPL": Latest(quote(n=4)), "QUIET": Latest()}
+    store.halts = {"QUIET": "since yesterday"}
+    reader = Reader(hub, JSON_HONEST)
+
+    hub.snapshot(reader.socket, await hub.want_from_here(reader.socket, {Q: ["*"]}))
+    told = [(one["S"], one["halted"], one["resync"]) for one in reader.heard]
+    hub.snapshot(reader.socket, await hub.look_again(reader.socket), 7)
+
+    assert sorted(told) == [("AAPL", False, None), ("QUIET", True, None)]
+    assert [one["resync"] for one in reader.heard[2:]] == [7, 7]
+
+
+async def test_snapshots_for_a_slow_reader_are_conflated(hub: Hub, store: Store) -> None:
+    reader = Reader(hub, JSON_HONEST).want(quotes=["*"])
+    reader.wire.room = 0
+    hub.deliver([quote("PAD", n=n) for n in range(1, 600)])
+    assert reader.socket.holding
+
+    for n in range(1, 4):
+        store.holds = {"AAPL": Latest(quote(n=n))}
+        hub.snapshot(reader.socket, await hub.look_again(reader.socket), n)
+    reader.wire.drain(10**9)
+    await until(lambda: not reader.socket.holding)
+
+    told = [one for one in reader.heard if one["T"] == "snapshot" and one["S"] == "AAPL"]
+    assert [(one["resync"], one["quote"]["seq"]) for one in told] == [(3, 3)]
+
+
+async def test_a_second_subscription_snapshots_only_what_is_new(hub: Hub, store: Store) -> None:
+    store.holds = {name: Latest(quote(name)) for name in ("AAPL", "IBM")}
+    reader = Reader(hub, JSON_HONEST)
+
+    await hub.want_from_here(reader.socket, {Q: ["AAPL"]})
+    standing = await hub.want_from_here(reader.socket, {Q: ["AAPL", "IBM"]})
+
+    assert standing.keys() == {"IBM"}
+
+
+async def test_old_positions_are_forgotten_when_nobody_hears(hub: Hub, store: Store) -> None:
+    reader = Reader(hub, JSON_HONEST).want(quotes=["*"])
+    hub.deliver([quote(n=1), trade(n=1)])
+    reader.want()
+    store.holds = {"AAPL": Latest(quote(n=90))}
+
+    standing = await hub.want_from_here(reader.socket, {Q: ["AAPL"]})
+
+    assert standing["AAPL"].quote.sequence == 90
+
+
+async def test_heartbeat_says_what_was_sent_and_what_changed(hub: Hub) -> None:
+    reader = Reader(hub, JSON_HONEST).want(quotes=["AAPL"], trades=["AAPL"])
+    plain = Reader(hub).want(quotes=["AAPL"])
+    bus().publish(TICKS, batch(quote(n=1), quote(n=2), trade(n=1), quote("IBM", n=9)))
+    await reader.has(3)
+
+    hub.beat()
+    hub.beat()
+
+    first, second = reader.heard[3:]
+    assert (first["sent"], first["quotes"]) == (3, {"AAPL": [1, 2]})
+    assert first["trades"] == {"AAPL": [1, 1]}
+    assert first["t"] == OPENING_US + 1_000_000
+    assert (second["sent"], second["quotes"]) == (4, {})
+    assert [one["T"] for one in plain.heard] == ["q", "q"]
+
+
+async def test_a_slow_reader_gets_its_heartbeat_once_it_has_what_it_tells(hub: Hub) -> None:
+    reader = Reader(hub, JSON_HONEST).want(quotes=["*"])
+    reader.wire.room = 0
+    hub.deliver([quote("PAD", n=n) for n in range(1, 600)])
+    assert reader.socket.holding
+
+    hub.deliver([quote(n=1), quote(n=2)])
+    hub.beat()
+    hub.deliver([quote("IBM", n=3)])
+    hub.beat()
+    reader.wire.drain(10**9)
+    await until(lambda: not reader.socket.holding)
+    assert "heartbeat" not in [one["T"] for one in reader.heard]
+    hub.beat()
+
+    *quotes, beat = reader.heard
+    assert beat["sent"] == len(quotes)
+    assert beat["quotes"].keys() == {"PAD", "AAPL", "IBM"}
+    newest = {one["S"]: one["seq"] for one in quotes}
+    assert {symbol: number for symbol, (_, number) in beat["quotes"].items()} == newest
+
+
+async def test_the_heart_beats_by_itself(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub_module, "HEARTBEAT_SECONDS", 0.01)
+    reader = Reader(hub, JSON_HONEST)
+
+    heard = await reader.has(3)
+
+    assert {one["T"] for one in heard} == {"heartbeat"}
+
+
+async def test_no_heartbeat_before_anybody_is_there(hub: Hub) -> None:
+    reader = Reader(hub, JSON_HONEST)
+    reader.socket.credential = None
+
+    hub.beat()
+
+    assert reader.heard == []
+
+
+async def test_drain_tells_honest_sockets_only(hub: Hub) -> None:
+    honest, plain = Reader(hub, JSON_HONEST), Reader(hub, JSON_IN_BINARY)
+
+    hub.drain()
+
+    assert [one["T"] for one in honest.heard] == ["shutdown"]
+    assert plain.heard == []

@@ -1,0 +1,253 @@
+"""What accounts go through in a market of one instrument, in the most obvious way.
+
+A list of orders and a loop over it for each tick. Whole shares and whole dollars, so that nothing
+but a fee is ever rounded. It shares nothing with the real thing but the words; the books of each
+account are those of `tests.portfolios.model`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from fractions import Fraction
+
+from tests.portfolios.model import Model as Books
+
+NONE = Fraction(0)
+WORKING = ("new", "partially_filled")
+OPEN = ("accepted", "held", *WORKING)
+
+
+class No(Exception):
+    """What was asked for is refused."""
+
+
+@dataclass(eq=False)
+class Life:
+    """One account."""
+
+    on_margin: bool
+    books: Books
+    events: int
+    stopped: bool = False
+
+
+@dataclass(eq=False)
+class Ticket:
+    """An order: `bound` is its worst price, `unit` the cash that a share of it holds."""
+
+    life: Life
+    buys: bool
+    quantity: int
+    kind: str = "limit"  # market, limit, stop
+    price: int = 0  # of the limit or the stop, in dollars
+    lasts: str = "day"  # day, gtc, ioc, fok
+    leg: str = ""  # of a bracket or OCO: entry, profit, loss
+    status: str = "accepted"
+    filled: int = 0
+    opens: bool = False
+    bound: Fraction = NONE
+    unit: Fraction = NONE
+    family: list[Ticket] = field(default_factory=list)
+
+    @property
+    def left(self) -> int:
+        return self.quantity - self.filled
+
+    def become(self, status: str) -> None:
+        self.status = status
+        self.life.events += 1
+
+    def hold(self) -> tuple[Fraction, int]:
+        """The cash and shares that it keeps from others; a take-profit has those of its pair."""
+        if self.status not in ("accepted", *WORKING) or self.leg == "loss":
+            return NONE, 0
+        return (self.left * self.unit, 0) if self.opens else (NONE, self.left)
+
+
+class Lives:
+    """Accounts, orders and the market: what stands, what is taken of it, what was printed."""
+
+    def __init__(self) -> None:
+        self.lives: list[Life] = []
+        self.orders: list[Ticket] = []
+        self.touch, self.sizes, self.taken = [0, 0], [0, 0], [0, 0]  # of the bid, of the ask
+        self.last = 0
+        self.is_open, self.is_halted = True, False
+        self.has_quote = self.has_trade = False  # of this session
+
+    def held(self, life: Life) -> tuple[Fraction, int]:
+        holds = [order.hold() for order in self.orders if order.life is life]
+        return sum((cash for cash, _ in holds), NONE), sum(shares for _, shares in holds)
+
+    def leverage(self, life: Life) -> int:
+        return 2 if life.on_margin and self.equity(life) >= 2_000 else 1
+
+    def equity(self, life: Life) -> Fraction:
+        return life.books.cash + life.books.quantity * self.last
+
+    def free(self, life: Life) -> Fraction:
+        """What neither positions nor orders need; a cash account's positions are paid for."""
+        needed = abs(life.books.quantity * self.last) / self.leverage(life)
+        own = self.equity(life) - needed if life.on_margin else life.books.cash
+        return max(own - self.held(life)[0], NONE)
+
+    def withdraw(self, life: Life, amount: int) -> None:
+        owed = min(life.books.quantity * self.last, NONE)
+        if amount > min(self.free(life), life.books.cash + owed - self.held(life)[0]):
+            raise No
+        self.deposit(life, -amount)
+
+    def deposit(self, life: Life, amount: int) -> None:
+        life.books.cash += amount
+        life.events += 1
+
+    def submit(self, order: Ticket, legs: list[Ticket], old: Ticket | None = None) -> None:
+        """Take an order, or one that replaces another; a refusal is an event too."""
+        status = old.status if old else ""
+        try:
+            if old:
+                old.status = "replaced"
+            self.judge(order, legs)
+        except No:
+            if old:
+                old.status = status
+            order.life.events += 1
+            raise
+        order.life.events += 1 if old else 0
+        for one in (order, *legs):
+            one.family = [order, *legs]
+            one.become(one.status)
+            self.orders.append(one)
+
+    def judge(self, order: Ticket, legs: list[Ticket]) -> None:
+        life, has = order.life, int(order.life.books.quantity)
+        order.opens = has >= 0 if order.buys else has <= 0 and life.on_margin
+        short = order.opens and not order.buys
+        if order.kind == "limit":
+            order.bound = Fraction(order.price)
+        elif order.buys:
+            order.bound = self.touch[1] * Fraction("1.04")
+        elif short:
+            order.bound = self.touch[0] * Fraction("0.97")
+        worst = max(Fraction(order.price), self.touch[1] * Fraction("1.03"))
+        order.unit = (worst if short else order.bound) / self.leverage(life)
+        closable = max(-has if order.buys else has, 0) - self.held(life)[1]
+        if (
+            life.stopped
+            or (order.lasts in ("ioc", "fok") and not self.is_open)
+            or (order.leg and (order.leg == "profit") is order.opens)
+            or (short and self.leverage(life) == 1)
+            or (order.opens and order.quantity * order.unit > self.free(life))
+            or (not order.opens and order.quantity > closable)
+            or any(self.meets(order, other) for other in self.orders if other.life is life)
+        ):
+            raise No
+
+    def meets(self, order: Ticket, other: Ticket) -> bool:
+        """Two orders of one account that could trade with each other, or open to both sides."""
+        if other.buys is order.buys or other.status not in ("accepted", *WORKING):
+            return False
+        if order.leg or other.leg == "loss" or (order.opens and other.opens):
+            return order.opens and other.opens
+        buy, sell = (order, other) if order.buys else (other, order)
+        return "market" in (buy.kind, sell.kind) or sell.kind == "stop" or buy.price >= sell.price
+
+    def cancel(self, order: Ticket) -> None:
+        order.become("canceled")
+        self.lead(order)
+
+    def lead(self, order: Ticket) -> list[Ticket]:
+        """What an order's new state does to its relatives; those that go to work now."""
+        others = [one for one in order.family if one is not order and one.status in OPEN]
+        if order.leg == "entry":
+            unheld = int(order.life.books.quantity) - self.held(order.life)[1]
+            for one in others if order.status not in OPEN else []:
+                one.quantity = min(order.filled, unheld) or one.quantity
+                woken = "new" if order.status == "filled" else "accepted"
+                one.become(woken if min(order.filled, unheld) > 0 else "canceled")
+            return [one for one in others if one.status == "new"]
+        for one in others:
+            if order.status not in OPEN:
+                one.become("canceled")
+            elif order.filled:
+                one.quantity = one.filled + order.left
+                one.life.events += 1
+            elif one.status == "held":
+                one.become("new")
+        return [one for one in others if one.status == "new" and not order.filled]
+
+    def take_in(self) -> None:
+        """New orders meet what stands, the oldest first."""
+        for order in self.orders:
+            if order.status == "accepted" and self.is_open:
+                order.become("new")
+                woken = self.lead(order)
+                self.work([order, *woken])
+
+    def work(self, orders: list[Ticket]) -> None:
+        for order in orders:
+            if order.status not in WORKING:
+                continue
+            if order.kind == "stop":
+                self.trigger(order) if self.has_trade else None
+                continue
+            woken = self.fill(order) if self.has_quote else []
+            if order.lasts in ("ioc", "fok") and order.status in WORKING:
+                order.become("canceled")
+            self.work(woken)
+
+    def trigger(self, stop: Ticket) -> None:
+        if stop.status in WORKING and not self.is_halted and self.last <= stop.price:
+            stop.kind, stop.bound = "market", NONE
+            stop.life.events += 1
+            self.work([stop])
+
+    def fill(self, order: Ticket) -> list[Ticket]:
+        """Let an order meet the quote that stands; those that this puts to work."""
+        price, there = self.touch[order.buys], self.sizes[order.buys] - self.taken[order.buys]
+        beyond = price > order.bound if order.buys else price < order.bound
+        quantity = min(order.left, there)
+        short_of = order.lasts == "fok" and quantity < order.left
+        if order.status not in WORKING or beyond or self.is_halted or quantity <= 0 or short_of:
+            return []
+        self.taken[order.buys] += quantity
+        order.filled += quantity
+        side = "buy" if order.buys else "sell"
+        fee = Decimal(0) if order.buys else fee_of(quantity, price)
+        order.life.books.execute(side, Decimal(quantity), Decimal(price), fee)
+        order.become("partially_filled" if order.left else "filled")
+        return self.lead(order)
+
+    def quote(self, bid: int, ask: int, bid_size: int, ask_size: int) -> None:
+        for side, price, size in ((0, bid, bid_size), (1, ask, ask_size)):
+            gone = max(self.sizes[side] - size, 0)
+            left = max(self.taken[side] - gone, 0)
+            self.taken[side] = left if price == self.touch[side] else 0
+            self.touch[side], self.sizes[side] = price, size
+        self.has_quote, woken = self.is_open, []
+        resting = [one for one in self.orders if one.status in WORKING and one.kind != "stop"]
+        for order in sorted(
+            resting, key=lambda one: (not one.buys, one.bound * (1 - 2 * one.buys))
+        ):
+            woken += self.fill(order) if self.is_open else []
+        self.work(woken)
+
+    def trade(self, price: int) -> None:
+        self.last, self.has_trade = price, self.is_open
+        stops = [one for one in self.orders if one.kind == "stop" and one.status in WORKING]
+        for stop in sorted(stops, key=lambda one: -one.price) if self.is_open else []:
+            self.trigger(stop)
+
+    def close(self) -> None:
+        for order in self.orders:
+            if order.status in OPEN and order.lasts == "day":
+                order.become("expired")
+        self.is_open = self.has_quote = self.has_trade = False
+
+
+def fee_of(shares: int, price: int) -> Decimal:
+    """October 2013: 17.40 USD a million of sales, 119 USD a million shares; each in whole cents."""
+    sale = -(-shares * price * 1740 // 1_000_000)
+    activity = min(-(-shares * 11900 // 1_000_000), 595)
+    return Decimal(sale + activity) / 100
