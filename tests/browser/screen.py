@@ -33,7 +33,7 @@ class Screen:
         self.wait_until_live()
 
     def wait_until_live(self) -> None:
-        self.page.wait_for_selector("[data-link][data-kind=live]")
+        self.page.wait_for_selector("[data-link][data-kind=simulated]")
         self.wait_until("parseFloat(document.querySelector('[data-touch-ask]').textContent) > 0")
 
     def choose(self, typed: str) -> None:

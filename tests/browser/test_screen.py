@@ -268,7 +268,7 @@ def test_the_screen_tells_that_the_server_is_gone_and_when_it_is_back(desk, plat
     finally:
         platform.__enter__()
 
-    desk.page.wait_for_selector("[data-link][data-kind=live]", timeout=RETURN_MS)
+    desk.page.wait_for_selector("[data-link][data-kind=simulated]", timeout=RETURN_MS)
     desk.page.wait_for_selector("[data-ticket-submit]:not(:disabled)")
     desk.errors.clear()  # the browser tells of each connection that failed
 
