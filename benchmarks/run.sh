@@ -10,6 +10,7 @@ for figure in "$@"; do
   case "$figure" in
     hot_reads) benchmarks/install_peers.sh && .venv/bin/python benchmarks/hot_reads.py ;;
     streams) benchmarks/install_peers.sh && .venv/bin/python -m benchmarks.streams ;;
+    screen_pace) .venv/bin/python -m benchmarks.screen_pace ;; # needs Chromium
     replica_share) .venv/bin/python benchmarks/replica_share.py ;; # starts servers of its own
     *) deploy/local/servers.sh .venv/bin/python -m "benchmarks.$figure" ;;
   esac || FAILED="$FAILED $figure"

@@ -28,12 +28,13 @@ EDGE_FORGETS_SECONDS = 2.5  # nginx leaves a process alone for 2 s after it refu
 PACE_SECONDS = 0.5
 
 SIGN_UP = """
+from decimal import Decimal
 from django.contrib.auth import get_user_model
 from access.keys import create_key
 from portfolios.accounts import open_account
 for n in range({count}):
     user = get_user_model().objects.create_user(f"crowd-{{n}}")
-    account = open_account(user=user, cash=1000, actor="system")
+    account = open_account(user=user, cash=Decimal(1000), actor="system")
     key, secret = create_key(account_id=account.pk, user=user, name="crowd", actor="system")
     print("KEY", key.key_id, secret)
 from quotes.models import Instrument

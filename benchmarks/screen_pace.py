@@ -1,0 +1,49 @@
+"""How smoothly the trading screen moves while each of its 200 rows ticks sixty times a second.
+
+The real page of a real Openbell in a real Chromium; in place of the market's socket stands one in
+the page that brings 12,500 quotes a second. Says how many frames a second the page showed and how
+often it painted prices; goal: 60 frames, at most one paint in each. On a machine without a graphics
+card Chromium draws by software, and what is left of the processor bounds the frames.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+from playwright.sync_api import sync_playwright
+
+from tests.browser.conftest import ARGUMENTS, CHROMIUM
+from tests.browser.screen import Screen
+from tests.browser.test_pace import make_busy
+from tests.running import RunningPlatform
+
+SECONDS = 10.0
+
+
+def main() -> None:
+    executable = next(filter(None, map(shutil.which, CHROMIUM)))
+    with tempfile.TemporaryDirectory() as home, RunningPlatform(Path(home)) as platform:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+            page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+            report(Screen(page, platform.url))
+            browser.close()
+
+
+def report(screen: Screen) -> None:
+    screen.sign_up()
+    make_busy(screen)
+    screen.page.evaluate("startCounting()")
+    time.sleep(SECONDS)
+    pace = screen.page.evaluate("({...window.pace, seconds: (performance.now() - pace.since)/1e3})")
+    seconds = pace["seconds"]
+    print(f"quotes a second        {pace['told'] / seconds:10,.0f}")
+    print(f"frames a second        {pace['frames'] / seconds:10.1f}   (goal: 60)")
+    print(f"paints a frame         {pace['paints'] / pace['frames']:10.2f}   (goal: at most 1)")
+
+
+if __name__ == "__main__":
+    main()
