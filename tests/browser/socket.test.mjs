@@ -212,6 +212,28 @@ test("a heartbeat whose count is not ours marks everything and asks anew", (cont
   assert.equal(news.pulses.length, 2);
 });
 
+test("what was lost is asked for, and trusted again by a heartbeat after the answer", (context) => {
+  const { stream, ticks } = marketData();
+  context.after(() => stream.socket.close());
+  stream.watch(["A", "B"], "A");
+  world.link.say(...WELCOME);
+  let sent = 2;
+  const say = (message) => world.link.say([message]) ?? (sent += 1);
+  const beat = (news = {}) =>
+    say({ T: "heartbeat", sent, quotes: {}, trades: {}, quiet_ms: 10, t: null, ...news });
+
+  beat({ trades: { A: [1, 7] } });
+  assert.deepEqual([ticks.get("A").missed, ticks.get("B").missed], [true, false]);
+  assert.deepEqual(world.link.sent.at(-1), { action: "resync", id: 1 });
+  beat();
+  assert.equal(ticks.get("A").missed, true, "it was not answered yet");
+  say({ T: "snapshot", S: "A", quote: null, trade: null, trades: [1, 7], halted: true, resync: 1 });
+  beat({ current: false });
+  assert.equal(ticks.get("A").missed, true, "the server itself may have missed something");
+  beat();
+  assert.deepEqual([ticks.get("A").missed, ticks.get("A").halted], [false, true]);
+});
+
 test("a gap in a symbol's trades marks that symbol only", (context) => {
   const { stream, news, ticks } = marketData();
   context.after(() => stream.socket.close());
@@ -278,6 +300,10 @@ test("the worst of all connections is the one shown", () => {
     judged({ ...LIVE, market: { name: "silent", since: 0 } }, 7_000, clock).text,
     "Stale for 7 s",
   );
+  assert.deepEqual(judged({ ...LIVE, feed: { name: "behind" } }, 0, clock), {
+    kind: "stale",
+    text: "Catching up",
+  });
   const silent = { name: "silent", quietMs: 8_000 };
   assert.deepEqual(judged({ ...LIVE, feed: silent }, 0, clock), {
     kind: "stale",

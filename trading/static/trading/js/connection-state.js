@@ -21,6 +21,7 @@ export function judged({ market, account, feed }, now, clock) {
   if (feed.name === "silent") {
     return { kind: "stale", text: `Feed silent for ${age(feed.quietMs / 1000)}` };
   }
+  if (feed.name === "behind") return { kind: "stale", text: "Catching up" };
   if ([market.name, account.name].includes("connecting")) {
     return { kind: "connecting", text: "Connecting" };
   }

@@ -31,9 +31,10 @@ export class Connection {
   }
 
   /** A heartbeat: how far the market has come, and how long the feed has said nothing. */
-  pulse({ at, quietMs }) {
+  pulse({ at, quietMs, current }) {
     if (at !== null && this.desk.market.mode !== "live") this.desk.market.observe(at, Date.now());
-    this.states.feed = { name: quietMs > FEED_SILENT_MS ? "silent" : "open", quietMs };
+    const name = quietMs > FEED_SILENT_MS ? "silent" : current ? "open" : "behind";
+    this.states.feed = { name, quietMs };
     this.show();
   }
 

@@ -1,5 +1,5 @@
-// Market data of the symbols on the screen: keeps the subscription equal to what is watched, and
-// checks with each heartbeat that nothing was lost.
+// Market data of the symbols on the screen: keeps the subscription equal to what is watched, checks
+// with each heartbeat that nothing was lost, and asks anew where something was.
 
 import { Integrity } from "./integrity.js";
 import { Socket } from "./socket.js";
@@ -10,8 +10,8 @@ const FOLDS = { q: "quote", t: "trade", s: "status" };
 export class DataStream {
   /**
    * `ticks` takes quotes, trades and statuses, and `heard` is told that it did. `bar` and `trade`
-   * hear of the charted symbol, `pulse({at, quietMs})` how alive the feed is, and `missed()` that
-   * something is to be fetched anew.
+   * hear of the charted symbol, `pulse({at, quietMs, current})` how alive the feed is, and `missed()`
+   * that something is to be fetched anew.
    */
   constructor(url, ticks, { changed, heard, bar, trade, pulse, missed }) {
     Object.assign(this, { ticks, heard, bar, trade, pulse, missed });
@@ -20,6 +20,10 @@ export class DataStream {
     this.subscribed = new Set();
     this.charted = null;
     this.ready = false;
+    this.resyncs = 0; // the id of the last request to be told anew
+    this.healing = new Set(); // symbols it was answered for
+    this.asked = false; // and whether that answer is awaited
+    this.askAgain = false; // for something was lost since
     this.socket = new Socket(url, {
       opened: () => this.begin(),
       heard: (messages) => this.hear(messages),
@@ -39,6 +43,8 @@ export class DataStream {
 
   begin() {
     this.integrity.begin();
+    this.healing.clear();
+    this.asked = this.askAgain = false;
     this.subscribed.clear();
     this.charted = null;
   }
@@ -53,6 +59,7 @@ export class DataStream {
       } else if (message.T === "snapshot") {
         this.integrity.startAt(message.S, message.trades);
         this.ticks.standing(message.S, message);
+        if (message.resync === this.resyncs) this.healing.add(message.S);
       } else if (message.S) {
         this.fold(message);
       }
@@ -70,17 +77,43 @@ export class DataStream {
     if ("bud".includes(kind)) this.bar(message);
   }
 
-  beat({ t, quiet_ms: quietMs, sent, quotes }) {
-    const places = Object.entries(quotes ?? {}).filter(([symbol]) => this.subscribed.has(symbol));
-    const late = this.ticks.behind(Object.fromEntries(places));
+  beat({ t, quiet_ms: quietMs, sent, quotes, trades, current = true }) {
+    const late = [
+      ...this.ticks.behind(this.watched(quotes)),
+      ...this.integrity.behind(this.watched(trades)),
+    ];
     if (!this.integrity.agrees(sent)) this.lost([...this.subscribed]);
     else if (late.length > 0) this.lost(late);
-    this.pulse({ at: t ? Date.parse(t) : null, quietMs: quietMs ?? null });
+    else if (current) this.heal();
+    this.pulse({ at: t ? Date.parse(t) : null, quietMs: quietMs ?? null, current });
+  }
+
+  // The places of those symbols that are subscribed still.
+  watched(places = {}) {
+    const kept = Object.entries(places).filter(([symbol]) => this.subscribed.has(symbol));
+    return Object.fromEntries(kept);
   }
 
   lost(symbols) {
     for (const symbol of symbols) this.ticks.miss(symbol);
+    this.healing.clear();
+    if (this.asked) this.askAgain = true;
+    else this.resync();
     this.missed();
+  }
+
+  resync() {
+    Object.assign(this, { asked: true, askAgain: false });
+    this.socket.send({ action: "resync", id: (this.resyncs += 1) });
+  }
+
+  // A heartbeat agrees after the snapshots that were asked for: they can be trusted again.
+  heal() {
+    if (this.healing.size === 0) return;
+    this.asked = false;
+    if (this.askAgain) this.resync();
+    else for (const symbol of this.healing) this.ticks.heal(symbol);
+    this.healing.clear();
   }
 
   // Say what is new and what is no longer wanted; nothing, where nothing changed.

@@ -31,6 +31,16 @@ export class Integrity {
     return before === undefined || before[0] !== epoch || seq === before[1] + 1;
   }
 
+  /** The symbols whose newest trade, by a heartbeat's places, did not arrive here. */
+  behind(places) {
+    const late = Object.entries(places).filter(([symbol, place]) => {
+      const known = this.last.get(`t ${symbol}`);
+      return known === undefined || isNewer(place, known);
+    });
+    for (const [symbol, place] of late) this.last.set(`t ${symbol}`, place); // told once
+    return late.map(([symbol]) => symbol);
+  }
+
   /** Whether the count of a heartbeat is ours; one difference is told once. */
   agrees(sent) {
     if (sent === undefined || sent === this.frames) return true;

@@ -70,7 +70,8 @@ export class Ticks {
   }
 
   /** Where the stream begins for a symbol. */
-  standing(symbol, { quote, trade }) {
+  standing(symbol, { quote, trade, halted = null }) {
+    if (halted !== null) this.halt(symbol, halted);
     if (quote) this.quote(symbol, quote);
     if (trade) this.trade(symbol, trade);
   }
@@ -93,6 +94,12 @@ export class Ticks {
   /** The symbol lost messages on the way. */
   miss(symbol) {
     this.get(symbol).missed = true;
+    this.changed.add(symbol);
+  }
+
+  /** What the symbol lost is here again. */
+  heal(symbol) {
+    this.get(symbol).missed = false;
     this.changed.add(symbol);
   }
 
