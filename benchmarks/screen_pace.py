@@ -1,9 +1,9 @@
-"""How smoothly the trading screen moves while each of its 200 rows ticks sixty times a second.
+"""How smoothly the trading screen moves while each of its 200 rows ticks many times a second.
 
 The real page of a real Openbell in a real Chromium; in place of the market's socket stands one in
-the page that brings 12,500 quotes a second. Says how many frames a second the page showed and how
-often it painted prices; goal: 60 frames, at most one paint in each. On a machine without a graphics
-card Chromium draws by software, and what is left of the processor bounds the frames.
+the page that brings as many quotes as the page's timers let it. Says how many frames a second the
+page showed and how often it painted prices; goal: 60 frames, at most one paint in each. Without a
+graphics card Chromium draws by software, and the processor bounds the frames.
 """
 
 from __future__ import annotations
@@ -25,12 +25,15 @@ SECONDS = 10.0
 
 def main() -> None:
     executable = next(filter(None, map(shutil.which, CHROMIUM)))
-    with tempfile.TemporaryDirectory() as home, RunningPlatform(Path(home)) as platform:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
-            page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
-            report(Screen(page, platform.url))
-            browser.close()
+    with (
+        tempfile.TemporaryDirectory() as home,
+        RunningPlatform(Path(home)) as platform,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=executable, args=ARGUMENTS)
+        page = browser.new_context(viewport={"width": 1440, "height": 900}).new_page()
+        report(Screen(page, platform.url))
+        browser.close()
 
 
 def report(screen: Screen) -> None:

@@ -1,4 +1,4 @@
-// Stands in for the market's socket in a page: 200 symbols, each with some 60 quotes a second, and
+// Stands in for the market's socket in a page: 200 symbols, each with many quotes a second, and
 // counts frames and paints. Told to the page before its own scripts run.
 
 (() => {
