@@ -199,8 +199,9 @@ def settle_in(processes: int, market: Market, fills: int, *, accounts_in_both: b
 def _settle(
     market: Market, shard: Any, run: int, fills: int, accounts: list[Any], start: Any, spent: Any
 ) -> None:
-    from trading.execution.process import BUSY_SECONDS
+    from trading.execution.process import BUSY_SECONDS, collect_rarely
 
+    collect_rarely()
     with market.executed(shard) as pending:
         for decision in market.executions(shard, run, fills, accounts):
             pending.add(decision)
