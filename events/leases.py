@@ -98,9 +98,12 @@ class Lease:
             self.renew()
 
     def release(self) -> None:
-        """Let a standby take over at once. Harmless when it already has."""
+        """Let a standby take over at once. Harmless when it already has.
+
+        Nothing is under way any more, so nobody has to end the connection: it may serve on.
+        """
         models.Lease.objects.filter(name=self.name, epoch=self.epoch).update(
-            expires_at=DatabaseTime()
+            expires_at=DatabaseTime(), connection_id=None
         )
 
     def renew(self) -> None:

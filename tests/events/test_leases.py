@@ -171,3 +171,15 @@ def test_take_over_ends_the_connection_of_a_stopped_owner() -> None:
     assert successor.epoch == 2
     assert isinstance(outcome[0], OperationalError)
     assert models.Lease.objects.get(name="feed:0").owner == "b"
+
+
+@mysql_only
+@pytest.mark.django_db(transaction=True)
+def test_whoever_let_go_keeps_the_connection() -> None:
+    """An execution process that has given a shard away still serves the others over it."""
+    owned("feed:0", "a").release()
+    successor = threading.Thread(target=lambda: (owned("feed:0", "b"), connection.close()))
+    successor.start()
+    successor.join(20)
+
+    assert models.Lease.objects.get(name="feed:0").owner == "b"
