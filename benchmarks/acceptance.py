@@ -48,9 +48,9 @@ def main() -> None:
         make_tables(ACCOUNTS)
         stack.enter_context(order_floor.feeding())
         web = stack.enter_context(order_floor.web_process())
-        accept(web, customers, WARM_UP_SECONDS)
         runs: dict[str, list[Run]] = {}
         for _ in range(options.rounds):
+            accept(web, customers, WARM_UP_SECONDS)
             mine = accept(web, customers, options.seconds)
             runs.setdefault("Openbell, REST to commit", []).append(mine)
             for peer, place in PEERS.items() if options.peers else ():
