@@ -2,102 +2,90 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from random import Random
 from typing import Any
 
-from hypothesis import strategies as st
-
-who = st.integers(0, 1)
-some_shares = st.integers(1, 20)
-prices = st.integers(95, 107)
-bids = st.integers(95, 105)
-sizes = st.integers(0, 15)
-lasting = st.sampled_from(["day", "gtc"])
+Throw = Callable[[Random], Any]
 
 
-WAYS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
-    name: st.fixed_dictionaries(how)
-    for name, how in {
-        "quotes": {
-            "bid": bids,
-            "spread": st.integers(0, 2),
-            "bid_size": sizes,
-            "ask_size": sizes,
-        },
-        "prints": {"price": prices},
-        "time_passes": {},
-        "the_market_closes": {},
-        "another_day_begins": {"bid": bids, "size": sizes},
-        "trading_is_halted_or_goes_on": {},
-        "the_engine_dies": {},
-        "deposits": {"who": who, "amount": st.integers(1, 500)},
-        "withdraws": {"who": who, "amount": st.integers(1, 2_000)},
-        "limits": {
-            "who": who,
-            "buys": st.booleans(),
-            "quantity": some_shares,
-            "price": prices,
-            "lasts": st.sampled_from(["day", "day", "gtc", "ioc", "fok"]),
-        },
-        "trades": {
-            "who": who,
-            "buys": st.booleans(),
-            "quantity": some_shares,
-            "lasts": st.sampled_from(["day", "day", "ioc", "fok"]),
-        },
-        "stops": {
-            "who": who,
-            "quantity": some_shares,
-            "price": prices,
-            "lasts": lasting,
-        },
-        "brackets": {
-            "who": who,
-            "quantity": some_shares,
-            "price": st.integers(98, 106),
-            "above": st.integers(1, 4),
-            "below": st.integers(1, 4),
-            "lasts": lasting,
-        },
-        "pairs": {
-            "who": who,
-            "quantity": some_shares,
-            "price": prices,
-            "below": st.integers(1, 6),
-            "lasts": lasting,
-        },
-        "cancels": {"which": st.integers(0, 99)},
-        "replaces": {
-            "which": st.integers(0, 99),
-            "quantity": some_shares,
-            "price": prices,
-        },
-        "pulls_the_kill_switch": {"who": who},
-        "trades_on": {},
-    }.items()
+def between(least: int, most: int) -> Throw:
+    return lambda dice: dice.randint(least, most)
+
+
+def one_of(*values: Any) -> Throw:
+    return lambda dice: dice.choice(values)
+
+
+WHO = {"who": between(0, 1)}
+BID = {"bid": between(95, 105)}
+SHARES = {"quantity": between(1, 12)}
+PRICE = {"price": between(95, 107)}
+LASTING = {"lasts": one_of("day", "gtc")}
+SIZE = between(0, 15)
+EITHER = {"buys": one_of(True, False)}
+WHICH = {"which": between(0, 99)}
+
+WAYS: dict[str, dict[str, Throw]] = {
+    "quotes": {**BID, "spread": between(0, 2), "bid_size": SIZE, "ask_size": SIZE},
+    "prints": PRICE,
+    "time_passes": {},
+    "the_market_closes": {},
+    "another_day_begins": {**BID, "size": SIZE},
+    "trading_is_halted": {},
+    "trading_goes_on": {},
+    "the_engine_dies": {},
+    "deposits": {**WHO, "amount": between(1, 500)},
+    "withdraws": {**WHO, "amount": between(1, 2_000)},
+    "limits": {
+        **WHO,
+        **EITHER,
+        **SHARES,
+        **PRICE,
+        "lasts": one_of("day", "day", "gtc", "ioc", "fok"),
+    },
+    "trades": {**WHO, **EITHER, **SHARES, "lasts": one_of("day", "day", "ioc", "fok")},
+    "stops": {**WHO, **SHARES, **PRICE, **LASTING},
+    "brackets": {
+        **WHO,
+        **SHARES,
+        "price": between(98, 106),
+        "above": between(1, 4),
+        "below": between(1, 4),
+        **LASTING,
+    },
+    "pairs": {**WHO, **SHARES, **PRICE, "below": between(1, 6), **LASTING},
+    "cancels": WHICH,
+    "replaces": {**WHICH, **SHARES, **PRICE},
+    "pulls_the_kill_switch": WHO,
+    "trades_on": {},
 }
-# What happens, the oftener the more often it is named.
-MARKET = ["quotes", "quotes", "prints", "time_passes"]
-ORDERS = [
-    "limits",
-    "limits",
-    "trades",
-    "trades",
-    "stops",
-    "brackets",
-    "brackets",
-    "pairs",
-    "cancels",
-    "replaces",
-]
-SELDOM = [
-    "the_market_closes",
-    "another_day_begins",
-    "another_day_begins",
-    "trading_is_halted_or_goes_on",
-    "the_engine_dies",
-    "deposits",
-    "withdraws",
-    "pulls_the_kill_switch",
-    "trades_on",
-    "trades_on",
-]
+
+# How often each happens, beside the others.
+ODDS = {
+    "quotes": 30,
+    "prints": 10,
+    "time_passes": 5,
+    "limits": 12,
+    "trades": 10,
+    "stops": 4,
+    "brackets": 10,
+    "pairs": 5,
+    "cancels": 4,
+    "replaces": 6,
+    "the_market_closes": 1,
+    "another_day_begins": 6,
+    "trading_is_halted": 1,
+    "trading_goes_on": 6,
+    "the_engine_dies": 1,
+    "deposits": 2,
+    "withdraws": 2,
+    "pulls_the_kill_switch": 1,
+    "trades_on": 6,
+}
+
+
+def throw(dice: Random) -> tuple[str, dict[str, Any]]:
+    """What happens next: its name, and how."""
+    (what,) = dice.choices(list(ODDS), list(ODDS.values()))
+    return what, {name: how(dice) for name, how in WAYS[what].items()}

@@ -5,17 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 from decimal import Decimal
 from fractions import Fraction
+from random import Random
 from typing import Any
 
 import pytest
 from django.db import transaction
 from django.test import override_settings
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
     initialize,
-    invariant,
     rule,
     run_state_machine_as_test,
 )
@@ -32,7 +32,7 @@ from tests.portfolios.model import Model as Books
 from tests.trading.conftest import forget_market
 from tests.trading.floor import TradingFloor
 from tests.trading.lives import OPEN, WORKING, Life, Lives, No, Ticket
-from tests.trading.lives_at_random import MARKET, ORDERS, SELDOM, WAYS
+from tests.trading.lives_at_random import throw
 from trading.kill_switch import stop_trading
 from trading.models import Order, OrderClass, OrderType, Side, TimeInForce
 from trading.orders import cancel
@@ -78,23 +78,14 @@ class RandomLives(RuleBasedStateMachine):
         self.prints(100)
         self.quotes(100, 1, 10, 10)
 
-    @rule(data=st.data(), what=st.sampled_from(MARKET), ticks=st.integers(1, 3))
-    def the_market_moves(self, data: st.DataObject, what: str, ticks: int) -> None:
-        for _ in range(ticks):
-            self.does(data, what)
-
-    @rule(data=st.data(), what=st.sampled_from(ORDERS), at_once=st.booleans())
-    def somebody_trades(self, data: st.DataObject, what: str, at_once: bool) -> None:
-        self.does(data, what)
-        if at_once:
-            self.time_passes()
-
-    @rule(data=st.data(), what=st.sampled_from(SELDOM))
-    def something_happens(self, data: st.DataObject, what: str) -> None:
-        self.does(data, what)
-
-    def does(self, data: st.DataObject, what: str) -> None:
-        getattr(self, what)(**data.draw(WAYS[what]))
+    @rule(dice=st.randoms(use_true_random=True), times=st.integers(1, 12))
+    def time_goes_on(self, dice: Random, times: int) -> None:
+        for _ in range(times):
+            what, how = throw(dice)
+            note(f"{what} {how}")
+            getattr(self, what)(**how)
+            self.accounts_are_what_the_model_says()
+            self.orders_are_what_the_model_says()
 
     # The market.
 
@@ -132,12 +123,13 @@ class RandomLives(RuleBasedStateMachine):
             self.floor.quote(str(bid), str(bid + 1), bid_size=size, ask_size=size, at=at)
         )
 
-    def trading_is_halted_or_goes_on(self) -> None:
-        self.model.is_halted = not self.model.is_halted
-        if self.model.is_halted:
-            halt(self.floor.instrument, reason="news", actor="test")
-        else:
-            resume(self.floor.instrument, actor="test")
+    def trading_is_halted(self) -> None:
+        self.model.is_halted = True
+        halt(self.floor.instrument, reason="news", actor="test")
+
+    def trading_goes_on(self) -> None:
+        self.model.is_halted = False
+        resume(self.floor.instrument, actor="test")
 
     def the_engine_dies(self) -> None:
         self.floor.restart()
@@ -240,7 +232,6 @@ class RandomLives(RuleBasedStateMachine):
 
     # What must be so after each step.
 
-    @invariant()
     def accounts_are_what_the_model_says(self) -> None:
         for life, row in zip(self.model.lives, self.accounts, strict=True):
             account = Account.objects.get(pk=row.pk)
@@ -256,7 +247,6 @@ class RandomLives(RuleBasedStateMachine):
             assert account_summary(account).buying_power == power
             assert account.event_sequence == life.events
 
-    @invariant()
     def orders_are_what_the_model_says(self) -> None:
         rows = Order.objects.in_bulk(self.real.values())
         for order, pk in self.real.items():
@@ -328,8 +318,8 @@ def test_lives_are_as_the_model_says() -> None:
     run_state_machine_as_test(
         RandomLives,
         settings=settings(
-            max_examples=150 if LONG else 12,
-            stateful_step_count=60 if LONG else 40,
+            max_examples=100 if LONG else 10,
+            stateful_step_count=40 if LONG else 12,
             deadline=None,
             derandomize=not LONG,
             suppress_health_check=list(HealthCheck),
