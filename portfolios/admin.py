@@ -27,6 +27,7 @@ from portfolios.errors import AccountNotFound, AmountInvalid
 from portfolios.models import (
     Account,
     AccountDay,
+    Entitlement,
     Lot,
     NonTradeActivity,
     Position,
@@ -195,6 +196,16 @@ class NonTradeActivityAdmin(BookAdmin):
     list_filter = ["type"]
     search_fields = ["=account__number"]
     search_help_text = "an account number"
+    ordering = ["-pk"]
+
+
+@admin.register(Entitlement)
+class EntitlementAdmin(BookAdmin):
+    list_display = ["account", "action", "quantity", "transaction", "reversal", "problem"]
+    list_select_related = ["account", "action__instrument"]
+    list_filter = [("problem", admin.EmptyFieldListFilter)]
+    search_fields = ["=account__number", "=action__public_id", "=action__instrument__symbol"]
+    search_help_text = "an account number, a symbol or the id of a corporate action"
     ordering = ["-pk"]
 
 

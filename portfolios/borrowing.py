@@ -14,11 +14,13 @@ from django.db.models import Q
 
 from portfolios.margin import Margin, Stake, Terms, margin_of, pack_on
 from portfolios.models import Account, Position
+from portfolios.splits import splits_for
 from portfolios.valuation import mark
 from quotes import history, latest
 from quotes.amounts import EXACT, rounded
 from quotes.calendar import Session
 from quotes.clock import Clock, market_clock
+from quotes.splits import adjusted
 
 ZERO = Decimal(0)
 FLAT = Q(quantity=ZERO)
@@ -54,15 +56,20 @@ def terms_now(clock: Clock | None = None) -> Terms:
 def read_marks(account_id: int) -> Mapping[int, Decimal]:
     """The prices of what the account holds: last trade, else mid of a quote, else close."""
     rows = Position.objects.filter(account_id=account_id).exclude(FLAT)
-    return marks_of(dict(rows.values_list("instrument_id", "instrument__symbol")[:POSITIONS_MAX]))
+    held = dict(rows.values_list("instrument_id", "instrument__symbol")[:POSITIONS_MAX])
+    return marks_of(held, account_id)
 
 
-def marks_of(held: Mapping[int, str]) -> Mapping[int, Decimal]:
-    """The prices of instruments, given as their symbols by id, as far as there are any."""
+def marks_of(held: Mapping[int, str], account_id: int | None = None) -> Mapping[int, Decimal]:
+    """The prices of instruments, given as their symbols by id, as far as there are any.
+
+    Where a split is being booked just now, as they count for the account.
+    """
     if not held:
         return {}
-    newest = latest.get_many(held.values())
-    closes = history.previous_close(held, market_clock().now())
+    splits = splits_for(account_id, held.keys())
+    newest = adjusted(latest.get_many(held.values()), splits)
+    closes = history.previous_close(held, market_clock().now(), splits)
     found = {pk: mark(newest.get(symbol), closes.get(pk)) for pk, symbol in held.items()}
     return {pk: price for pk, price in found.items() if price is not None}
 

@@ -21,12 +21,14 @@ from portfolios.models import Account, NonTradeActivity
 from portfolios.past import State
 from portfolios.performance import Moment, Result, results
 from portfolios.spans import DAILY, STEPS, TIMEFRAMES, Span, range_of, spans
+from portfolios.splits import splits_for
 from quotes import closes
 from quotes.amounts import CASH_PLACES, PRICE_PLACES, QUANTITY_UNIT, from_units, to_units
 from quotes.bars import midnight
 from quotes.calendar import Calendar, TradingDay
 from quotes.clock import market_clock
 from quotes.history import previous_close
+from quotes.splits import Split
 from quotes.ticks import MICROSECONDS, to_micros
 
 ZERO = Decimal(0)
@@ -158,13 +160,15 @@ class _Teller:
                 to_micros(last.after_at) // MICROSECONDS,
                 STEPS[self.timeframe],
             )
+        splits = splits_for(self.account.pk, instrument_ids)
+        earlier = [split for split in splits if split.on < first.date]
         before = {
             pk: to_units(price, PRICE_PLACES)
-            for pk, price in previous_close(instrument_ids, first.open_at).items()
+            for pk, price in previous_close(instrument_ids, first.open_at, earlier).items()
         }
         # What nobody had priced yet counts at the first price it got.
         first_ones = {pk: priced[0][1] for pk, priced in found.items()}
-        return _Prices(first_ones | before, found)
+        return _Prices(first_ones | before, found, splits[len(earlier) :])
 
     def _flows(self) -> dict[str, list[Decimal]]:
         """What was paid in and out during each stretch, by type."""
@@ -190,16 +194,25 @@ class _Teller:
 
 @dataclass(frozen=True, slots=True)
 class _Prices:
-    """Prices before the first stretch, and (start, close) of bars in it, by instrument."""
+    """Prices before the first stretch, and (start, close) of bars in it, by instrument.
+
+    A split is news, too: of the price that stands where it happens.
+    """
 
     first: dict[int, int]
     later: Mapping[int, Sequence[tuple[int, int]]]
+    splits: Sequence[Split]
 
     def along(self, stretches: Sequence[Span], timeframe: str) -> Iterator[dict[int, int]]:
         """The prices at the end of each stretch; the same dict each time, brought up to date."""
-        news = sorted(
-            (start, pk, close) for pk, bars in self.later.items() for start, close in bars
-        )
+        news: list[tuple[int, int, int, Split | None]] = [
+            (start, pk, close, None) for pk, bars in self.later.items() for start, close in bars
+        ]
+        for split in self.splits:
+            at = midnight(split.on) if timeframe == DAILY else split.at_us // MICROSECONDS
+            news.append((at, split.instrument_id, 0, split))
+        # Before the first bar that starts with it.
+        news.sort(key=lambda one: (one[0], one[1], one[2]))
         prices, at = dict(self.first), 0
         for span in stretches:
             if timeframe == DAILY:
@@ -207,7 +220,8 @@ class _Prices:
             else:
                 until = to_micros(span.end) // MICROSECONDS
             while at < len(news) and news[at][0] < until:
-                prices[news[at][1]] = news[at][2]
+                _, pk, close, happened = news[at]
+                prices[pk] = close if happened is None else happened.price(prices.get(pk, 0))
                 at += 1
             yield prices
 

@@ -16,8 +16,15 @@ from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
-from quotes.amounts import BALANCE_MAX, QUANTITY_MAX, cash_field, price_field, quantity_field
-from quotes.models import Instrument
+from quotes.amounts import (
+    BALANCE_MAX,
+    QUANTITY_MAX,
+    cash_field,
+    per_share_field,
+    price_field,
+    quantity_field,
+)
+from quotes.models import CorporateAction, Instrument
 
 
 class LotMethod(models.TextChoices):
@@ -108,6 +115,8 @@ class PostingKind(models.TextChoices):
     DEPOSIT = "deposit"
     WITHDRAWAL = "withdrawal"
     TRANSFER = "transfer"  # between two accounts of one user, a transaction in each
+    DIVIDEND = "dividend"
+    SPLIT = "split"
 
 
 class Posting(models.Model):
@@ -204,12 +213,18 @@ class NonTradeActivity(models.Model):
         DEPOSIT = "CSD"
         WITHDRAWAL = "CSW"
         TRANSFER = "JNLC"
+        DIVIDEND = "DIV"
+        SPLIT = "SPLIT"
 
     public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     account = models.ForeignKey(Account, models.PROTECT, db_index=False)
     transaction = models.BigIntegerField()
     type = models.CharField(max_length=8, choices=Type.choices)
     net_amount = cash_field()  # what it did to cash
+    # Of a corporate action: the shares that a dividend was paid on, or that a split added.
+    instrument = models.ForeignKey(Instrument, models.PROTECT, null=True)
+    quantity = quantity_field(null=True)
+    per_share = per_share_field(null=True)  # USD
     description = models.CharField(max_length=200, blank=True)
     at = models.DateTimeField()  # market time
     on = models.DateField()  # the trade date it counts to
@@ -225,6 +240,29 @@ class NonTradeActivity(models.Model):
 
     def __str__(self) -> str:
         return f"{self.type} {self.net_amount}"
+
+
+class Entitlement(models.Model):
+    """What a corporate action did to one account: written with it, so that it is done once.
+
+    `transaction` is null where it moved nothing, and `problem` says why where it could not.
+    `reversal` is the transaction that took it back.
+    """
+
+    action = models.ForeignKey(CorporateAction, models.PROTECT, db_index=False)
+    account = models.ForeignKey(Account, models.PROTECT)
+    quantity = quantity_field()  # shares that counted, negative when short
+    transaction = models.BigIntegerField(null=True)
+    reversal = models.BigIntegerField(null=True)
+    problem = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["action", "account"], name="entitlement_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account_id}: {self.quantity} in action {self.action_id}"
 
 
 class Position(models.Model):

@@ -136,7 +136,7 @@ def apply_execution(
             reference=str(execution.execution_id),
         )
     )
-    applied.day = _begin_day(position, execution.trade_date)
+    applied.day = begin_day(position, execution.trade_date)
     position.day_flow += execution.flow - execution.fee
     position.updated_at = execution.at
     closing = _closing_quantity(position, execution)
@@ -144,7 +144,7 @@ def apply_execution(
         _close(position, open_lots, execution, closing, applied)
     if closing < execution.quantity:
         _open(position, open_lots, execution, closing, applied)
-    _tell_totals(position, applied)
+    tell_totals(position, _shares_of(applied))
     assert position.quantity == quantity, "opened and closed add up to the execution"
     return applied
 
@@ -167,7 +167,8 @@ def _moves(execution: Execution) -> list[Move]:
     return moves
 
 
-def _begin_day(position: Position, trade_date: date) -> PositionDay | None:
+def begin_day(position: Position, trade_date: date) -> PositionDay | None:
+    """Let the trade date begin for the position, if it has not: what it was before."""
     if position.day_on is not None and position.day_on >= trade_date:
         return None
     position.day_on = trade_date
@@ -219,8 +220,8 @@ def _shares_of(applied: Applied) -> Posting:
     return next(one for one in applied.postings if one.instrument_id is not None)
 
 
-def _tell_totals(position: Position, applied: Applied) -> None:
-    shares = _shares_of(applied)
+def tell_totals(position: Position, shares: Posting) -> None:
+    """Let the posting that moves the shares say what the position is after it."""
     shares.quantity_after = position.quantity
     shares.cost_after = position.cost_basis
     shares.realized_after = position.realized

@@ -15,6 +15,7 @@ from django.db.models import Q, QuerySet
 from portfolios.borrowing import POSITIONS_MAX, terms_now
 from portfolios.errors import AccountNotFound, PositionNotFound
 from portfolios.models import Account, Lot, Position
+from portfolios.splits import splits_for
 from portfolios.valuation import (
     AccountSummary,
     Holding,
@@ -24,6 +25,7 @@ from portfolios.valuation import (
 )
 from quotes import history, latest
 from quotes.clock import market_clock
+from quotes.splits import adjusted
 
 ACCOUNTS_SHOWN_MAX = 100
 LOTS_MAX = 500  # of one page
@@ -77,7 +79,7 @@ def portfolio(account: Account) -> Portfolio:
     today = clock.calendar.trading_date(now)
     rows = Position.objects.filter(account_id=account.pk)
     held = _holdings(rows.filter(~Q(quantity=0) | Q(day_on=today)))  # what it traded today, too
-    views = _valued(held, today, now)
+    views = _valued(account.pk, held, today, now)
     return Portfolio(
         summarize(account, views, traded_today=account.day_on == today, terms=terms_now(clock)),
         [view for view in views if view.quantity],
@@ -103,7 +105,7 @@ def position_view(account: Account, instrument_id: int) -> PositionView:
     held = _holdings(rows.exclude(quantity=0))
     if not held:
         raise PositionNotFound
-    return _valued(held, today, now)[0]
+    return _valued(account.pk, held, today, now)[0]
 
 
 def lots(account_id: int, instrument_id: int, *, after: int, limit: int) -> list[Lot]:
@@ -121,10 +123,14 @@ def _holdings(rows: QuerySet[Position]) -> list[Holding]:
     return [Holding._make(row) for row in found[:POSITIONS_MAX]]
 
 
-def _valued(held: Sequence[Holding], today: date, now: datetime) -> list[PositionView]:
-    """Two round trips for any number of positions: quotes and closes."""
-    quotes = latest.get_many([holding.symbol for holding in held])
-    closes = history.previous_close([holding.instrument_id for holding in held], now)
+def _valued(
+    account_id: int, held: Sequence[Holding], today: date, now: datetime
+) -> list[PositionView]:
+    """Three round trips for any number of positions: splits, quotes and closes."""
+    ids = {holding.instrument_id for holding in held}
+    splits = splits_for(account_id, ids) if ids else []
+    quotes = adjusted(latest.get_many([holding.symbol for holding in held]), splits)
+    closes = history.previous_close(ids, now, splits)
     return [
         value_position(
             holding,

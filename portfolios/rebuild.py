@@ -28,6 +28,7 @@ from portfolios.models import (
     PostingKind,
 )
 from portfolios.positions import Execution, apply_execution, new_position
+from portfolios.splits import apply_split
 from quotes.amounts import CASH_PLACES, EXACT, PRICE_PLACES, QUANTITY_PLACES, from_units, rounded
 from quotes.calendar import Calendar
 
@@ -68,6 +69,8 @@ def _replay(books: Books, recorded: list[Posting], calendar: Calendar) -> None:
     try:
         if first.kind == PostingKind.TRADE:
             replayed = _replay_trade(books, recorded, calendar)
+        elif first.kind == PostingKind.SPLIT:
+            replayed = _replay_split(books, recorded, calendar)
         else:
             replayed = _replay_transfer(books, recorded, calendar)
     except _IMPOSSIBLE as error:
@@ -108,6 +111,24 @@ def _replay_trade(books: Books, recorded: list[Posting], calendar: Calendar) -> 
     _note_day(books, applied.transaction.day)
     _note_day(books, applied.day)
     return applied.postings
+
+
+def _replay_split(books: Books, recorded: list[Posting], calendar: Calendar) -> list[Posting]:
+    (shares,) = recorded
+    assert shares.instrument_id is not None
+    applied = apply_split(
+        books.account,
+        books.positions[shares.instrument_id],
+        books.lots[shares.instrument_id],
+        at=shares.at,
+        trade_date=calendar.trading_date(shares.at),
+        reference=shares.reference,
+    )
+    assert applied.transaction is not None, "a split that moves nothing"
+    _note_day(books, applied.transaction.day)
+    _note_day(books, applied.day)
+    books.activities.append((shares.transaction, Decimal(0)))
+    return applied.transaction.postings
 
 
 def _note_day(books: Books, day: AccountDay | PositionDay | None) -> None:

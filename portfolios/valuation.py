@@ -183,11 +183,15 @@ class AccountSummary:
     last_equity: Decimal  # at the previous close, and what was paid in or out since
     last_maintenance: Decimal  # the maintenance margin then
     unrealized_pl: Decimal
-    day_pl: Decimal  # since the previous close, deposits and withdrawals apart
 
     @property
     def equity(self) -> Decimal:
         return self.cash + self.long_market_value + self.short_market_value
+
+    @property
+    def day_pl(self) -> Decimal:
+        """Since the previous close, deposits and withdrawals apart; dividends are part of it."""
+        return self.equity - self.last_equity
 
     @property
     def buying_power(self) -> Decimal:
@@ -215,7 +219,6 @@ def summarize(
         last_equity=cash_before + sum((view.previous_value for view in views), ZERO),
         last_maintenance=_last_maintenance(account, views, terms),
         unrealized_pl=sum((view.unrealized_pl for view in views), ZERO),
-        day_pl=sum((view.day_pl for view in views), ZERO),
     )
 
 

@@ -17,8 +17,9 @@ from django.utils.html import format_html
 
 from events.admin import ReadOnlyAdmin, operator
 from events.errors import OpenbellError
-from quotes import halts, listings, market
-from quotes.models import Bar, Instrument, LatestQuote, MarketClock, Timeframe
+from quotes import corporate_actions, halts, listings, market
+from quotes.action_forms import AnnouncementForm
+from quotes.models import Bar, CorporateAction, Instrument, LatestQuote, MarketClock, Timeframe
 from quotes.pacing import SPEED_MAX, SPEED_MIN
 from quotes.ticks import to_instant
 
@@ -93,8 +94,68 @@ class InstrumentAdmin(admin.ModelAdmin):
     @admin.action(description="Resume trading", permissions=["change"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Instrument]) -> None:
         for instrument in queryset:
-            halts.resume(instrument, actor=operator(request))
+            try:
+                halts.resume(instrument, actor=operator(request))
+            except OpenbellError as error:
+                self.message_user(request, f"{instrument}: {error.message}", messages.ERROR)
+                return
         self.message_user(request, f"Trading again: {_symbols(queryset)}.", messages.SUCCESS)
+
+
+@admin.register(CorporateAction)
+class CorporateActionAdmin(ReadOnlyAdmin):
+    form = AnnouncementForm
+    list_display = [
+        "__str__",
+        "ex_on",
+        "payable_on",
+        "status",
+        "due_at",
+        "accounts",
+        "announced_at",
+    ]
+    list_select_related = ["instrument"]
+    list_filter = ["status", "kind"]
+    list_per_page = 50
+    search_fields = ["instrument__symbol"]
+    autocomplete_fields = ["instrument"]
+    ordering = ["-pk"]
+    actions = ["cancel", "reverse"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("quotes.add_corporateaction")
+
+    def has_cancel_permission(self, request: HttpRequest) -> bool:
+        return self.has_add_permission(request)
+
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form: Any = super().get_form(request, obj, change, **kwargs)
+        form.actor = operator(request)
+        return form
+
+    def save_model(self, *_: Any) -> None:
+        """The form has announced it."""
+
+    @admin.action(description="Call off what is announced", permissions=["cancel"])
+    def cancel(self, request: HttpRequest, queryset: QuerySet[CorporateAction]) -> None:
+        self._attempt(request, queryset, corporate_actions.cancel, "Called off")
+
+    @admin.action(description="Take back what is done", permissions=["cancel"])
+    def reverse(self, request: HttpRequest, queryset: QuerySet[CorporateAction]) -> None:
+        self._attempt(request, queryset, corporate_actions.reverse, "Is being taken back")
+
+    def _attempt(
+        self, request: HttpRequest, queryset: QuerySet[CorporateAction], change: Any, done: str
+    ) -> None:
+        for action in queryset:
+            try:
+                change(action_id=action.pk, actor=operator(request))
+            except OpenbellError as error:
+                self.message_user(request, f"{action}: {error.message}", messages.ERROR)
+            else:
+                self.message_user(request, f"{done}: {action}.", messages.SUCCESS)
 
 
 @admin.register(LatestQuote)

@@ -17,6 +17,7 @@ from django.db import models
 PRICE_PLACES = 4
 QUANTITY_PLACES = 9
 CASH_PLACES = 4
+PER_SHARE_PLACES = 6
 
 PRICE_UNIT = 10**PRICE_PLACES  # a tick's integer price of 1.00 USD
 QUANTITY_UNIT = 10**QUANTITY_PLACES
@@ -103,6 +104,11 @@ def price_field(**kwargs: Any) -> ScaledField:
 def quantity_field(**kwargs: Any) -> ScaledField:
     """A number of shares."""
     return ScaledField(places=QUANTITY_PLACES, **kwargs)
+
+
+def per_share_field(**kwargs: Any) -> ScaledField:
+    """USD per share as dividends are declared: in fractions of a cent."""
+    return ScaledField(places=PER_SHARE_PLACES, **kwargs)
 
 
 def cash_field(**kwargs: Any) -> ScaledField:

@@ -11,13 +11,20 @@ from typing import Any
 from django.db import router, transaction
 
 from events import log
+from events.errors import Refused
 from quotes import listings
 from quotes.clock import market_clock
-from quotes.models import Instrument
+from quotes.models import CorporateAction, Instrument
 from quotes.streaming.bus import CONTROL, bus
 
 UPSTREAM = "halted by the market data's source"  # how such a halt begins its reason
 REASON_LENGTH_MAX = 200
+
+
+class SplitUnderWay(Refused):
+    """The instrument's split is being booked; the halt ends by itself."""
+
+    message = "a split is being booked, the halt ends by itself"
 
 
 @transaction.atomic(durable=True)
@@ -25,33 +32,38 @@ def halt(instrument: Instrument, *, reason: str, actor: str) -> Instrument:
     """Halt the instrument, or give its halt another reason."""
     instrument = Instrument.objects.select_for_update().get(pk=instrument.pk)
 
-    if (instrument.halted, instrument.halt_reason) == (True, reason):
-        return instrument
-
-    instrument.halted, instrument.halt_reason = True, reason
-    instrument.save(update_fields=["halted", "halt_reason"])
-
-    _record("quotes.instrument.halted", instrument, actor, reason=reason)
-
-    _announce("halt", instrument, reason=reason)
+    if (instrument.halted, instrument.halt_reason) != (True, reason):
+        set_halt(instrument, reason=reason, actor=actor)
     return instrument
 
 
 @transaction.atomic(durable=True)
 def resume(instrument: Instrument, *, actor: str) -> Instrument:
-    """End the instrument's halt; nothing happens where there is none."""
+    """End the instrument's halt; nothing happens where there is none. Raises SplitUnderWay."""
     instrument = Instrument.objects.select_for_update().get(pk=instrument.pk)
 
     if not instrument.halted:
         return instrument
+    if instrument.corporate_actions.filter(
+        status__in=[CorporateAction.Status.UNDER_WAY, CorporateAction.Status.REVERSING],
+        kind=CorporateAction.Kind.SPLIT,
+    ).exists():
+        raise SplitUnderWay(symbol=instrument.symbol)
 
-    instrument.halted, instrument.halt_reason = False, ""
+    set_halt(instrument, reason=None, actor=actor)
+    return instrument
+
+
+def set_halt(instrument: Instrument, *, reason: str | None, actor: str) -> None:
+    """Halt a locked instrument for that reason, or resume it (None), in the caller's transaction:
+    change, record, announce."""
+    instrument.halted, instrument.halt_reason = reason is not None, (reason or "")[:200]
     instrument.save(update_fields=["halted", "halt_reason"])
 
-    _record("quotes.instrument.resumed", instrument, actor)
+    what, more = ("resumed", {}) if reason is None else ("halted", {"reason": reason})
+    _record(f"quotes.instrument.{what}", instrument, actor, **more)
 
-    _announce("resume", instrument)
-    return instrument
+    _announce("resume" if reason is None else "halt", instrument, **more)
 
 
 def follow(halted: Mapping[str, tuple[bool, str]]) -> None:

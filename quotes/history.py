@@ -22,6 +22,7 @@ from quotes.clock import market_clock
 from quotes.feeds.base import InstrumentSpec
 from quotes.models import Bar as StoredBar
 from quotes.models import Instrument
+from quotes.splits import Split, adjusted_close
 from quotes.ticks import Bar
 from quotes.timeframes import BarLength
 
@@ -135,6 +136,7 @@ def bars(
     after: tuple[str, int] | None = None,
     descending: bool = False,
     until: int | None = None,
+    splits: Sequence[Split] = (),
 ) -> BarPage:
     """A page of the bars whose labels lie from `start` to `end`, both inclusive.
 
@@ -152,7 +154,8 @@ def bars(
         beyond = after[1] if after and symbol == after[0] else None
         first, last = _labels(length, start, end, beyond, descending)
         span = first, last if until is None else min(last, until)
-        for bar in _bars_of(symbol, ids[symbol], length, span, descending, budget):
+        own = [split for split in splits if split.instrument_id == ids[symbol]]
+        for bar in _bars_of(symbol, ids[symbol], length, span, descending, budget, own):
             if len(page) == limit or (budget.is_spent and page):
                 return BarPage(page, (page[-1].symbol, page[-1].start))
             page.append(bar)
@@ -190,8 +193,11 @@ def _bars_of(
     span: tuple[int, int],
     descending: bool,
     budget: _Budget,
+    splits: Sequence[Split],
 ) -> Iterator[Bar]:
     stored = _stored(symbol, instrument_id, length.stored, span, descending, budget)
+    for split in splits:
+        stored = map(split.bar, stored)
     if length.is_stored:
         yield from stored
         return
@@ -250,18 +256,21 @@ def snapshot_bars(symbols: Sequence[str], now: datetime) -> dict[str, SnapshotBa
     return snapshots
 
 
-def previous_close(instrument_ids: Iterable[int], now: datetime) -> dict[int, Decimal]:
+def previous_close(
+    instrument_ids: Iterable[int], now: datetime, splits: Sequence[Split] = ()
+) -> dict[int, Decimal]:
     """The close of the trading day before the one `now` belongs to; without history, no entry.
 
-    Which days those are the calendar of the running market says. Between sessions the coming day
-    counts, so that on a Sunday it is Friday's close.
+    As it counts after these splits, where it is from before them. Which days those are the calendar
+    of the running market says. Between sessions the coming day counts, so that on a Sunday it is
+    Friday's close.
     """
     ids = list(instrument_ids)
     if not ids:
         return {}
     today = midnight(market_clock().calendar.trading_date(now))
     rows = _read_newest("id", ids, DAY, today - 1, 1)
-    closes = {row[0]: row[6] for row in rows}
+    closes = {row[0]: adjusted_close(row[2], row[6], splits, row[0]) for row in rows}
     return {pk: from_units(close, PRICE_PLACES) for pk, close in closes.items()}
 
 

@@ -6,7 +6,7 @@ import uuid
 
 from django.db import models
 
-from quotes.amounts import price_field
+from quotes.amounts import per_share_field, plain, price_field
 
 
 class Exchange(models.TextChoices):
@@ -110,6 +110,73 @@ class Bar(models.Model):
 
     def __str__(self) -> str:
         return f"{self.timeframe} bar of instrument {self.instrument_id} at {self.start}"
+
+
+class CorporateAction(models.Model):
+    """A split or a cash dividend of an instrument, as an operator announced it.
+
+    A split makes `new_shares` of every `old_shares` when the trading day `ex_on` begins. A dividend
+    of `per_share` USD belongs to whoever held the instrument when the trading day before `ex_on`
+    ended, and is paid when `payable_on` begins.
+    """
+
+    class Kind(models.TextChoices):
+        SPLIT = "split"
+        DIVIDEND = "cash_dividend"
+
+    class Status(models.TextChoices):
+        ANNOUNCED = "announced"
+        UNDER_WAY = "under_way"
+        DONE = "done"
+        CANCELED = "canceled"
+        TO_REVERSE = "to_reverse"
+        REVERSING = "reversing"
+        REVERSED = "reversed"
+
+    public_id = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    instrument = models.ForeignKey(Instrument, models.PROTECT, related_name="corporate_actions")
+    kind = models.CharField(max_length=16, choices=Kind.choices)
+    ex_on = models.DateField()
+    payable_on = models.DateField(null=True, blank=True)
+    per_share = per_share_field(null=True, blank=True)  # USD
+    new_shares = models.PositiveIntegerField(null=True, blank=True)
+    old_shares = models.PositiveIntegerField(null=True, blank=True)
+    status = models.CharField(max_length=12, choices=Status.choices, default=Status.ANNOUNCED)
+    due_at = models.DateTimeField()  # market time, at which it is carried out
+    reverse_at = models.DateTimeField(null=True)  # market time, at which its reversal was ordered
+    # How far it is: the last position that was looked at, and how many accounts it changed.
+    after_position = models.BigIntegerField(default=0)
+    accounts = models.PositiveIntegerField(default=0)
+    announced_at = models.DateTimeField()  # market time
+    recorded_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(
+                    kind="cash_dividend",
+                    per_share__gt=0,
+                    payable_on__gte=models.F("ex_on"),
+                    new_shares__isnull=True,
+                    old_shares__isnull=True,
+                )
+                | models.Q(
+                    kind="split",
+                    per_share__isnull=True,
+                    payable_on__isnull=True,
+                    new_shares__gt=0,
+                    old_shares__gt=0,
+                ),
+                name="corporate_action_has_terms",
+            ),
+        ]
+        indexes = [models.Index(fields=["status", "due_at"], name="corporate_action_due")]
+
+    def __str__(self) -> str:
+        if self.kind == self.Kind.SPLIT:
+            return f"{self.instrument.symbol} split {self.new_shares}:{self.old_shares}"
+        assert self.per_share is not None
+        return f"{self.instrument.symbol} dividend {plain(self.per_share)}"
 
 
 class QuoteTick(models.Model):

@@ -68,6 +68,7 @@ def list_activities(account_id: int, wanted: ActivityFilter) -> list[Activity]:
         chosen = chosen_between(_between(wanted, last, Rank.OTHER))
         order_by = ("at", "pk") if wanted.ascending else ("-at", "-pk")
         rows = NonTradeActivity.objects.filter(account_id=account_id, type__in=sorted(others))
+        rows = rows.select_related("instrument")
         for one in rows.filter(chosen).order_by(*order_by)[:limit]:
             found.append((Place(one.at, Rank.OTHER, one.pk), one))
     found.sort(key=lambda each: each[0], reverse=not wanted.ascending)

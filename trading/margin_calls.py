@@ -19,13 +19,14 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Exists, OuterRef, Q
 
 from events import log
-from events.errors import OpenbellError
+from events.errors import OpenbellError, Unavailable
 from events.leases import Lease, LeaseLost
 from events.transactions import retried
 from portfolios.borrowing import Held, Marks, margin_now, margin_with, marks_of
 from portfolios.locks import lock_account
 from portfolios.margin import INTRADAY, MARGIN, Margin
 from portfolios.models import Account, Position
+from quotes import splits
 from quotes.amounts import plain
 from quotes.calendar import Calendar, Session
 from quotes.clock import market_clock
@@ -65,17 +66,23 @@ def watch(lease: Lease, stop: threading.Event) -> None:
 
 
 def look(between: Callable[[], None] = lambda: None) -> None:
-    """Look at every margin account once; `between` is called before each slice and each change."""
+    """Look at every margin account once; `between` is called before each slice and each change.
+
+    Not while a split is booked: then prices and quantities do not go together.
+    """
     for multiplier in (MARGIN, INTRADAY):
         after = 0
         while accounts := _next_slice(multiplier, after):
             between()
+            counted = splits.counted()
+            if counted[0]:
+                return
             held = _held(accounts)
             marks = marks_of(dict(held.symbols))
             for account in accounts:
                 if _is_worth_judging(account, held.of.get(account.pk, {}), marks):
                     between()
-                    _look_at(account, marks)
+                    _look_at(account, marks, counted)
             after = accounts[-1].pk
 
 
@@ -118,10 +125,10 @@ def _is_worth_judging(account: Account, held: Mapping[int, Held], marks: Marks) 
     return margin_with(account, held, marks).is_short_of_maintenance
 
 
-def _look_at(account: Account, marks: Marks) -> None:
+def _look_at(account: Account, marks: Marks, counted: tuple[int, int]) -> None:
     """Judge under the lock, and do what is due. What cannot be done now waits for the next look."""
     try:
-        account, margin = _judge(account.pk, marks)
+        account, margin = _judge(account.pk, marks, counted)
         if account.call_due_at is None or not margin.is_short_of_maintenance:
             return
         clock = market_clock()
@@ -133,9 +140,11 @@ def _look_at(account: Account, marks: Marks) -> None:
 
 @retried
 @transaction.atomic(durable=True)
-def _judge(account_id: int, marks: Marks) -> tuple[Account, Margin]:
-    """Make the call, or end it."""
+def _judge(account_id: int, marks: Marks, counted: tuple[int, int]) -> tuple[Account, Margin]:
+    """Make the call, or end it. Raises Unavailable where splits were booked since the marks."""
     account = lock_account(account_id)
+    if splits.counted() != counted:
+        raise Unavailable("a split is being booked")
     margin = margin_now(account, marks)
     if margin.is_short_of_maintenance == (account.called_at is not None):
         return account, margin

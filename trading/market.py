@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from decimal import Decimal
 
 from quotes import history, latest
 from quotes.amounts import PRICE_PLACES, to_units
 from quotes.clock import market_clock
 from quotes.models import Instrument
+from quotes.splits import Split, adjusted, splits_of
 from trading.models import AUCTIONS, TimeInForce
 from trading.risk import MarketView
 from trading.sessions import may_trade, takes_auction_orders
@@ -19,7 +21,8 @@ def market_view(
     """What risk needs to know of the instrument now. Reads the latest quote, never from a cache
     that several share."""
     clock = market_clock()
-    newest = latest.get(instrument.symbol)
+    splits = splits_of([instrument.pk])
+    newest = adjusted({instrument.symbol: latest.get(instrument.symbol)}, splits)[instrument.symbol]
     is_for_auction = time_in_force in AUCTIONS
     is_open = not is_for_auction and may_trade(clock.session(), extended_hours=extended_hours)
     if newest.trade is not None:
@@ -27,7 +30,7 @@ def market_view(
     elif is_open and not instrument.halted:
         last_price = 0  # an open market is judged by its quote
     else:
-        last_price = _previous_close(instrument)
+        last_price = _previous_close(instrument, splits)
     return MarketView(
         symbol=instrument.symbol,
         is_open=is_open,
@@ -44,6 +47,6 @@ def market_view(
     )
 
 
-def _previous_close(instrument: Instrument) -> int:
-    closes = history.previous_close([instrument.pk], market_clock().now())
+def _previous_close(instrument: Instrument, splits: Sequence[Split]) -> int:
+    closes = history.previous_close([instrument.pk], market_clock().now(), splits)
     return to_units(closes.get(instrument.pk, Decimal(0)), PRICE_PLACES)

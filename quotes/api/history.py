@@ -30,6 +30,7 @@ from quotes.api.fields import (
 from quotes.api.paging import read_token, write_token
 from quotes.calendar import NEW_YORK
 from quotes.clock import market_clock
+from quotes.splits import Split, splits_of
 from quotes.streaming.codec import Message, Stamp, bar_item, quote_item, rfc3339, trade_item
 from quotes.tick_history import store
 from quotes.ticks import MICROSECONDS, to_instant, to_micros
@@ -37,6 +38,7 @@ from quotes.timeframes import parse_timeframe
 
 ITEMS_MAX = 10_000
 KEPT = "Kept for a day, or for as long as the operator has set; not after market time."
+ADJUSTED = frozenset({"split", "all"})
 EPOCH = to_instant(0)  # nothing is older, and calendars end somewhere
 
 
@@ -57,7 +59,11 @@ class BarsQuery(HistoryQuery):
     timeframe = serializers.CharField(
         help_text="1 to 59Min, 1 to 23Hour, 1Day, 1Week, 1 to 12Month"
     )
-    adjustment = serializers.CharField(required=False, help_text="accepted; bars are raw")
+    adjustment = serializers.CharField(
+        required=False,
+        help_text="raw (default); split or all: as they count after the splits since; anything"
+        " else is accepted and raw",
+    )
 
 
 class SymbolsQuery(QuerySerializer):
@@ -184,11 +190,12 @@ def bars_page(symbols: list[str], query: dict[str, Any]) -> Page:
     last = to_micros(end) // MICROSECONDS
     limit, descending = query["limit"], query["sort"] == "desc"
     position = _position(symbols, query, numbers=1)
+    splits = _splits(symbols, query)
     bars, after = finished_bars.page(
         length,
         last,
         limit,
-        (sorted(symbols), start, position, descending),
+        (sorted(symbols), start, position, descending, splits),
         lambda: history.bars(
             symbols,
             length,
@@ -198,12 +205,20 @@ def bars_page(symbols: list[str], query: dict[str, Any]) -> Page:
             after=position,
             descending=descending,
             until=to_micros(market_clock().now()) // MICROSECONDS,
+            splits=splits,
         ),
     )
     items: dict[str, list[dict[str, Any]]] = {}
     for bar in bars:
         items.setdefault(bar.symbol, []).append(bar_item(bar, rfc3339))
     return Page(items, write_token(after))
+
+
+def _splits(symbols: list[str], query: dict[str, Any]) -> list[Split]:
+    """The splits that the bars asked for are adjusted by."""
+    if query.get("adjustment", "raw").lower() not in ADJUSTED:
+        return []
+    return splits_of(set(history.instrument_ids(symbols).values()))
 
 
 def quotes_page(symbols: list[str], query: dict[str, Any]) -> Page:

@@ -136,7 +136,17 @@ def _non_trade_activity(one: NonTradeActivity, account_id: str) -> dict[str, Any
         "net_amount": plain(one.net_amount),
         "description": one.description,
         "status": "executed",
+        **_of_corporate_action(one),
     }
+
+
+def _of_corporate_action(one: NonTradeActivity) -> dict[str, str]:
+    if one.instrument is None or one.quantity is None:
+        return {}
+    told = {"symbol": one.instrument.symbol, "qty": plain(one.quantity)}
+    if one.per_share is not None:
+        told["per_share_amount"] = plain(one.per_share)
+    return told
 
 
 def _local_digits(at: datetime) -> str:

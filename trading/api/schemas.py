@@ -117,9 +117,14 @@ class NonTradeActivity(serializers.Serializer):
     id = serializers.CharField()
     account_id = serializers.UUIDField()
     activity_type = serializers.CharField(
-        help_text="CSD a deposit, CSW a withdrawal, JNLC a transfer"
+        help_text="CSD a deposit, CSW a withdrawal, JNLC a transfer, DIV a dividend, SPLIT"
     )
     date = serializers.DateField(help_text="the trade date it counts to")
     net_amount = Amount(help_text="what it did to cash")
     description = serializers.CharField()
     status = serializers.CharField()
+    symbol = serializers.CharField(required=False, help_text="of DIV and SPLIT")
+    qty = serializers.CharField(
+        required=False, help_text="DIV: the shares it was paid on; SPLIT: the shares it added"
+    )
+    per_share_amount = serializers.CharField(required=False, help_text="of DIV, in USD")

@@ -17,13 +17,14 @@ from prometheus_client import Gauge
 
 from events.leases import Lease
 from events.transactions import was_broken_off
-from quotes import latest
 from quotes.clock import WALL_MODES, market_clock
+from quotes.corporate_actions import NEWS as ACTION_NEWS
 from quotes.models import MarketClock
 from quotes.streaming.bus import CONTROL, ORDERS
 from quotes.ticks import Batch, Quote, Trade, to_instant
 from trading import margin_calls, states
 from trading.execution import intake
+from trading.execution.actions import Actions, latest_ticks
 from trading.execution.admission import Admissions
 from trading.execution.agreement import Agreement
 from trading.execution.decisions import Execution
@@ -66,6 +67,7 @@ class Engine:
             self.floor, self.listing, calendar, self.pending.add, by_wall=self.acts_by_wall
         )
         self.agreement = Agreement(self.floor, self.listing, self.pending, self.admissions)
+        self.actions = Actions(self.floor, self.listing, self.agreement, self.clock)
         self._epoch = 0
         self._rematch: set[str] = set()  # symbols where size came back
         self._announced: set[int] = set()  # accepted orders that news told of
@@ -81,6 +83,7 @@ class Engine:
         for (instrument_id, is_buy), level in intake.taken_levels(self.listing.by_id).items():
             symbol = self.listing.by_id[instrument_id].symbol
             self.floor.standing.put(symbol, is_buy, level)
+        self._pass_time(self.floor.now_us)
 
     def run_once(self, messages: Iterable[tuple[str, Any]], missed: bool = False) -> None:
         """Take in what the bus brought and settle what follows from it.
@@ -138,7 +141,7 @@ class Engine:
             self.agreement.introduce(news["order_id"])
 
     def _hear_control(self, news: dict[str, Any]) -> None:
-        if news.get("kind") in ("halt", "resume"):
+        if news.get("kind") in ("halt", "resume", ACTION_NEWS):
             self._refresh_listing()
 
     def _play(self, batch: Batch) -> None:
@@ -231,12 +234,14 @@ class Engine:
         self.admissions.admit_announced(announced, self.pending.orders(), self._breathe)
 
     def _pass_time(self, to_us: int) -> None:
-        """Carry out every expiry and change of session up to that instant, in order."""
+        """Carry out all that is due up to that instant, in order."""
         floor = self.floor
         while floor.next_us <= to_us:
             moment_us = floor.next_us
             self.drain()
             self._expire(moment_us)
+            if moment_us >= floor.action_us:
+                self._carry_out_actions(moment_us)
             if moment_us >= floor.hours.ends_us:
                 floor.hours.enter(moment_us)
                 floor.now_us = max(floor.now_us, moment_us)
@@ -249,6 +254,10 @@ class Engine:
         for order in expire_due(to_instant(moment_us), self.listing.by_id, between=renew):
             self.agreement.forget(order.pk)
         self.floor.book.remove_expired(moment_us)
+
+    def _carry_out_actions(self, moment_us: int) -> None:
+        self.actions.carry_out(moment_us, self.pending.lease.renew_if_due)
+        self._refresh_listing()
 
     # --- settling, and agreeing with the database -----------------------------------------------
 
@@ -271,6 +280,7 @@ class Engine:
 
     def _refresh_listing(self) -> None:
         self.listing.refresh()
+        self.actions.refresh()
         self._refreshed_at = time.monotonic()
 
     def _resync(self) -> None:
@@ -283,18 +293,11 @@ class Engine:
         self._refresh_listing()
         self.agreement.load()
         if self.clock.mode in WALL_MODES:
-            quotes, trades = self._latest_ticks()
+            quotes, trades = latest_ticks(self.listing)
             for quote in quotes:
                 self._hear_quote(quote)
             for trade in trades:
                 self._hear_trade(trade)
-
-    def _latest_ticks(self) -> tuple[list[Quote], list[Trade]]:
-        newest = latest.get_many(sorted(self.listing.symbols.values())).values()
-        return (
-            [one.quote for one in newest if one.quote is not None],
-            [one.trade for one in newest if one.trade is not None],
-        )
 
 
 class SteppedEngine(Engine):
@@ -326,7 +329,7 @@ class SteppedEngine(Engine):
         Orders in the book have met them already.
         """
         super().load()
-        quotes, trades = self._latest_ticks()
+        quotes, trades = latest_ticks(self.listing)
         for quote in quotes:
             self.floor.hear(quote)
         for trade in trades:

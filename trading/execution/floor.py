@@ -47,6 +47,7 @@ from trading.execution.stops import is_met
 from trading.models import OrderStatus
 
 NOTHING_AT_ONCE = "no more could be had at once"
+NEVER = 2**63 - 1
 FOLLOWED_MAX = 500  # trailing stops whose moves one pass writes
 
 
@@ -65,6 +66,7 @@ class Floor:
         self.standing = Standing()
         self.hours = Hours(calendar, now_us)
         self.now_us = now_us
+        self.action_us = NEVER  # when the next corporate action is due
         self.is_stale = False
         self._listing = listing
         self._decide = decide
@@ -75,7 +77,7 @@ class Floor:
     @property
     def next_us(self) -> int:
         """The next instant at which time itself changes something."""
-        return min(self.hours.ends_us, self.book.expires_us)
+        return min(self.hours.ends_us, self.book.expires_us, self.action_us)
 
     def hear(self, quote: Quote) -> None:
         """Let this quote stand; `match_resting` lets orders meet it."""

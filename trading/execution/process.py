@@ -25,11 +25,11 @@ from events.leases import Lease, LeaseLost, wait_for
 from quotes.clock import market_clock
 from quotes.models import MarketClock
 from quotes.streaming.bus import CONTROL, ORDERS, TICK_TOPICS, Subscription, WhenFull, bus
+from trading import corporate_actions, margin_calls
 from trading.execution.engine import Engine, engine_for
 from trading.execution.matching import FillModel
 from trading.execution.shards import WHOLE, CannotShare, Shard, all_shards, make_sure
 from trading.execution.sharing import ASIDE_SECONDS, Sharing
-from trading.margin_calls import watch
 
 LEASE_NAME = WHOLE.lease_name
 LANES = 2  # more would wait for Python
@@ -158,12 +158,16 @@ def _is_over(shard: Shard, sharing: Sharing, stop: threading.Event) -> bool:
 
 @asynccontextmanager
 async def _watched(shard: Shard, lease: Lease) -> AsyncIterator[None]:
-    """Margin calls are made beside the engine of the first shard, for all of them."""
+    """Margin calls and, on wall time, corporate actions are carried out beside the engine of the
+    first shard, for all of them."""
     if shard.number != 0:
         yield
-    else:
-        async with _beside(partial(watch, lease), name="margin_calls"):
-            yield
+        return
+    async with (
+        _beside(partial(margin_calls.watch, lease), name="margin_calls"),
+        _beside(partial(corporate_actions.watch, lease), name="corporate_actions"),
+    ):
+        yield
 
 
 async def _execute(

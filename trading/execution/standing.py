@@ -32,6 +32,16 @@ class Standing:
             if level is not None:
                 self.put(symbol, is_buy, roll(level, *touch(quote, is_buy)))
 
+    def forget_before(self, symbol: str, at_us: int) -> None:
+        """Let nothing stand that was said of the symbol before that instant."""
+        quote, trade = self._quotes.get(symbol), self._trades.get(symbol)
+        if quote is not None and quote.at_us < at_us:
+            del self._quotes[symbol]
+            for is_buy in (True, False):
+                self._levels.pop((symbol, is_buy), None)
+        if trade is not None and trade.at_us < at_us:
+            del self._trades[symbol]
+
     def level(self, quote: Quote, is_buy: bool) -> Level:
         """What is taken of the standing quote's touch."""
         level = self._levels.get((quote.symbol, is_buy))

@@ -50,6 +50,7 @@ export class ChartData {
     return {
       symbols: symbol,
       timeframe,
+      adjustment: "split",
       start: start.toISOString(),
       limit: MOST_BARS,
       sort: "desc",

@@ -1,0 +1,105 @@
+"""What splits do to prices from before them: what is kept stays as it was traded, and is adjusted
+where it is read.
+
+A price from before a split of `new` for `old` counts `old ÷ new` of itself after it, rounded
+half-even to the price's four decimals. A split is in force once it is done and until it is taken
+back; while either is booked, account by account, the caller says for which it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date
+from typing import NamedTuple
+
+from django.db.models import Q
+
+from quotes.latest import Latest
+from quotes.models import CorporateAction
+from quotes.ticks import MICROSECONDS, Bar, to_micros
+
+# Instruments that one query names; for more it reads the splits of all, which are few.
+NAMED_MAX = 500
+DONE = Q(status__in=[CorporateAction.Status.DONE, CorporateAction.Status.TO_REVERSE])
+UNDER_WAY = Q(status__in=[CorporateAction.Status.UNDER_WAY, CorporateAction.Status.REVERSING])
+BEGUN = DONE | UNDER_WAY
+
+
+class Split(NamedTuple):
+    """`new` shares of every `old`, from market instant `at_us` on, where trade date `on` begins."""
+
+    instrument_id: int
+    symbol: str
+    at_us: int
+    on: date
+    new: int
+    old: int
+
+    def price(self, units: int) -> int:
+        """What a price from before it is after it; scaled integers."""
+        return _ratio(units, self.old, self.new)
+
+    def bar(self, bar: Bar) -> Bar:
+        """What a bar is after it: its prices, and its volume in the shares of today."""
+        if bar.start * MICROSECONDS >= self.at_us:
+            return bar
+        return bar._replace(
+            open=self.price(bar.open),
+            high=self.price(bar.high),
+            low=self.price(bar.low),
+            close=self.price(bar.close),
+            volume=_ratio(bar.volume, self.new, self.old),
+            vwap=self.price(bar.vwap),
+        )
+
+
+def _ratio(units: int, factor: int, divisor: int) -> int:
+    """units × factor ÷ divisor, rounded half-even."""
+    whole, rest = divmod(units * factor, divisor)
+    return whole + (2 * rest > divisor or (2 * rest == divisor and whole % 2 == 1))
+
+
+def splits_of(instrument_ids: Collection[int], in_force: Q = DONE) -> list[Split]:
+    """The splits of these instruments that are in force, in their order."""
+    rows = CorporateAction.objects.filter(in_force, kind=CorporateAction.Kind.SPLIT)
+    if len(instrument_ids) <= NAMED_MAX:
+        rows = rows.filter(instrument_id__in=instrument_ids)
+    columns = ("instrument_id", "instrument__symbol", "due_at", "ex_on", "new_shares", "old_shares")
+    found = rows.order_by("due_at", "pk").values_list(*columns)
+    return [
+        Split(pk, symbol, to_micros(at), on, new, old)
+        for pk, symbol, at, on, new, old in found
+        if pk in instrument_ids
+    ]
+
+
+def counted() -> tuple[int, int]:
+    """How many splits are being booked, and how many are done: unequal before and after something
+    means that prices and quantities read meanwhile may not go together."""
+    rows = CorporateAction.objects.filter(BEGUN, kind=CorporateAction.Kind.SPLIT)
+    done = rows.filter(DONE).count()
+    return rows.count() - done, done
+
+
+def adjusted(newest: Mapping[str, Latest], splits: Iterable[Split]) -> dict[str, Latest]:
+    """The latest ticks by symbol, those from before a split with the prices they have after it."""
+    found = dict(newest)
+    for split in splits:
+        known = found.get(split.symbol)
+        if known is None:
+            continue
+        quote, trade = known.quote, known.trade
+        if quote is not None and quote.at_us < split.at_us:
+            quote = quote._replace(bid=split.price(quote.bid), ask=split.price(quote.ask))
+        if trade is not None and trade.at_us < split.at_us:
+            trade = trade._replace(price=split.price(trade.price))
+        found[split.symbol] = Latest(quote=quote, trade=trade)
+    return found
+
+
+def adjusted_close(start: int, close: int, splits: Sequence[Split], instrument_id: int) -> int:
+    """A daily close, of the bar that starts there, as it counts after these splits."""
+    for split in splits:
+        if split.instrument_id == instrument_id and start * MICROSECONDS < split.at_us:
+            close = split.price(close)
+    return close
