@@ -21,13 +21,15 @@ def configuration(
         "user": "user root;" if os.getuid() == 0 else "",  # or it could not read its own folder
         "state": str(state),
         "real_ip_from": "",  # nothing stands in front of it
-        "web_servers": _servers(web_ports),
-        "stream_servers": _servers(stream_ports),
+        "web_servers": _servers(web_ports, "max_fails=1 fail_timeout=2s"),
+        # One that failed would be trusted again when a request of it has ended well. A socket does
+        # not end: a stream process that came back would be given one socket in two seconds.
+        "stream_servers": _servers(stream_ports, "max_fails=0"),
         "listen": listen,
     }.items():
         text = text.replace(f"@{name}@", value)
     return text
 
 
-def _servers(ports: Iterable[int | str]) -> str:
-    return "\n    ".join(f"server 127.0.0.1:{port} max_fails=1 fail_timeout=2s;" for port in ports)
+def _servers(ports: Iterable[int | str], when_failing: str) -> str:
+    return "\n    ".join(f"server 127.0.0.1:{port} {when_failing};" for port in ports)
