@@ -43,7 +43,7 @@ from benchmarks.streams_processes import (
     publishing,
     serving,
 )
-from benchmarks.streams_publisher import CLOSED, DELIVERED, PUBLISHED, SYMBOLS
+from benchmarks.streams_publisher import CLOSED, DELIVERED, ENOUGH, PUBLISHED, READS, SYMBOLS
 
 SOCKETS, IDLE_SOCKETS = 1_000, 10_000
 FAN = SOCKETS * SYMBOLS_EACH // len(SYMBOLS)
@@ -66,6 +66,7 @@ class Run(NamedTuple):
     cpu_us: float  # of the server's processes, per delivered message
     p50_ms: float
     p99_ms: float
+    together: float  # messages that one read of a client brings
     lost: float
 
 
@@ -213,11 +214,12 @@ TABLES = {"saturation": saturation, "paced": paced, "full_path": full_path, "idl
 
 def print_runs(title: str, runs: dict[str, Run]) -> None:
     print(f"\n{title}")
-    print(f"{'':28}{'msg/s':>11}{'CPU µs/msg':>12}{'p50 ms':>9}{'p99 ms':>9}{'lost':>7}")
+    heads = f"{'CPU µs/msg':>12}{'p50 ms':>9}{'p99 ms':>9}{'msg/read':>10}{'lost':>7}"
+    print(f"{'':28}{'msg/s':>11}{heads}")
     for name, run in runs.items():
         print(
             f"{name:28}{run.per_second:>11,.0f}{run.cpu_us:>12.3f}"
-            f"{run.p50_ms:>9.2f}{run.p99_ms:>9.2f}{run.lost:>7.0f}"
+            f"{run.p50_ms:>9.2f}{run.p99_ms:>9.2f}{run.together:>10.1f}{run.lost:>7.0f}"
         )
 
 
@@ -267,21 +269,22 @@ def measure(contestant: Contestant, load: Load, home: Path, shared: Shared, seco
     with serving(contestant) as server, clients(contestant, server.port, SOCKETS, home, shared):
         with publishing(contestant.kind, FAN, shared, arguments):
             time.sleep(WARM_UP_SECONDS)
-            ages, heard, spent, at = (
-                shared.ages(),
-                shared[DELIVERED],
-                server.cpu(),
-                time.monotonic(),
-            )
+            before, spent, at = shared.figures(), server.cpu(), time.monotonic()
             time.sleep(seconds)
-            took = time.monotonic() - at
-            heard, spent = shared[DELIVERED] - heard, server.cpu() - spent
-            ages = [now - before for now, before in zip(shared.ages(), ages, strict=True)]
+            after, spent, took = shared.figures(), server.cpu() - spent, time.monotonic() - at
         lost = missing(shared)
         if shared[CLOSED]:
             raise SystemExit(f"{contestant.name} closed {shared[CLOSED]} sockets")
-    p50, p99 = percentile(ages, 0.50), percentile(ages, 0.99)
-    return Run(heard / took, spent / 1000 / max(heard, 1), p50, p99, lost)
+    figures = [now - then for now, then in zip(after, before, strict=True)]
+    heard, ages = figures[DELIVERED], figures[ENOUGH + 1 :]
+    return Run(
+        heard / took,
+        spent / 1000 / max(heard, 1),
+        percentile(ages, 0.50),
+        percentile(ages, 0.99),
+        heard / max(figures[READS], 1),
+        lost,
+    )
 
 
 def measure_idle(

@@ -51,8 +51,9 @@ class Shared:
     def set(self, field: int, value: int) -> None:
         self._numbers[field] = value
 
-    def ages(self) -> list[int]:
-        return self._numbers[ENOUGH + 1 :].tolist()
+    def figures(self) -> list[int]:
+        """All fields as they stand; after them, the deliveries by their age."""
+        return self._numbers.tolist()
 
     def clear(self) -> None:
         for field in range(len(self._numbers)):
