@@ -1,0 +1,132 @@
+"""A crowd of honest clients of the market data stream, who come back when they are sent away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake
+
+FIRST_WAIT_SECONDS = 0.5
+LONGEST_WAIT_SECONDS = 20.0
+PATIENCE_SECONDS = 30.0
+
+Place = tuple[int, int]
+
+
+class Client:
+    """One of them, watching one symbol."""
+
+    def __init__(self, url: str, key: Sequence[str], symbol: str) -> None:
+        self.url, self.key, self.symbol = url, key, symbol
+        self.newest: Place | None = None  # (epoch, number) of the newest quote
+        self.agreed_at = 0.0  # the last heartbeat that found nothing missing
+        self.disagreed = 0
+        self.entered: list[float] = []  # instants of its subscriptions
+        self.left: list[tuple[float, int | None, bool]] = []  # instant, close code, was it warned
+        self.trouble = ""
+        self._warned = False
+
+    def __str__(self) -> str:
+        return (
+            f"{self.symbol} at {self.newest}, {len(self.entered)} times in,"
+            f" left by {self.left[-3:]}, {self.disagreed} disagreements, trouble: {self.trouble}"
+        )
+
+    async def stay(self) -> None:
+        """Until cancelled, with a full-jitter backoff."""
+        attempt = 0
+        while True:
+            before = len(self.entered)
+            try:
+                await self._listen()
+            except ConnectionClosed as closed:
+                code = closed.rcvd.code if closed.rcvd else None
+                self.left.append((time.monotonic(), code, self._warned))
+            except (OSError, TimeoutError, InvalidHandshake) as error:
+                self.trouble = str(error)
+            attempt = 0 if len(self.entered) > before else attempt + 1
+            bound = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2**attempt)
+            await asyncio.sleep(random.uniform(0, bound))
+
+    async def _listen(self) -> None:
+        key_id, secret = self.key
+        async with connect(self.url, proxy=None, compression=None, close_timeout=2) as socket:
+            await socket.send(json.dumps({"action": "auth", "key": key_id, "secret": secret}))
+            await socket.send(json.dumps({"action": "subscribe", "quotes": [self.symbol]}))
+            self._warned = False
+            frames = 0
+            while True:
+                for message in json.loads(await socket.recv()):
+                    self._hear(message, frames)
+                frames += 1
+
+    def _hear(self, message: dict[str, Any], frames: int) -> None:
+        kind = message["T"]
+        if kind == "q":
+            self._note(message)
+        elif kind == "snapshot" and message["quote"]:
+            self._note(message["quote"])
+        elif kind == "subscription":
+            self.entered.append(time.monotonic())
+        elif kind == "error":
+            self.trouble = message["msg"]
+        elif kind == "shutdown":
+            self._warned = True
+        elif kind == "heartbeat":
+            newest = message["quotes"].get(self.symbol)
+            told = newest is None or (self.newest is not None and tuple(newest) <= self.newest)
+            if message["sent"] == frames and told:
+                self.agreed_at = time.monotonic()
+            else:
+                self.disagreed += 1
+
+    def _note(self, quote: dict[str, Any]) -> None:
+        place = quote["epoch"], quote["seq"]
+        if self.newest is None or place > self.newest:
+            self.newest = place
+
+
+class Crowd:
+    """All of them, on one loop: `async with Crowd(...)`."""
+
+    def __init__(
+        self, url: str, keys: Sequence[Sequence[str]], symbols: Sequence[str], count: int
+    ) -> None:
+        self.clients = [
+            Client(url, keys[n % len(keys)], symbols[n % len(symbols)]) for n in range(count)
+        ]
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Crowd:
+        for client in self.clients:
+            self._tasks.append(asyncio.create_task(client.stay()))
+            await asyncio.sleep(0.002)
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def until_all(self, holds: Callable[[Client], bool], what: str) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not all(map(holds, self.clients)):
+            wanting = [client for client in self.clients if not holds(client)]
+            said = f"{len(wanting)} clients wait in vain {what}: "
+            assert time.monotonic() < deadline, said + "; ".join(map(str, wanting[:5]))
+            await asyncio.sleep(0.1)
+
+    async def until_well(self) -> None:
+        """Until each has heard, from now on, a heartbeat that found nothing missing."""
+        now = time.monotonic()
+        await self.until_all(lambda client: client.agreed_at > now, "to agree with a heartbeat")
+
+    def returns_since(self, begun: float) -> list[float]:
+        """The instants of subscriptions, in order."""
+        return sorted(at for client in self.clients for at in client.entered if at > begun)
