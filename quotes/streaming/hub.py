@@ -377,7 +377,8 @@ class Hub:
         """
         changed = {**self._standings.take_changed(), **self._news.take_changed()}
         pulse = self._standings.pulse(time.monotonic())
-        pulse = pulse._replace(current=pulse.current and not self._resync.doubt.is_open)
+        is_sure = pulse.current and not self._resync.doubt.is_open
+        pulse = pulse._replace(current=is_sure or not self._tick_mail.topics)
         for socket in self.sockets:
             if not socket.codec.honest or socket.credential is None:
                 continue

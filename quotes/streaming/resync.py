@@ -72,8 +72,10 @@ class Resync:
             self._running = asyncio.create_task(self._run())
 
     def stop(self) -> None:
+        """Nobody listens any more: whoever comes next begins without doubt."""
         if self._running is not None:
             self._running.cancel()
+        self._running, self.doubt = None, Doubt()
 
     async def _run(self) -> None:
         """Take stock at once, and again when the store has all that may have been lost."""

@@ -9,6 +9,7 @@ from typing import Any
 
 HEARTBEAT_SECONDS = 2.0
 LATE_SECONDS = 1.0  # for a heartbeat
+PATIENCE_SECONDS = HEARTBEAT_SECONDS + LATE_SECONDS
 
 Place = tuple[int, int]  # epoch, number
 NOWHERE: Place = (0, 0)
@@ -18,8 +19,14 @@ ANSWERED = -1
 class HonestClient:
     """The newest quote and price of each symbol, and those symbols that are in doubt."""
 
-    def __init__(self, symbols: list[str], now: float = 0.0) -> None:
+    def __init__(
+        self,
+        symbols: list[str],
+        now: float = 0.0,
+        patience: float = HEARTBEAT_SECONDS + LATE_SECONDS,
+    ) -> None:
         self.symbols = symbols
+        self.patience = patience  # seconds without a heartbeat
         self.quotes: dict[str, Place] = dict.fromkeys(symbols, NOWHERE)
         self.prices: dict[str, Place] = dict.fromkeys(symbols, NOWHERE)
         self.trades: dict[str, Place] = dict.fromkeys(symbols, NOWHERE)
@@ -32,7 +39,7 @@ class HonestClient:
 
     def trusts(self, symbol: str, now: float) -> bool:
         """Whether the symbol is shown as live."""
-        is_alive = now - self.heard_at <= HEARTBEAT_SECONDS + LATE_SECONDS
+        is_alive = now - self.heard_at <= self.patience
         return is_alive and self.is_current and symbol not in self.needs
 
     def hear(self, message: dict[str, Any], now: float) -> dict[str, Any] | None:

@@ -110,6 +110,31 @@ async def test_a_loss_that_nothing_followed_leaves_the_doubt(hub: Hub, store: St
     await until(lambda: not hub._resync.doubt.is_open)
 
 
+async def test_where_nobody_wants_ticks_there_is_nothing_to_doubt(hub: Hub) -> None:
+    reader = Reader(hub, JSON_HONEST).want(bars=["AAPL"])
+    hub.beat()
+    reader.want(quotes=["AAPL"])  # of which nothing has been heard
+    hub.beat()
+
+    assert [one["current"] for one in reader.heard] == [True, False]
+
+
+async def test_a_doubt_ends_with_the_last_socket(hub: Hub, store: Store) -> None:
+    first = Reader(hub, JSON_HONEST).want(quotes=["AAPL"])
+    bus().publish(TICKS, batch(number=1))
+    await settled()
+    hub._tick_mail.flag_missed()
+    await until(lambda: store.asked)
+    hub.leave(first.socket)
+
+    second = Reader(hub, JSON_HONEST).want(quotes=["AAPL"])
+    bus().publish(TICKS, batch(number=2))
+    await settled()
+    hub.beat()
+
+    assert second.heard[-1]["current"] is True
+
+
 async def test_a_loss_during_a_resync_is_resynced_too(
     hub: Hub, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,269 @@
+"""Between Redis and a stream process, and between it and its client, messages get lost.
+
+A proxy on each of the two ways drops, repeats, reorders and cuts up what passes, falls silent, or
+is gone for a while. At every moment the client's quotes and prices are the feed's, or it knows that
+they may not be; afterwards it has everything again without anybody's help.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+from django.conf import settings
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
+
+from quotes.latest import Latest
+from quotes.streaming.bus import TICK_TOPICS
+from quotes.ticks import Batch, Place, Quote, Trade
+from tests.conftest import ROOT
+from tests.faults.chaos import ChaosProxy, Mischief, chaos, redis_replies, websocket_frames
+from tests.faults.chaos_floor import BATCH_SECONDS, HEARTBEAT_SECONDS, SYMBOLS
+from tests.quotes.honest_client import NOWHERE, HonestClient
+from tests.streams import quote, trade
+
+# What a machine that is busy with other tests may add to a heartbeat.
+SLACK_SECONDS = 1.0
+TROUBLE_SECONDS = 4.0
+HEALED_SECONDS_MAX = 15.0
+AUTH = {"action": "auth", "key": "KEY", "secret": "secret"}
+SUBSCRIBE = {"action": "subscribe", "quotes": SYMBOLS, "trades": SYMBOLS}
+
+pytestmark = pytest.mark.skipif(not settings.REDIS_URL, reason="NO REDIS: set REDIS_URL")
+
+
+class Feed:
+    """Stores and publishes ticks on the real Redis, and remembers when it said what."""
+
+    def __init__(self) -> None:
+        from quotes.latest.redis import RedisStore
+        from quotes.streaming.bus.redis import RedisBus
+
+        self.chance = random.Random(7)
+        self.store, self.bus = RedisStore(settings.REDIS_URL), RedisBus(settings.REDIS_URL)
+        self.store.clear()
+        self.place = Place(1, 0)
+        self.latest = dict.fromkeys(SYMBOLS, Latest())
+        self.said: deque[tuple[float, dict[str, tuple[Any, Any]]]] = deque(maxlen=1_000)
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.to_thread(self.run_once)
+            await asyncio.sleep(BATCH_SECONDS)
+
+    def run_once(self) -> None:
+        self.place = Place(1, self.place.number + 1)
+        ticks = [tick for symbol in SYMBOLS for tick in self._ticks(symbol)]
+        self.store.put_many(ticks, self.place)
+        self.bus.publish(TICK_TOPICS[0], Batch(tuple(ticks), 0, *self.place))
+        self.said.append((time.monotonic(), self.truth()))
+
+    def _ticks(self, symbol: str) -> Iterator[Quote | Trade]:
+        """QUIET speaks rarely: what it loses, no later tick makes good."""
+        if self.chance.random() > (0.05 if symbol == "QUIET" else 0.7):
+            return
+        bid, last = self.latest[symbol]
+        newer = quote(symbol, n=bid.sequence + 1 if bid else 1)
+        print_ = trade(symbol, n=last.sequence + 1 if last else 1)
+        self.latest[symbol] = Latest(newer, print_)
+        yield from (newer, print_)
+
+    def truth(self) -> dict[str, tuple[Any, Any]]:
+        return {
+            symbol: tuple((tick.epoch, tick.sequence) if tick else NOWHERE for tick in known)
+            for symbol, known in self.latest.items()
+        }
+
+    def said_until(self, at: float) -> dict[str, tuple[Any, Any]]:
+        """The newest of each symbol at an instant."""
+        return next((truth for when, truth in reversed(self.said) if when <= at), self.said[0][1])
+
+    def close(self) -> None:
+        self.bus.close()
+        self.store.clear()
+
+
+class Watcher:
+    """An honest client over a real socket, and the judge of what it trusts."""
+
+    def __init__(self, feed: Feed, port: int) -> None:
+        self.feed = feed
+        self.address = f"ws://127.0.0.1:{port}/v2/iex?honest=1"
+        self.client = self._new()
+        self.judged = self.trusted = self.flagged = 0
+
+    def _new(self) -> HonestClient:
+        patience = HEARTBEAT_SECONDS + SLACK_SECONDS
+        return HonestClient(SYMBOLS, time.monotonic(), patience)
+
+    async def run(self) -> None:
+        """Connect again and again."""
+        while True:
+            with suppress(WebSocketException, OSError, TimeoutError):
+                async with connect(
+                    self.address, compression=None, open_timeout=2, close_timeout=0.2
+                ) as socket:
+                    self.client = self._new()
+                    await self._listen(socket)
+            self.client = self._new()
+            await asyncio.sleep(0.1)
+
+    async def _listen(self, socket: ClientConnection) -> None:
+        await socket.send(json.dumps(AUTH))
+        await socket.send(json.dumps(SUBSCRIBE))
+        async for frame in socket:
+            for message in json.loads(frame):
+                request = self.client.hear(message, time.monotonic())
+                if request is not None:
+                    await socket.send(json.dumps(request))
+
+    async def judge(self) -> None:
+        """At every moment, what is trusted was the newest a heartbeat ago."""
+        while True:
+            await asyncio.sleep(0.02)
+            self.judge_once()
+
+    def judge_once(self) -> None:
+        now = time.monotonic()
+        before = self.feed.said_until(now - 2 * (HEARTBEAT_SECONDS + SLACK_SECONDS))
+        for symbol in SYMBOLS:
+            self.judged += 1
+            if not self.client.trusts(symbol, now):
+                self.flagged += 1
+                continue
+            self.trusted += 1
+            held = self.client.quotes[symbol], self.client.prices[symbol]
+            assert before[symbol][0] <= held[0], f"{symbol}: an old quote is trusted"
+            assert before[symbol][1] <= held[1], f"{symbol}: an old price is trusted"
+
+    def is_whole(self) -> bool:
+        """Everything is trusted, and is what the feed said a moment ago."""
+        now = time.monotonic()
+        said = self.feed.said_until(now - SLACK_SECONDS / 2)
+        return all(
+            self.client.trusts(symbol, now)
+            and said[symbol][0] <= self.client.quotes[symbol]
+            and said[symbol][1] <= self.client.prices[symbol]
+            for symbol in SYMBOLS
+        )
+
+    async def until(self, holds: Callable[[], bool], what: str) -> None:
+        deadline = time.monotonic() + HEALED_SECONDS_MAX
+        while not holds():
+            assert time.monotonic() < deadline, f"waited in vain until {what}"
+            await asyncio.sleep(0.02)
+
+
+@contextmanager
+def stream_process(redis_port: int) -> Iterator[int]:
+    """A stream process whose Redis is at this port; the port it listens on."""
+    url = urlsplit(settings.REDIS_URL)
+    through = urlunsplit(url._replace(netloc=f"127.0.0.1:{redis_port}"))
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.faults.chaos_floor"],
+        cwd=ROOT,
+        env={
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "tests.settings",
+            "REDIS_URL": through,
+            "REDIS_STATE_URL": through,
+        },
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        yield int(process.stdout.readline())
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def bus_way() -> Iterator[ChaosProxy]:
+    with chaos(urlsplit(settings.REDIS_URL).port or 6379, redis_replies) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def client_way(bus_way: ChaosProxy) -> Iterator[ChaosProxy]:
+    with stream_process(bus_way.port) as port, chaos(port, websocket_frames) as proxy:
+        yield proxy
+
+
+@asynccontextmanager
+async def watched(port: int) -> AsyncIterator[Watcher]:
+    """A feed that speaks and a client that listens; what the judge finds fails the test."""
+    feed = Feed()
+    watcher = Watcher(feed, port)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            running: list[Callable[[], Awaitable[None]]] = [feed.run, watcher.run, watcher.judge]
+            started = [tasks.create_task(each()) for each in running]  # type: ignore[arg-type]
+            await watcher.until(lambda: bool(feed.said) and watcher.is_whole(), "it has begun")
+            yield watcher
+            for task in started:
+                task.cancel()
+    finally:
+        feed.close()
+
+
+@contextmanager
+def mischief(way: ChaosProxy, **done: Any) -> Iterator[Mischief]:
+    for name, value in done.items():
+        setattr(way.mischief, name, value)
+    try:
+        yield way.mischief
+    finally:
+        way.mischief.__init__()  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("way", ["bus", "client"])
+async def test_what_is_lost_repeated_reordered_and_cut_up_is_flagged_and_healed(
+    way: str, bus_way: ChaosProxy, client_way: ChaosProxy
+) -> None:
+    hurt = bus_way if way == "bus" else client_way
+    async with watched(client_way.port) as watcher:
+        with mischief(hurt, rate=0.3, cuts=True) as done:
+            flagged = watcher.flagged
+            await asyncio.sleep(TROUBLE_SECONDS)
+            await watcher.until(lambda: len(done.done) == 3, "all of it was done")
+            # What the bus loses the hub may find again before the client has to know.
+            assert way == "bus" or watcher.flagged > flagged
+        await watcher.until(watcher.is_whole, "everything is healed")
+
+
+@pytest.mark.parametrize("way", ["bus", "client"])
+async def test_a_way_that_falls_silent_is_told_from_a_quiet_market(
+    way: str, bus_way: ChaosProxy, client_way: ChaosProxy
+) -> None:
+    hurt = bus_way if way == "bus" else client_way
+    async with watched(client_way.port) as watcher:
+        with mischief(hurt, is_mute=True):
+            await asyncio.sleep(HEARTBEAT_SECONDS + SLACK_SECONDS + 0.1)
+            now = time.monotonic()
+            assert not any(watcher.client.trusts(symbol, now) for symbol in SYMBOLS)
+        await watcher.until(watcher.is_whole, "everything is healed")
+
+
+async def test_redis_gone_and_back_is_healed_without_help(
+    bus_way: ChaosProxy, client_way: ChaosProxy
+) -> None:
+    async with watched(client_way.port) as watcher:
+        with mischief(bus_way, is_away=True):
+            await asyncio.sleep(HEARTBEAT_SECONDS + SLACK_SECONDS + 0.1)
+            now = time.monotonic()
+            assert not any(watcher.client.trusts(symbol, now) for symbol in SYMBOLS)
+        await watcher.until(watcher.is_whole, "everything is healed")
