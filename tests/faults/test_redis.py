@@ -10,19 +10,23 @@ import json
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime
 
 import pytest
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
-from tests.faults.floor import RECOVERY_SECONDS_MAX, WRITE, Floor
+from quotes.streaming.hub import REVOKED_CLOSE
+from quotes.streaming.watch import SWEEP_SECONDS
+from tests.faults.floor import PRIMARY, RECOVERY_SECONDS_MAX, WRITE, Floor
 from tests.faults.load import Person
 
 AWAY_SECONDS = 3.0
 # Redis has 0.2 s to answer, and is then left alone for a second; a request asks it a few times.
 SLOWEST_SECONDS_MAX = 3.0
 ROUNDS = 5
+REVOKED_SECONDS_MAX = 2.0
 
 Hurt = Callable[[Floor], AbstractContextManager[None]]
 
@@ -91,6 +95,44 @@ def lose_redis(floor: Floor, hurt: Hurt) -> None:
 )
 def test_redis_fails_and_trading_goes_on(floor: Floor, hurt: Hurt) -> None:
     lose_redis(floor, hurt)
+
+
+@contextmanager
+def revoked_unannounced(floor: Floor, person: Person) -> Iterator[None]:
+    """A key that the database alone knows to be revoked."""
+    statement = "UPDATE access_apikey SET revoked_at = {when} WHERE key_id = '{key_id}'; COMMIT"
+    floor.sql(PRIMARY, statement.format(when="UTC_TIMESTAMP(6)", key_id=person.key_id))
+    try:
+        yield
+    finally:
+        floor.sql(PRIMARY, statement.format(when="NULL", key_id=person.key_id))
+
+
+def close_code_of(stream: ClientConnection, deadline: float) -> int | None:
+    """Read until the server closes; TimeoutError where it does not in time."""
+    try:
+        while True:
+            stream.recv(max(0.0, deadline - time.monotonic()))
+    except ConnectionClosed as closed:
+        return closed.rcvd.code if closed.rcvd else None
+
+
+def test_a_revoked_key_loses_its_sockets_on_every_process_though_the_news_is_lost(
+    floor: Floor,
+) -> None:
+    person = floor.load.people[-1]
+    ports = [floor.environment[f"STREAM{number}_PORT"] for number in (1, 2)]
+    urls = [f"ws://127.0.0.1:{port}/{path}" for port in ports for path in ("v2/iex", "stream")]
+    with ExitStack() as stack:
+        streams = [
+            stack.enter_context(connect(url, additional_headers=person.headers, open_timeout=10))
+            for url in urls
+        ]
+        time.sleep(SWEEP_SECONDS)  # all of them are let in
+        with revoked_unannounced(floor, person):
+            deadline = time.monotonic() + REVOKED_SECONDS_MAX
+            for stream in streams:
+                assert close_code_of(stream, deadline) == REVOKED_CLOSE
 
 
 @pytest.mark.long
