@@ -1,7 +1,8 @@
 """A market data server for the tests beside it: `python -m tests.quotes.stream_floor`.
 
 The real server, the real consumer, the real hub, and a feed that never stops: every turn AAPL and
-IBM get a quote and a trade, FLOOD gets many of both. Prints the port it listens on.
+IBM get a quote and a trade, FLOOD gets many of both. Prints the port it listens on. With
+`--crowd` one account may have a thousand sockets.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import config.wsgi  # noqa: F401  # isort: skip - sets up the apps
 
 import itertools
 import socket
+import sys
 import threading
 import time
 
@@ -18,6 +20,7 @@ from django.urls import re_path
 
 from config.server.server import OpenbellServer
 from quotes import latest
+from quotes.streaming import limits
 from quotes.streaming.bus import TICK_TOPICS, bus
 from quotes.streaming.consumers import MarketDataConsumer
 from quotes.ticks import Batch
@@ -41,7 +44,8 @@ def feed() -> None:
 
 
 def main() -> None:
-    consumer = MarketDataConsumer.as_asgi(authenticate=Doorman())
+    seats = 1_000 if "--crowd" in sys.argv else limits.SOCKETS_PER_ACCOUNT_MAX
+    consumer = MarketDataConsumer.as_asgi(authenticate=Doorman(), sockets_per_account=seats)
     router = URLRouter([re_path(r"^v2/(?P<feed>[^/]+)$", consumer)])
     listener = socket.create_server(("127.0.0.1", 0))
     threading.Thread(target=feed, daemon=True).start()
