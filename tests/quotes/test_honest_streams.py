@@ -146,6 +146,7 @@ class Stage:
         wants = {Q: SYMBOLS, T: SYMBOLS}
         standing = await self.hub.want_from_here(self.reader.socket, wants)
         self.hub.snapshot(self.reader.socket, standing)
+        self.hub._tick_mail.flag_missed()  # as a bus does where a topic begins to flow
         await self.carry()
 
     async def run(self, beats: int) -> None:
