@@ -37,6 +37,7 @@ from trading.execution.waiting import write_reasons
 from trading.models import OrderStatus
 from trading.orders import expire_due
 
+TURN = 400  # decisions that are settled before news is heard again
 POLL_SECONDS = 1.0  # the safety net under the bus, and how often reasons are written
 REFRESH_SECONDS = 5.0  # instruments: halts are also announced
 LOCKED_PAUSE_SECONDS = 0.005
@@ -192,7 +193,7 @@ class Engine:
         if overdue:
             self._note_trailing()
         if len(self.pending):
-            self._settle()
+            self._settle(TURN)
         if overdue:
             write_reasons(self.floor.book, self.floor.why)
             if time.monotonic() - self._refreshed_at >= REFRESH_SECONDS:
@@ -261,10 +262,10 @@ class Engine:
 
     # --- settling, and agreeing with the database -----------------------------------------------
 
-    def _settle(self) -> None:
-        """Settle once what waits; take back what was dropped."""
+    def _settle(self, turn: int | None = None) -> None:
+        """Settle once what waits, or a turn of it; take back what was dropped."""
         try:
-            self.pending.settle()
+            self.pending.settle(turn)
         except OperationalError as error:
             if not was_broken_off(error):
                 raise  # else a deadlock, or a lock that did not come: what waits is tried again

@@ -10,6 +10,7 @@ never stops a market.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,7 @@ from trading.execution.settlement import Outcome, settle
 from trading.models import Order, OrderStatus
 
 BATCH_MAX = 40  # decisions in one transaction: about 10 ms of the one writer on SQLite
+ACCOUNTS_SERVED = 4  # as far as they wait, so that none with much to settle keeps others waiting
 BATCH_MAX_IN_LANES = 400  # in all of them together: what a transaction costs by itself is shared
 PENDING_MAX = 5_000  # beyond this the engine waits for the accounts it needs before it goes on
 TRIES_MAX = 3
@@ -58,6 +60,7 @@ class Pending:
         self._batch_max = BATCH_MAX if lanes == 1 else BATCH_MAX_IN_LANES
         self._instruments = instruments
         self._calendar = calendar
+        self.is_behind = False
         self._queue: list[Decision] = []
         self._dropped: list[Decision] = []
         self._woken: list[Order] = []
@@ -79,21 +82,25 @@ class Pending:
         """The row ids of the orders about which something waits."""
         return {one.order.pk for one in self._queue}
 
-    def settle(self) -> None:
+    def settle(self, turn: int | None = None) -> None:
         """Settle each waiting decision once if it can be; `take_dropped` has those that cannot.
 
+        With `turn` about so many of them: `is_behind` says whether there are more.
         Raises LeaseLost, and OperationalError or InterfaceError where the database is away or
         broke the transaction off; what is not settled keeps waiting.
         """
         waiting, self._queue = self._queue, []
+        batches = math.inf if turn is None else max(turn // self._batch_max, 1)
         try:
-            while waiting:
+            while waiting and batches > 0:
+                batches -= 1
                 batch, wait = self._next(waiting)
                 tried = {id(one) for one in batch}
                 waiting = [one for one in waiting if id(one) not in tried]
                 self._settle_batch(batch, wait)
                 waiting = self._held_back(waiting)
         finally:
+            self.is_behind = bool(waiting)
             self._queue += waiting
             PENDING.labels(self.lease.name).set(len(self._queue))
 
@@ -119,7 +126,20 @@ class Pending:
             if self._is_worth_waiting(one.account_id):
                 alone = [other for other in waiting if other.account_id == one.account_id]
                 return alone[: self._batch_max], True
-        return list(waiting[: self._batch_max]), False
+        return self._mix(waiting), False
+
+    def _mix(self, waiting: Sequence[Decision]) -> list[Decision]:
+        """The decisions that waited longest, of none of several accounts more than its part."""
+        most = self._batch_max // ACCOUNTS_SERVED
+        taken: Counter[int] = Counter()
+        mix: list[Decision] = []
+        for one in waiting:
+            taken[one.account_id] += 1
+            if taken[one.account_id] <= most:
+                mix.append(one)
+                if len(mix) == self._batch_max:
+                    return mix
+        return mix if len(taken) > 1 else list(waiting[: self._batch_max])
 
     def _is_worth_waiting(self, account_id: int) -> bool:
         if self._missed[account_id] < TRIES_MAX:

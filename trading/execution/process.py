@@ -185,8 +185,14 @@ async def _execute(
             messages, subscription.missed = [], True
             await call(_reconnect)
             continue
-        wait = BUSY_SECONDS if len(engine.pending) else IDLE_SECONDS
-        messages = await subscription.get_many(wait)
+        messages = await subscription.get_many(_pause(engine))
+
+
+def _pause(engine: Engine) -> float:
+    """How long the engine may sleep where there is no news."""
+    if engine.pending.is_behind:
+        return 0.0
+    return BUSY_SECONDS if len(engine.pending) else IDLE_SECONDS
 
 
 def _subscribe(mode: str) -> Subscription:
