@@ -109,6 +109,7 @@ def told_alike(first: Listener, second: Listener) -> None:
     assert alike >= HEARD // 3
 
 
+@pytest.mark.long
 def test_a_chain_tells_what_its_first_link_tells_and_never_more(
     first: RunningPlatform, tmp_path: Path
 ) -> None:
