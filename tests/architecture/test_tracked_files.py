@@ -10,7 +10,8 @@ import pytest
 from tests.architecture.sources import ROOT, python_files, tracked
 
 TEXT = {"", ".py", ".md", ".txt", ".in", ".toml", ".json", ".sh", ".js", ".css", ".html", ".yml"}
-REGISTRY_HOST = re.compile(r"https?://[^\s\"']*(?:registry|pypi|pythonhosted|mirror|/simple/)")
+REGISTRIES = ("registry", "pypi", "pythonhosted", "mirror", "/simple/")  # what their hosts say
+REGISTRY_HOST = re.compile(rf"https?://[^\s\"']*(?:{'|'.join(REGISTRIES)})")
 MACHINE_PATH = re.compile(r"(?<![\w.$}/])/(?:root|home|Users|work)/\w")
 REQUIREMENTS = ("requirements.txt", "requirements-embedded.txt", "requirements-test.txt")
 PINNED = re.compile(r"^[A-Za-z0-9._-]+(?:\[[\w,-]+\])?==\S+")

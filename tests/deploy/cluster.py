@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from tests.conftest import ROOT
 from tests.running import free_port
 
 SERVERS = ("mariadbd", "redis-server", "nginx")
 UP_SECONDS_MAX = 120
+
+
+def skip_without_servers() -> None:
+    """Skip, loudly, where a cluster cannot be started."""
+    path = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/usr/local/sbin"])
+    missing = [server for server in SERVERS if not shutil.which(server, path=path)]
+    if missing:
+        pytest.skip(f"NO CLUSTER: {', '.join(missing)} not installed")
+    pytest.importorskip("MySQLdb", reason="NO CLUSTER: the production set is not installed")
 
 
 class Cluster:
@@ -48,6 +60,12 @@ class Cluster:
 
     def is_up(self, name: str) -> bool:
         return re.search(rf"{name} +up", self.run("cluster", "status")) is not None
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What its processes were told."""
+        lines = (self.home / "cluster" / "cluster.env").read_text().splitlines()
+        return dict(line.split("=", 1) for line in lines)
 
     @property
     def log(self) -> str:

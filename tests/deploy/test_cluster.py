@@ -3,38 +3,21 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
-from tests.deploy.cluster import SERVERS, Cluster
+from tests.deploy.cluster import Cluster
 
 TAKEOVER_SECONDS_MAX = 6.0  # 2 s of it are the lease; the rest is asking, on a busy machine
-
-
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    path = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/usr/local/sbin"])
-    missing = [server for server in SERVERS if not shutil.which(server, path=path)]
-    if missing:
-        pytest.skip(f"NO CLUSTER: {', '.join(missing)} not installed")
-    pytest.importorskip("MySQLdb", reason="NO CLUSTER: the production set is not installed")
-    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
-    try:
-        cluster.run("cluster", "up")
-        yield cluster
-    finally:
-        cluster.run("cluster", "down")
-    assert cluster.processes() == []
 
 
 def wait_for(condition: Callable[[], bool], seconds: float, what: str) -> None:
@@ -84,7 +67,7 @@ def test_the_relay_chains_what_was_traded(cluster: Cluster) -> None:
     checked = subprocess.run(
         [sys.executable, "manage.py", "shell", "-c", CHAIN_IS_WHOLE],
         cwd=ROOT,
-        env={**os.environ, **environment_of(cluster), "DJANGO_SETTINGS_MODULE": "config.settings"},
+        env={**os.environ, **cluster.environment, "DJANGO_SETTINGS_MODULE": "config.settings"},
         capture_output=True,
         text=True,
         timeout=60,
@@ -99,11 +82,6 @@ from events.models import Event
 time.sleep(1)
 print(verify(), Event.objects.filter(sequence__gt=10).exists())
 """
-
-
-def environment_of(cluster: Cluster) -> dict[str, str]:
-    lines = (cluster.home / "cluster" / "cluster.env").read_text().splitlines()
-    return dict(line.split("=", 1) for line in lines)
 
 
 def test_the_edge_says_503_where_no_web_process_answers(cluster: Cluster) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ import pytest
 from config.server.server import CLOSES_PER_SECOND, CLOSING_SECONDS_MAX
 from quotes.streaming.limits import SOCKETS_PER_ACCOUNT_MAX
 from tests.conftest import ROOT
-from tests.deploy.cluster import SERVERS, Cluster
+from tests.deploy.cluster import Cluster
 from tests.deploy.crowd import Crowd
 
 STOP_SECONDS_MAX = 20.0
@@ -41,33 +40,12 @@ print("SYMBOLS", *Instrument.objects.values_list("symbol", flat=True))
 """
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    path = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/usr/local/sbin"])
-    missing = [server for server in SERVERS if not shutil.which(server, path=path)]
-    if missing:
-        pytest.skip(f"NO CLUSTER: {', '.join(missing)} not installed")
-    pytest.importorskip("MySQLdb", reason="NO CLUSTER: the production set is not installed")
-    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
-    try:
-        cluster.run("cluster", "up")
-        yield cluster
-    finally:
-        cluster.run("cluster", "down")
-
-
-def environment_of(cluster: Cluster) -> dict[str, str]:
-    lines = (cluster.home / "cluster" / "cluster.env").read_text().splitlines()
-    told = dict(line.split("=", 1) for line in lines)
-    return {**os.environ, **told, "DJANGO_SETTINGS_MODULE": "config.settings"}
-
-
 def sign_up(cluster: Cluster, count: int) -> tuple[list[list[str]], list[str]]:
     """Keys of so many new accounts, and every symbol."""
     done = subprocess.run(
         [sys.executable, "manage.py", "shell", "-c", SIGN_UP.format(count=count)],
         cwd=ROOT,
-        env=environment_of(cluster),
+        env=cluster.environment,
         capture_output=True,
         text=True,
         timeout=120,
@@ -92,7 +70,7 @@ class Deployment:
 
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
-        self.environment = environment_of(cluster)
+        self.environment = cluster.environment
         self.started: list[subprocess.Popen[bytes]] = []
 
     def stop(self, name: str) -> float:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.deploy.cluster import SERVERS
+from tests.deploy.cluster import skip_without_servers
 from tests.faults.crash_points import Armed, Fork, Forked
 
 pytest.register_assert_rewrite("tests.faults.floor")  # it asserts for all tests here
@@ -16,11 +14,7 @@ pytest.register_assert_rewrite("tests.faults.floor")  # it asserts for all tests
 
 @pytest.fixture(scope="module")
 def floor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[object]:
-    path = os.pathsep.join([os.environ["PATH"], "/usr/sbin", "/usr/local/sbin"])
-    missing = [server for server in SERVERS if not shutil.which(server, path=path)]
-    if missing:
-        pytest.skip(f"NO FAULT TESTS: {', '.join(missing)} not installed")
-    pytest.importorskip("MySQLdb", reason="NO FAULT TESTS: the production set is not installed")
+    skip_without_servers()
     from tests.faults.floor import Floor
 
     made = Floor(tmp_path_factory.mktemp("floor"))

@@ -63,7 +63,7 @@ class Floor:
 
     def open(self) -> None:
         self.cluster.run("cluster", "up")
-        self.environment = self._read_environment()
+        self.environment = self.cluster.environment
         said = self.manage("shell", "-c", MAKE_PEOPLE.format(count=MORE_TRADERS))
         people = [Person(*each) for each in json.loads(said.strip().splitlines()[-1])]
         self.load = Load(self.cluster.port, people, begin_with=TRADERS)
@@ -262,10 +262,6 @@ class Floor:
     def _status(self, name: str) -> str:
         rows = self.sql(PRIMARY, f"SELECT status FROM trading_order WHERE client_order_id='{name}'")
         return str(rows[0][0]) if rows else ""
-
-    def _read_environment(self) -> dict[str, str]:
-        lines = (self.cluster.home / "cluster" / "cluster.env").read_text().splitlines()
-        return dict(line.split("=", 1) for line in lines)
 
 
 def _is_settled(asked: Asked, rows: dict[str, tuple[str, int, int, int]]) -> bool:

@@ -16,8 +16,8 @@ from quotes.clock import forget_clock
 from quotes.latest import forget_latest
 from tests.portfolios.factories import assert_books_balance, funded_account
 from tests.races.test_orders import together
+from tests.trading.exits import bracket, end, entered, family, statuses
 from tests.trading.floor import TradingFloor, now_of
-from tests.trading.test_legs import bracket, end, entered, family, statuses
 from tests.trading.test_replacing import change
 from trading import states
 from trading.execution.families import Families
