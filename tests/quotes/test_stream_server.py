@@ -107,27 +107,31 @@ async def test_a_slow_reader_of_quotes_sees_fewer_and_then_the_newest(address: s
         await enter(slow, quotes=["FLOOD"])
         await asyncio.sleep(1.5)
         numbers: list[int] = []
+        last: dict[str, Any] | None = None
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while True:
-                [message] = json.loads(await slow.recv())
-                if message["T"] == "q":
-                    numbers.append(message["seq"])
-                if message["T"] == "heartbeat" and message["quotes"]:
-                    break
+            while last is None:
+                for message in json.loads(await slow.recv()):
+                    if message["T"] == "q":
+                        numbers.append(message["seq"])
+                    if message["T"] == "heartbeat" and message["quotes"]:
+                        last = message
 
     assert numbers == sorted(set(numbers))
     assert numbers[-1] - numbers[0] > 2 * len(numbers)
-    assert message["quotes"]["FLOOD"][1] == numbers[-1]
+    assert last["quotes"]["FLOOD"][1] == numbers[-1]
 
 
 async def test_many_sockets_hear_the_same_without_a_gap(address: str) -> None:
     async def listen() -> list[int]:
         async with connect(f"{address}/sip", compression=None, close_timeout=0.1) as client:
             await enter(client, trades=["AAPL"])
-            return [json.loads(await client.recv())[0]["i"] for _ in range(30)]
+            messages: list[dict[str, Any]] = []
+            while len(messages) < 30:  # a busy server gathers several in one frame
+                messages += json.loads(await client.recv())
+            return [message["i"] for message in messages]
 
     async with asyncio.timeout(3 * PATIENCE_SECONDS):
         heard = await asyncio.gather(*(listen() for _ in range(40)))
 
     for numbers in heard:
-        assert numbers == list(range(numbers[0], numbers[0] + 30))
+        assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
