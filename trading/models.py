@@ -185,7 +185,15 @@ class Order(models.Model):
         indexes = [
             # Every list of orders is a walk along this one, with nothing to look up in the rows.
             models.Index(
-                fields=["account", "submitted_at", "id", "status", "side", "instrument"],
+                fields=[
+                    "account",
+                    "submitted_at",
+                    "id",
+                    "status",
+                    "side",
+                    "instrument",
+                    "parent",
+                ],
                 name="order_by_submission",
             ),
             models.Index(
