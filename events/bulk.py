@@ -78,7 +78,8 @@ def update_rows(rows: Iterable[models.Model], fields: Sequence[str]) -> None:
     """Write these fields of rows of one model as they are in memory; the rows exist.
 
     By their keys and in no other way: an update that joins them may read, and lock, everybody's.
-    A column that `reads.find_rows` has read, and that is since the same in every row, is left out.
+    A column that `reads.find_rows` has read, and that is since the same in every row, is left out,
+    until it is written once.
     """
     for some in _chunks(rows, UPDATED):
         model, vendor = type(some[0]), connection.vendor
@@ -92,6 +93,7 @@ def update_rows(rows: Iterable[models.Model], fields: Sequence[str]) -> None:
         _execute(
             f"UPDATE {_table(some[0])} SET {assignments} WHERE {key} IN ({', '.join(keys)})", values
         )
+        _forget([attribute for attribute, _, _ in columns], some)
 
 
 def _has_changed(attribute: str, rows: Iterable[models.Model]) -> bool:
@@ -100,6 +102,15 @@ def _has_changed(attribute: str, rows: Iterable[models.Model]) -> bool:
         if read is None or read.get(attribute) != value or isinstance(value, dict | list):
             return True  # what can change in place would equal itself
     return False
+
+
+def _forget(attributes: Sequence[str], rows: Iterable[models.Model]) -> None:
+    """What was read is no longer what is stored; nor need be what was written, if it is undone."""
+    for row in rows:
+        read = row._state.__dict__.get(READ)
+        if read is not None:
+            for attribute in attributes:
+                read.pop(attribute, None)
 
 
 def _cases(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -17,6 +18,10 @@ from tests.portfolios.factories import funded_account, make_instrument
 pytestmark = pytest.mark.django_db
 
 NOON = datetime(2013, 10, 7, 16, tzinfo=UTC)
+
+
+class Undone(Exception):
+    """The transaction goes no further."""
 
 
 def positions(count: int) -> list[Position]:
@@ -72,6 +77,26 @@ def test_what_is_as_it_was_read_is_not_written(django_assert_num_queries: object
 
     stored = Position.objects.order_by("pk")
     assert [(row.quantity, row.hold_quantity) for row in stored] == [(0, 5), (3, 5)]
+
+
+def test_what_is_written_and_then_as_it_was_read_again_is_written_again() -> None:
+    (row,) = find_rows(Position, account_id=positions(1)[0].account_id)
+    for quantity in (3, 0):
+        row.quantity = Decimal(quantity)
+        with transaction.atomic():
+            update_rows([row], ["quantity"])
+        assert Position.objects.get().quantity == quantity
+
+
+def test_what_was_written_and_undone_is_written_again() -> None:
+    (row,) = find_rows(Position, account_id=positions(1)[0].account_id)
+    row.quantity = Decimal(3)
+    with suppress(Undone), transaction.atomic():
+        update_rows([row], ["quantity"])
+        raise Undone
+    with transaction.atomic():
+        update_rows([row], ["quantity"])
+    assert Position.objects.get().quantity == 3
 
 
 def test_no_rows_need_no_statement(django_assert_num_queries: object) -> None:
