@@ -52,6 +52,7 @@ class Listener:
         self.hub = hub
         self.socket = socket
         self.replaying = False  # it is being told what came before; the rest follows from there
+        self.replayed: int | None = None  # up to which number; None where that has not begun
 
     def take(self, frame: bytes) -> None:
         self.hub.say(self.socket, frame)
@@ -97,19 +98,26 @@ class AccountUpdates:
         if self._reading is not None:
             self._reading.cancel()
 
+    def told(self, listener: Listener) -> int | None:
+        """The number up to which this listener has had everything; None before its first word."""
+        return listener.replayed if listener.replaying else self.last
+
     async def replay(self, listener: Listener, since: int) -> None:
-        """Tell one listener again what came after `since`, then let it go on with the rest."""
-        listener.replaying = True
-        try:
-            while since < (self.last or 0) and not listener.socket.closed:
-                page = await off_loop(read_events, self.account_id, since, PAGE)
-                for event in page:
-                    if event.number <= (self.last or 0):
-                        self._tell(event, [listener])
-                since = page[-1].number if page else self.last or 0
-                await listener.caught_up()
-        finally:
-            listener.replaying = False
+        """Tell one listener again what came after `since`, then let it go on with the rest.
+
+        Where the log does not answer, the error is the caller's: the listener then hears nothing
+        more, for what it misses would look as if it had never been.
+        """
+        listener.replaying, listener.replayed = True, since
+        while since < (self.last or 0) and not listener.socket.closed:
+            page = await off_loop(read_events, self.account_id, since, PAGE)
+            # What is newer than `last` the others have not had either: its news are on the way.
+            now = [event for event in page if event.number <= (self.last or 0)]
+            for event in now:
+                self._tell(event, [listener])
+            since = listener.replayed = now[-1].number if now else self.last or 0
+            await listener.caught_up()
+        listener.replaying = False
 
     def _go_on(self) -> None:
         self._take_early()

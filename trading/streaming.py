@@ -7,6 +7,7 @@ are heartbeats, and `listen` takes a `since` from which on updates are told agai
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +22,8 @@ from quotes.streaming.session import CheckKey, Refusal
 from quotes.streaming.socket import Notices, Socket
 from quotes.streaming.standings import Pulse
 from trading.delivery import AccountUpdates, Listener, deliveries, update_of
+
+log = logging.getLogger(__name__)
 
 TRADE_UPDATES = "trade_updates"
 SEQUENCE_MAX = 2**63 - 1  # what the database can compare
@@ -126,7 +129,7 @@ class TradeUpdatesConsumer(StreamConsumer):
             case Listen() as listen:
                 if self.credential is None:
                     raise session.not_authenticated()
-                await self._listen(listen)
+                await self._listen_or_end(listen)
 
     def clean_up(self) -> None:
         self._stop_listening()
@@ -135,6 +138,14 @@ class TradeUpdatesConsumer(StreamConsumer):
     @property
     def account_id(self) -> int | None:
         return None if self.credential is None else self.credential.account_id
+
+    async def _listen_or_end(self, listen: Listen) -> None:
+        """A client that stayed would take what it was not told for what never happened."""
+        try:
+            await self._listen(listen)
+        except Exception:
+            log.exception("a client could not be told its trade updates")
+            self.end(session.internal_error())
 
     async def _listen(self, listen: Listen) -> None:
         """Join before the ack, so that what commits after the ack is never missed."""
@@ -172,6 +183,8 @@ class TradeUpdatesConsumer(StreamConsumer):
 
     def _heartbeat(self, socket: Socket, pulse: Pulse) -> bytes:
         """Up to which number this socket has had everything, and how many messages it was sent."""
-        last = self._updates.last if self._updates is not None else None
-        data = {"account_sequence": last, "sent": socket.sent, "quiet_ms": pulse.quiet_ms}
+        told = None
+        if self._updates is not None and self._listener is not None:
+            told = self._updates.told(self._listener)
+        data = {"account_sequence": told, "sent": socket.sent, "quiet_ms": pulse.quiet_ms}
         return socket.codec.frame({"stream": "heartbeat", "data": data})

@@ -28,8 +28,12 @@ class Log:
         self.answers = threading.Event()
         self.answers.set()
 
-    def write(self, *numbers: int) -> None:
-        self.events += [Numbered(number, update(number)) for number in numbers]
+    def write(self, *numbers: int, **more: str) -> None:
+        self.events += [Numbered(number, {**update(number), **more}) for number in numbers]
+
+    def write_long(self, *numbers: int) -> None:
+        """A page of these is more than a socket takes at once."""
+        self.write(*numbers, note="x" * 1_000)
 
     def read(self, account_id: int, since: int, limit: int) -> list[Numbered]:
         """What stood there when it was asked."""
@@ -71,6 +75,16 @@ async def until(holds: Any) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
         while not holds():
             await asyncio.sleep(0.001)
+
+
+async def read_on(ear: Ear, replay: asyncio.Task[None]) -> None:
+    """Read whatever comes until the replay is through."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not replay.done():
+            ear.wire.drain(10**9)
+            ear.socket.release()
+            await asyncio.sleep(0.001)
+    await replay
 
 
 @pytest.fixture
@@ -181,22 +195,47 @@ async def test_a_replay_that_runs_ahead_of_the_bus_tells_nothing_twice(
 
 
 async def test_a_replay_goes_no_faster_than_its_reader(
-    updates: AccountUpdates, ear: Ear, log: Log
+    updates: AccountUpdates, ear: Ear, log: Log, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    behind: list[bool] = []
+
+    def read(*arguments: int) -> list[Numbered]:
+        behind.append(ear.socket.holding)
+        return log.read(*arguments)
+
+    monkeypatch.setattr(delivery, "read_events", read)
     updates.last = 1_000
-    for number in range(1, 1_001):
-        log.events.append(Numbered(number, {**update(number), "note": "x" * 1_000}))
+    log.write_long(*range(1, 1_001))
     ear.wire.room = 0
     replay = asyncio.create_task(updates.replay(ear, 0))
-    await asyncio.sleep(0.2)
-    assert len(log.asked) == 1
+    await until(lambda: ear.socket.holding)
 
-    while not replay.done():
-        ear.wire.drain(10**9)
-        ear.socket.release()
-        await asyncio.sleep(0.001)
+    await read_on(ear, replay)
 
+    assert behind == [False] * 5
     assert ear.heard == list(range(1, 1_001))
+
+
+async def test_what_happens_while_a_replay_waits_for_its_reader_is_told(
+    updates: AccountUpdates, ear: Ear, log: Log
+) -> None:
+    other = Ear()
+    updates.listeners.append(other)
+    updates.last = 148
+    log.write_long(*range(1, 151))  # 149 and 150 are committed, and their news still on the way
+    ear.wire.room = 0
+    replay = asyncio.create_task(updates.replay(ear, 0))
+    await until(lambda: ear.socket.holding)
+    assert updates.told(ear) == 148
+
+    updates.hear(news(149))
+    updates.hear(news(150))
+    await other.hears(149, 150)
+    assert updates.told(ear) == 148
+    await read_on(ear, replay)
+
+    assert updates.told(ear) == 150
+    assert ear.heard == list(range(1, 151))
 
 
 async def test_nothing_is_told_before_the_acknowledgement(

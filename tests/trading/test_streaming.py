@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
@@ -23,7 +24,16 @@ from quotes.streaming.codec import unframed
 from quotes.streaming.off_loop import off_loop
 from quotes.streaming.session import CheckKey, Refusal
 from tests.people import Trader, a_trader
-from tests.streams import Client, Doorman, Someone, Wire, connected, threads_of_its_own
+from tests.quotes.hub_readers import until
+from tests.streams import (
+    PATIENCE_SECONDS,
+    Client,
+    Doorman,
+    Someone,
+    Wire,
+    connected,
+    threads_of_its_own,
+)
 from trading import delivery
 from trading.streaming import Listen, TradeUpdatesConsumer, announce, understand
 
@@ -552,6 +562,55 @@ async def test_honest_heartbeat_says_how_far_the_socket_is(
     assert beat["data"]["account_sequence"] == event.account_sequence
     assert beat["data"]["sent"] == 3
     assert shutdown == {"stream": "shutdown", "data": {}}
+
+
+async def test_a_heartbeat_amid_a_resend_says_how_far_the_resend_is(
+    app: Any, trader: Trader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = await happen(trader.account, 3)
+    since = numbers(events)[0]
+    read, asked, answers = delivery.read_events, threading.Event(), threading.Event()
+
+    def read_later(*arguments: Any) -> Any:
+        asked.set()
+        assert answers.wait(PATIENCE_SECONDS)
+        return read(*arguments)
+
+    monkeypatch.setattr(delivery, "read_events", read_later)
+    async with open_stream(app, query="honest=1") as client:
+        await listen(client, trader, since=since)
+        await until(asked.is_set)
+        hub_module.hub().beat()
+        during = await client.hear()
+        answers.set()
+        assert await orders(client, 2) == numbers(events)[1:]
+        hub_module.hub().beat()
+        after = await client.hear()
+
+    assert during["data"]["account_sequence"] == since
+    assert after["data"]["account_sequence"] == numbers(events)[-1]
+
+
+@pytest.mark.parametrize("away", ["read_events", "newest_numbers"])
+async def test_a_client_that_cannot_be_told_is_sent_away(
+    app: Any, trader: Trader, monkeypatch: pytest.MonkeyPatch, away: str
+) -> None:
+    """It comes back with the same `since`; where it stayed, it would wait in vain."""
+
+    def fail(*arguments: Any) -> Any:
+        raise OSError("the database is away")
+
+    events = await happen(trader.account, 2)
+    monkeypatch.setattr(delivery, away, fail)
+    async with open_stream(app, query="honest=1") as client:
+        assert await client.ask(authenticate(trader)) == AUTHORIZED
+        data = {"streams": ["trade_updates"], "since": numbers(events)[0]}
+        client.say({"action": "listen", "data": data})
+        assert await client.closed() == 4500
+        hub_module.hub().beat()
+
+    *_, last = [orjson.loads(frame) for frame in client.frames]
+    assert last == {"stream": "error", "data": {"code": 500, "error": "internal error"}}
 
 
 async def test_plain_clients_hear_no_heartbeat(app: Any, trader: Trader) -> None:
