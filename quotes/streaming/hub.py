@@ -35,6 +35,7 @@ from quotes.streaming.audience import (
 from quotes.streaming.bus import CONTROL, TICK_TOPICS, Subscription, WhenFull, bus
 from quotes.streaming.codec import Codec
 from quotes.streaming.fanout import Fanout
+from quotes.streaming.halts import Halts
 from quotes.streaming.market import LOOK_UP_MAX, LookUp, Market, StoredMarket
 from quotes.streaming.news import News, topics_of
 from quotes.streaming.resync import Resync
@@ -75,7 +76,6 @@ class Hub:
 
     def __init__(self, market: Market, *, flush_seconds: float = 0.0) -> None:
         self.sockets: set[Socket] = set()
-        self._market = market
         self._flush_seconds = flush_seconds  # the least between two writes of ticks to a socket
         self._audiences = {channel: Audience() for channel in Channel}
         self._fanout = Fanout()
@@ -85,7 +85,7 @@ class Hub:
         self._users: Tally[str] = Tally()  # of each topic
         self._tasks: list[asyncio.Task[None]] = []
         self._resync = Resync(market.place, self._take_stock)
-        self._reading_halts: asyncio.Task[None] | None = None
+        self._halts = Halts(market.halted, self.hearing, self._news.tell_status)
 
     # --- sockets ----------------------------------------------------------------------------
 
@@ -146,8 +146,9 @@ class Hub:
         self, socket: Socket, standing: Mapping[str, Standing], resync: int | None = None
     ) -> None:
         """Say where symbols stand, perhaps as the answer to a request to resync."""
+        known = self._halts.known
         for symbol, stands in standing.items():
-            halted = None if self._news.halted is None else symbol in self._news.halted
+            halted = None if known is None else symbol in known
             frame = socket.codec.snapshot(symbol, *stands, halted=halted, resync=resync)
             self._fanout.say(socket, frame, newest_of=f"snapshot of {symbol}")
 
@@ -218,9 +219,7 @@ class Hub:
         for task in tasks:
             task.cancel()
         self._resync.stop()
-        if self._reading_halts is not None:
-            self._reading_halts.cancel()
-        self._news.halted = None  # nobody hears of the next halt
+        self._halts.stop()
         self._fanout.stop()
         self._tick_mail.close()
         self._news_mail.close()
@@ -307,8 +306,8 @@ class Hub:
 
         A resync tells of it then, as soon as that is possible.
         """
-        if wanted and self._news.halted is None:
-            await self._read_halts_once()
+        if wanted:
+            await self._halts.look()
         try:
             return await self._lookup.unheard(wanted)
         except Exception:
@@ -324,33 +323,16 @@ class Hub:
             if self._news_mail.missed:
                 self._news_mail.missed = False
                 self._news.skip_numbers()
-                self._read_halts_soon()
+                self._halts.miss()
             for topic, message in arrived:
                 try:
                     if topic == CONTROL:
                         self._obey(message)
+                        self._halts.hear(message)
                     self._news.hear(topic, message)
                 except Exception:
                     log.exception("a message on %s was not delivered", topic)
             await asyncio.sleep(0)
-
-    def _read_halts_soon(self) -> None:
-        if self._reading_halts is None or self._reading_halts.done():
-            self._reading_halts = asyncio.create_task(self._read_halts())
-
-    async def _read_halts(self) -> None:
-        """Find out what was missed while no news arrived."""
-        while not await self._read_halts_once():
-            await asyncio.sleep(READ_TIMEOUT_SECONDS)
-
-    async def _read_halts_once(self) -> bool:
-        try:
-            await self.hearing()
-            await self._news.read_halts(self._market.halted)
-        except Exception:
-            log.exception("which symbols are halted could not be read")
-            return False
-        return True
 
     def _obey(self, message: Mapping[str, Any]) -> None:
         """Close the sockets of a key or a user that was shut out, or whose account is another."""

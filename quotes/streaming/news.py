@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from quotes.streaming.audience import EVERYTHING, Audience, Changed, Channel
-from quotes.streaming.bus import BARS, CONTROL, TICK_TOPICS, tick_topic
+from quotes.streaming.bus import BARS, TICK_TOPICS, tick_topic
 from quotes.streaming.codec import Codec, Number, Status
 from quotes.streaming.fanout import Fanout
 from quotes.streaming.standings import Standings
@@ -26,10 +26,7 @@ def topics_of(channel: Channel, symbol: str) -> tuple[str, ...]:
 
 
 class News:
-    """Delivers bars and statuses, and numbers those of each symbol and kind without gaps.
-
-    `halted` are the halted symbols with their reasons; None while that is not known.
-    """
+    """Delivers bars and statuses, and numbers those of each symbol and kind without gaps."""
 
     def __init__(
         self, audiences: Mapping[Channel, Audience], fanout: Fanout, standings: Standings
@@ -41,15 +38,11 @@ class News:
         self._numbers: Counter[tuple[Channel, str]] = Counter()  # channel, symbol → last number
         self._newest_start: dict[str, int] = {}
         self._changed: Changed = {}
-        self.halted: dict[str, str] | None = None
-        self._heard_of: set[str] = set()  # symbols whose status came while the halts were read
 
     def hear(self, topic: str, message: Any) -> None:
         """Deliver one message."""
         if topic == BARS:
             self._hear_bars(message)
-        elif topic == CONTROL and message["kind"] in ("halt", "resume"):
-            self._hear_status(message)
         for hear in tuple(self.listeners.get(topic, ())):
             hear(message)
 
@@ -63,18 +56,12 @@ class News:
         changed, self._changed = self._changed, {}
         return changed
 
-    async def read_halts(self, read: Callable[[], Awaitable[Mapping[str, str]]]) -> None:
-        """Find out what is halted, and deliver what of that was not heard before."""
-        self._heard_of.clear()
-        stored = await read()
-        known = self.halted
-        self.halted = dict(known or {})
-        for symbol in {*stored, *self.halted} - self._heard_of:
-            reason = stored.get(symbol)
-            if known is None:
-                self._note_halt(symbol, reason)
-            elif known.get(symbol) != reason:
-                self._deliver_status(symbol, reason)
+    def tell_status(self, symbol: str, reason: str | None) -> None:
+        """Deliver the trading status; `reason` is that of a halt, None where trading goes on."""
+        status = Status(symbol, self._standings.now_us(), reason is not None, reason or "")
+        number = self._number(Channel.STATUSES, symbol)
+        self._fanout.offer(self._audiences[Channel.STATUSES], symbol, Codec.status, status, number)
+        self._fanout.flush()
 
     def _hear_bars(self, bars: Iterable[Bar]) -> None:
         for bar in bars:
@@ -92,33 +79,9 @@ class News:
         self._newest_start[bar.symbol] = bar.start
         return Channel.BARS, "b"
 
-    def _hear_status(self, message: Mapping[str, Any]) -> None:
-        symbol = message["symbol"]
-        self._heard_of.add(symbol)
-        self._deliver_status(symbol, message.get("reason", "") if _is_halt(message) else None)
-
-    def _deliver_status(self, symbol: str, reason: str | None) -> None:
-        """`reason` is that of a halt, None where trading goes on."""
-        self._note_halt(symbol, reason)
-        status = Status(symbol, self._standings.now_us(), reason is not None, reason or "")
-        number = self._number(Channel.STATUSES, symbol)
-        self._fanout.offer(self._audiences[Channel.STATUSES], symbol, Codec.status, status, number)
-        self._fanout.flush()
-
-    def _note_halt(self, symbol: str, reason: str | None) -> None:
-        if self.halted is None:
-            return
-        self.halted.pop(symbol, None)
-        if reason is not None:
-            self.halted[symbol] = reason
-
     def _number(self, channel: Channel, symbol: str) -> Number:
         """The next number of this kind of message."""
         self._numbers[channel, symbol] += 1
         number = Number(self._numbers[channel, symbol], self._standings.epoch)
         self._changed.setdefault(channel, {})[symbol] = (number.epoch, number.sequence)
         return number
-
-
-def _is_halt(message: Mapping[str, Any]) -> bool:
-    return bool(message["kind"] == "halt")

@@ -227,28 +227,6 @@ async def test_halts_that_were_missed_are_told_when_the_news_flow_again(
     )
 
 
-async def test_a_halt_during_the_first_look_is_not_forgotten(hub: Hub, store: Store) -> None:
-    store.holds = {"AAPL": Latest(quote())}
-    reading = asyncio.Event()
-    gate = asyncio.Event()
-
-    async def slow() -> dict[str, str]:
-        reading.set()
-        await gate.wait()
-        return {"AAPL": "old"}
-
-    store.halted = slow  # type: ignore[method-assign]
-    reader = Reader(hub, JSON_HONEST)
-    asking = asyncio.create_task(hub.want_from_here(reader.socket, {Q: ["AAPL"]}))
-    await reading.wait()
-    bus().publish(CONTROL, {"kind": "resume", "symbol": "AAPL"})
-    await settled()
-    gate.set()
-    hub.snapshot(reader.socket, await asking)
-
-    assert reader.heard[-1]["halted"] is False
-
-
 # --- honest streams -----------------------------------------------------------------------------
 
 
