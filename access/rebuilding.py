@@ -10,6 +10,7 @@ then may not hold now.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,7 +23,7 @@ from access.api.accounts import account_json, own_account, transfer_json
 from access.api.serializers import NewTransfer
 from access.errors import AnswerLost
 from events import log
-from events.errors import NotFound, OpenbellError
+from events.errors import NotFound
 from events.idempotency import KeyTaken
 from events.models import Event, IdempotencyKey
 from portfolios.configurations import configuration
@@ -33,6 +34,7 @@ from quotes import market
 from quotes.api.control import To, market_json
 from quotes.ticks import to_micros
 from trading import orders, queries, states
+from trading.errors import OrderFinished
 from trading.models import Order
 from trading.wire import EVENT_KIND, order_json
 
@@ -50,7 +52,7 @@ def rebuild(request: Request, done: IdempotencyKey, again: Callable[[], Any]) ->
 
     Raises KeyTaken where it is still at work, AnswerLost where nothing tells what was answered.
     """
-    if done.kind in CARRIED_ON:
+    if request.method == "POST" and CARRIED_ON.fullmatch(request.path):
         response = again()
         return response.status_code, response.data
     asked = request.method, request.path
@@ -124,14 +126,17 @@ def _market(request: Request, done: IdempotencyKey, name: str) -> Answer:
 
 
 def _all_canceled(request: Request, done: IdempotencyKey) -> Answer:
-    """Cancel what is left of the orders that were open at the call, and name all that ended."""
+    """Cancel what is left of the orders that were open at the call, and name all that ended.
+
+    Raises AccountBusy, Unavailable: then nothing is kept, and whoever asks again carries on.
+    """
     account_id = _account_id(request)
     left = Order.objects.filter(account_id=account_id, status__in=states.CANCELABLE)
     left = left.filter(recorded_at__lte=done.created_at).order_by("pk")
     before = log.request_id.set(done.request_id)
     try:
         for order_id in left.values_list("public_id", flat=True):
-            with contextlib.suppress(OpenbellError):
+            with contextlib.suppress(OrderFinished):  # beside us
                 orders.cancel(account_id=account_id, order_id=order_id, actor=done.principal)
     finally:
         log.request_id.reset(before)
@@ -160,8 +165,8 @@ OVER_ALL: dict[tuple[str | None, str], Callable[[Request, IdempotencyKey], Answe
     ("POST", "/v2/account/stop"): _all_canceled,
     ("DELETE", "/v2/positions"): _all_closed,
 }
-# What begins with this may be done again, and goes on where it stopped: `access.accounts`.
-CARRIED_ON = frozenset({"portfolios.account.closed"})
+# A reset may be done again, and goes on where it stopped: `access.accounts`.
+CARRIED_ON = re.compile(r"/api/accounts/[^/]+/reset")
 BY_SUBJECT: dict[str, Callable[[Request, IdempotencyKey, str], Answer]] = {
     "order": _order,
     "account": _account,

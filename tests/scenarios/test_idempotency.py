@@ -16,6 +16,7 @@ from django.test import Client
 from access import rebuilding
 from access.models import ApiKey
 from events import idempotency
+from events.errors import Unavailable
 from events.models import Event, IdempotencyKey
 from portfolios.models import Account, Watchlist
 from quotes.clock import forget_clock
@@ -23,7 +24,7 @@ from quotes.latest import forget_latest
 from tests.people import Trader, a_trader, an_operator
 from tests.portfolios.factories import assert_books_balance
 from tests.trading.floor import TradingFloor
-from trading import locks
+from trading import kill_switch, locks, orders
 from trading.models import Order
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -256,9 +257,9 @@ def test_canceling_all_is_carried_on_where_it_stopped(
     trader: Trader, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process ended between two of its transactions: some orders are still open."""
-    orders = [buy(client, "").json()["id"] for _ in range(3)]
+    placed = [buy(client, "").json()["id"] for _ in range(3)]
     first = send(client, "delete", "/v2/orders")
-    assert [entry["id"] for entry in first.json()] == orders
+    assert [entry["id"] for entry in first.json()] == placed
     assert send(client, "delete", "/v2/orders").json() == first.json()
 
     row = lose_the_answer()
@@ -271,8 +272,29 @@ def test_canceling_all_is_carried_on_where_it_stopped(
     Order.objects.filter(public_id=left).update(recorded_at=row.created_at - timedelta(seconds=40))
     later = buy(client, "").json()["id"]
     carried_on = send(client, "delete", "/v2/orders")
-    assert [entry["id"] for entry in carried_on.json()] == [*orders, left]
+    assert [entry["id"] for entry in carried_on.json()] == [*placed, left]
     assert Order.objects.get(public_id=later).status == "accepted"  # placed after the call
+    assert_books_balance(trader.account)
+
+
+def test_canceling_all_is_carried_on_whole_or_not_answered(
+    trader: Trader, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What could not be canceled now is not left out of an answer that is kept for a day."""
+    monkeypatch.setattr(rebuilding, "AT_WORK", timedelta(0))
+    first = buy(client, "").json()["id"]
+    send(client, "delete", "/v2/orders")
+    row = lose_the_answer()
+    left = buy(client, "").json()["id"]
+    Order.objects.filter(public_id=left).update(recorded_at=row.created_at)  # as if it was there
+
+    with monkeypatch.context() as crowded:
+        crowded.setattr(locks, "WAITING_MAX", -1)
+        busy = send(client, "delete", "/v2/orders")
+    carried_on = send(client, "delete", "/v2/orders")
+
+    assert (busy.status_code, busy.json()["code"]) == (429, 42910000)
+    assert [entry["id"] for entry in carried_on.json()] == [first, left]
     assert_books_balance(trader.account)
 
 
@@ -331,13 +353,45 @@ def test_accounts_are_opened_paid_and_reset_once(trader: Trader, client: Client)
     assert kinds().count("portfolios.cash.deposited") == 4
 
 
+def test_a_reset_that_stopped_twice_is_finished_under_its_second_key(
+    trader: Trader, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    browser = trader.browser()
+    path = f"/api/accounts/{trader.account.public_id}/reset"
+    for _ in range(2):
+        buy(client, "")
+    monkeypatch.setattr(kill_switch, "TRIES", 0)
+    monkeypatch.setattr(orders, "SLICE", 1)
+    with monkeypatch.context() as crowded:
+        crowded.setattr(locks, "WAITING_MAX", -1)
+        assert send(browser, "post", path, "first", cash="100.00").status_code == 429
+    cancel_slice = orders._cancel_slice
+
+    def cancel_the_first(*which: Any) -> Any:
+        patched.setattr(orders, "_cancel_slice", lose_the_database)
+        return cancel_slice(*which)
+
+    def lose_the_database(*_: Any) -> Any:
+        raise Unavailable
+
+    with monkeypatch.context() as patched:
+        patched.setattr(orders, "_cancel_slice", cancel_the_first)
+        assert send(browser, "post", path, "second", cash="100.00").status_code == 503
+
+    done = send(browser, "post", path, "second", cash="100.00")
+
+    new = Account.objects.get(predecessor=trader.account)
+    assert (done.status_code, done.json()["id"]) == (200, str(new.public_id))
+    assert_books_balance(trader.account, new)
+
+
 def test_the_kill_switch_is_thrown_once_and_carried_on(
     trader: Trader, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rebuilding, "AT_WORK", timedelta(0))
-    orders = [buy(client, "").json()["id"] for _ in range(2)]
+    placed = [buy(client, "").json()["id"] for _ in range(2)]
     first = send(client, "post", "/v2/account/stop", reason="enough")
-    assert [entry["id"] for entry in first.json()] == orders
+    assert [entry["id"] for entry in first.json()] == placed
     lose_the_answer()
     again = send(client, "post", "/v2/account/stop", reason="enough")
     assert (again.status_code, again.json()) == (207, first.json())
