@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 from django.db import transaction
 
@@ -12,12 +13,13 @@ from access.errors import OrdersStillOpen
 from access.models import ApiKey
 from events import log
 from events.transactions import retried
-from portfolios.accounts import close_account, open_account
+from portfolios.accounts import check_amount, close_account, open_account
 from portfolios.locks import lock_account
 from portfolios.models import Account
 from quotes.clock import market_clock
 from quotes.streaming.bus import CONTROL, bus
-from trading import orders, states
+from trading import states
+from trading.kill_switch import cancel_what_is_left
 from trading.models import Order
 
 # What an owner has chosen for an account, and means for the one that takes its place too.
@@ -31,9 +33,25 @@ def reset_account(*, account_id: int, cash: Decimal, actor: str) -> Account:
     again: whoever finds an account closed and without a successor resets it once more. Raises
     AccountNotFound, AmountInvalid, OrdersStillOpen, AccountBusy, Unavailable.
     """
+    check_amount(cash)  # before what cannot be undone
     close_account(account_id=account_id, actor=actor)
-    orders.cancel_all(account_id=account_id, actor=actor)
+    cancel_what_is_left(account_id=account_id, actor=actor)
     return _succeed(account_id, cash, actor)
+
+
+def reset_own_account(
+    session: Any, *, account_id: int, acts_for: int | None, cash: Decimal, actor: str
+) -> Account:
+    """The same in a login session, which goes on with the new account where it acted for the old.
+
+    One that stopped half-way leaves the session with the closed account, to be reset once more.
+    """
+    if acts_for == account_id:
+        session["account_id"] = account_id
+    new = reset_account(account_id=account_id, cash=cash, actor=actor)
+    if acts_for == account_id:
+        session["account_id"] = new.pk
+    return new
 
 
 @retried

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -13,8 +14,8 @@ from portfolios.models import Account
 
 
 def dollars(**kwargs: Any) -> forms.DecimalField:
-    """Dollars and cents."""
-    return forms.DecimalField(min_value=0, max_digits=18, decimal_places=2, **kwargs)
+    """Dollars and cents, a cent at least."""
+    return forms.DecimalField(min_value=Decimal("0.01"), max_digits=18, decimal_places=2, **kwargs)
 
 
 class OpenForm(forms.Form):

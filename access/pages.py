@@ -1,10 +1,12 @@
 """The page of a user's accounts: choose one to trade, open another, move cash, begin anew.
 
-It does what `access.api.accounts` does, with the same use cases, and needs no script.
+It does what `access.api.accounts` does, with the same use cases, and needs no script. Each form
+names the account it was shown for: the session may act for another one by the time it is sent.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -16,7 +18,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from access.accounts import reset_account
+from access.accounts import reset_own_account
 from access.authentication import authenticate_session
 from access.forms import MarginForm, OpenForm, ResetForm, TransferForm
 from events.errors import OpenbellError
@@ -47,7 +49,7 @@ def accounts(request: HttpRequest) -> HttpResponse:
 
 
 def _choose(request: HttpRequest) -> None:
-    chosen = _own(request, request.POST.get("account", ""))
+    chosen = _named(request)
     if chosen.status == Account.Status.ACTIVE:
         request.session["account_id"] = chosen.pk
 
@@ -83,7 +85,7 @@ def _margin(request: HttpRequest) -> forms.Form | None:
 
 
 def _stop(request: HttpRequest) -> None:
-    account = get_account(_current(request))
+    account = _named(request)
     stop_trading(account_id=account.pk, actor=_actor(request), reason="by its user")
 
 
@@ -92,19 +94,20 @@ def _resume(request: HttpRequest) -> None:
 
 
 def _configure(request: HttpRequest, changes: dict[str, object]) -> None:
-    account = get_account(_current(request))
-    configure(account_id=account.pk, changes=changes, actor=_actor(request))
+    configure(account_id=_named(request).pk, changes=changes, actor=_actor(request))
 
 
 def _reset(request: HttpRequest) -> forms.Form | None:
     form = ResetForm(request.POST, prefix="reset")
     if not form.is_valid():
         return form
-    old = _current(request)
-    if old is None:
-        raise AccountNotFound
-    new = reset_account(account_id=old, cash=form.cleaned_data["cash"], actor=_actor(request))
-    request.session["account_id"] = new.pk
+    reset_own_account(
+        request.session,
+        account_id=_named(request).pk,
+        acts_for=_current(request),
+        cash=form.cleaned_data["cash"],
+        actor=_actor(request),
+    )
     return None
 
 
@@ -122,10 +125,9 @@ DOES: dict[str, Callable[[HttpRequest], forms.Form | None]] = {
 
 def _page(request: HttpRequest, *, why: str = "", wrong: forms.Form | None = None) -> HttpResponse:
     """The page, with a sentence why nothing was done, or with the form that is not filled in."""
-    current = _current(request)
-    chosen = None if current is None else get_account(current)
+    account = _shown(request)
     shown: dict[str, forms.Form] = {
-        "margin": MarginForm(prefix="margin", initial=configuration(chosen) if chosen else None),
+        "margin": MarginForm(prefix="margin", initial=configuration(account) if account else None),
         "open": OpenForm(prefix="open"),
         "reset": ResetForm(prefix="reset"),
         "transfer": TransferForm(prefix="transfer", accounts=_active(request)),
@@ -135,8 +137,8 @@ def _page(request: HttpRequest, *, why: str = "", wrong: forms.Form | None = Non
         shown[wrong.prefix] = wrong
     context: dict[str, Any] = {
         "accounts": users_accounts(_user_id(request)),
-        "current": current,
-        "is_stopped": chosen is not None and chosen.trading_suspended,
+        "account": account,
+        "current": _current(request),
         "forms": shown,
         "why": why,
         **market(),
@@ -145,9 +147,27 @@ def _page(request: HttpRequest, *, why: str = "", wrong: forms.Form | None = Non
     return render(request, "access/accounts.html", context, status=status)
 
 
+def _shown(request: HttpRequest) -> Account | None:
+    """The account of the forms: the one asked for, else the one the session acts for.
+
+    What was refused is shown with the account it was asked for, so sending it again means the same.
+    """
+    asked = request.POST.get("account") or request.GET.get("account")
+    if asked:
+        with contextlib.suppress(AccountNotFound):
+            return _own(request, asked)
+    current = _current(request)
+    return None if current is None else get_account(current)
+
+
 def _active(request: HttpRequest) -> list[Account]:
     found = users_accounts(_user_id(request))
     return [account for account in found if account.status == Account.Status.ACTIVE]
+
+
+def _named(request: HttpRequest) -> Account:
+    """The user's account that the form was shown for. Raises AccountNotFound."""
+    return _own(request, request.POST.get("account", ""))
 
 
 def _own(request: HttpRequest, public_id: UUID | str) -> Account:

@@ -51,7 +51,7 @@ def open_account(*, user: Any, name: str = "Paper", cash: Decimal, actor: str) -
 
     May run inside a larger transaction, so that signing up is one change. Raises AmountInvalid.
     """
-    amount = _whole_cents(cash)
+    amount = check_amount(cash)
 
     account = _insert(user, name)
 
@@ -97,7 +97,7 @@ def deposit(*, account_id: int, amount: Decimal, actor: str) -> Account:
 
     Raises AccountNotFound, AccountClosed, AmountInvalid, BoundExceeded.
     """
-    amount = _whole_cents(amount)
+    amount = check_amount(amount)
     account = lock_account(account_id)
     _check_open(account)
 
@@ -110,7 +110,7 @@ def withdraw(*, account_id: int, amount: Decimal, actor: str) -> Account:
 
     Raises AccountNotFound, AccountClosed, AmountInvalid, InsufficientFunds.
     """
-    return _withdraw(account_id, _whole_cents(amount), read_marks(account_id), actor)
+    return _withdraw(account_id, check_amount(amount), read_marks(account_id), actor)
 
 
 @retried
@@ -132,7 +132,7 @@ def transfer(
     One transaction in each book, with a reference in common. Raises AccountNotFound where one is
     not there or another's, AccountClosed, AmountInvalid, InsufficientFunds, BoundExceeded.
     """
-    return _transfer(source_id, target_id, _whole_cents(amount), read_marks(source_id), actor)
+    return _transfer(source_id, target_id, check_amount(amount), read_marks(source_id), actor)
 
 
 @retried
@@ -172,7 +172,8 @@ def _check_free(account: Account, amount: Decimal, marks: Marks) -> None:
         )
 
 
-def _whole_cents(amount: Decimal) -> Decimal:
+def check_amount(amount: Decimal) -> Decimal:
+    """The amount, if that much cash can be moved at once. Raises AmountInvalid."""
     in_range = amount.is_finite() and 0 < amount <= BALANCE_MAX
     if not in_range or amount != amount.quantize(CENT, rounding=ROUND_DOWN):
         raise AmountInvalid(amount=amount)

@@ -27,6 +27,15 @@ def stop_trading(
     same, and calling again cancels the rest.
     """
     accounts.stop(account_id=account_id, actor=actor, reason=reason, by_operator=by_operator)
+    return cancel_what_is_left(account_id=account_id, actor=actor)
+
+
+def cancel_what_is_left(*, account_id: int, actor: str) -> list[tuple[Order, OpenbellError | None]]:
+    """Cancel what is open of an account that takes no new orders any more, as `cancel_all` does.
+
+    Waits for its turn behind the requests that came before, where there are too many for another to
+    wait. Raises AccountNotFound, AccountBusy, Unavailable.
+    """
     for _ in range(TRIES):
         try:
             return cancel_all(account_id=account_id, actor=actor)

@@ -82,9 +82,12 @@ def open_first_account(request: HttpRequest) -> HttpResponse:
 
 
 def shown_account(request: HttpRequest) -> Account | None:
-    """The account that the session has chosen, else the user's first."""
+    """The account that the session has chosen, else the user's first.
+
+    A closed one, too, for it is the one that the session's orders go to, and are refused by.
+    """
     chosen = request.session.get("account_id", 0)
-    accounts = Account.objects.filter(user=request.user.pk, status=Account.Status.ACTIVE)
+    accounts = Account.objects.filter(user=request.user.pk)
     return accounts.filter(pk=chosen).first() or first_account(request.user)
 
 

@@ -14,7 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from access.accounts import reset_account
+from access.accounts import reset_own_account
 from access.api.serializers import (
     AccountChoice,
     NewAccount,
@@ -86,10 +86,14 @@ class AccountReset(APIView):
     )
     def post(self, request: Request, account_id: str) -> Response:
         old = own_account(request, account_id)
-        new = reset_account(account_id=old.pk, actor=request.auth.actor, **_given(NewBook, request))
         session = request._request.session
-        if session.get("account_id", old.pk) == old.pk:
-            session["account_id"] = new.pk
+        new = reset_own_account(
+            session,
+            account_id=old.pk,
+            acts_for=request.auth.account_id,
+            actor=request.auth.actor,
+            **_given(NewBook, request),
+        )
         return Response(account_json(new, session.get("account_id")))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -31,7 +32,7 @@ from quotes.streaming.bus import CONTROL, WhenFull, bus
 from tests.people import Trader, a_trader, an_operator
 from tests.portfolios.factories import assert_books_balance
 from tests.trading.floor import TradingFloor
-from trading import orders
+from trading import kill_switch, locks
 from trading.errors import AccountBlocked, AccountBusy
 from trading.models import Order
 
@@ -173,7 +174,7 @@ def test_a_reset_that_was_interrupted_is_finished_by_the_next_one(monkeypatch):
     trader = a_trader()
     floor.buy(trader.account, "1", limit="90")
     with monkeypatch.context() as patched:
-        patched.setattr(orders, "cancel_all", lambda **_: [])
+        patched.setattr(kill_switch, "cancel_all", lambda **_: [])
         with pytest.raises(OrdersStillOpen):
             reset_account(account_id=trader.account.pk, cash=Decimal(5), actor="test")
 
@@ -183,6 +184,27 @@ def test_a_reset_that_was_interrupted_is_finished_by_the_next_one(monkeypatch):
     assert again == new
     assert Account.objects.filter(user=trader.user).count() == 2
     assert_books_balance(trader.account, new)
+
+
+def test_a_reset_waits_for_its_turn_behind_the_orders_that_came_before_it(monkeypatch):
+    trader = a_trader()
+    crowd = SimpleNamespace(sleep=lambda _: monkeypatch.setattr(locks, "WAITING_MAX", 2))
+    monkeypatch.setattr(kill_switch, "time", crowd)
+    monkeypatch.setattr(locks, "WAITING_MAX", -1)  # as many as may wait are there
+
+    new = reset_account(account_id=trader.account.pk, cash=Decimal(5), actor="test")
+
+    assert Account.objects.get(pk=trader.account.pk).successor == new
+
+
+@pytest.mark.parametrize("cash", ["0", "-1", "0.001", "1e15", "nan"])
+def test_a_reset_to_an_impossible_amount_closes_nothing(cash):
+    trader = a_trader()
+
+    with pytest.raises(AmountInvalid):
+        reset_account(account_id=trader.account.pk, cash=Decimal(cash), actor="test")
+
+    assert Account.objects.get().status == "ACTIVE"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -302,6 +324,18 @@ def test_what_is_not_ones_own_or_makes_no_sense_is_refused(method, path, body, s
     assert answer.status_code == status, answer.content
     assert {"code", "message"} <= answer.json().keys()
     assert cash(trader.account, stranger.account) == [100_000, 100_000]
+
+
+def test_a_reset_of_another_account_leaves_the_session_where_it_is():
+    trader = a_trader()
+    other = another(trader)
+    browser = trader.browser()
+
+    new = send(browser, f"/api/accounts/{other.public_id}/reset", {"cash": 20}).json()
+
+    lookups.forget_everyone()
+    assert (new["cash"], new["is_current"]) == ("20", False)
+    assert browser.get("/v2/account").json()["id"] == str(trader.account.public_id)
 
 
 def test_a_key_acts_for_its_own_account_alone():

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.test import Client
 
 from access import lookups
@@ -13,6 +15,7 @@ from portfolios.accounts import open_account
 from portfolios.models import Account
 from tests.people import Trader, a_trader
 from tests.portfolios.factories import assert_books_balance
+from trading import kill_switch, locks
 
 pytestmark = pytest.mark.django_db
 
@@ -23,9 +26,18 @@ def trader() -> Trader:
 
 
 def post(browser: Client, do: str, **fields: Any) -> Any:
-    answer = browser.post("/accounts", {"do": do, **fields})
+    """Send a form; one that is for an account for the one that is shown, unless told otherwise."""
+    account = browser.get("/accounts").context["account"]
+    answer = browser.post("/accounts", {"do": do, "account": account.public_id, **fields})
     lookups.forget_everyone()
     return answer
+
+
+def named_by(page: str, do: str) -> str:
+    """The account that the page's form of this button names."""
+    (form,) = re.findall(rf'<form(?:(?!</form>).)*name="do" value="{do}"', page, re.DOTALL)
+    (account,) = re.findall(r'name="account" value="([^"]+)"', form)
+    return account
 
 
 def shown(browser: Client) -> str:
@@ -106,6 +118,73 @@ def test_one_button_stops_trading_and_another_lets_it_go_on(trader):
     assert browser.get("/v2/account").json()["trade_suspended_by_user"] is False
 
 
+MARGIN = {"margin-max_margin_multiplier": "2"}
+RESET = {"reset-cash": "5", "reset-sure": "on"}
+
+
+@pytest.mark.parametrize(("do", "fields"), [("margin", MARGIN), ("stop", {}), ("reset", RESET)])
+def test_a_stale_page_acts_for_the_account_that_it_shows(trader, do, fields):
+    other = open_account(user=trader.user, name="B", cash=Decimal(1), actor="test")
+    browser = trader.browser()
+    stale = shown(browser)
+    post(browser, "choose", account=str(other.public_id))
+
+    assert post(browser, do, account=named_by(stale, do), **fields).status_code == 302
+
+    changed = Account.objects.get(pk=trader.account.pk)
+    assert (changed.multiplier == 2, changed.trading_suspended, changed.status != "ACTIVE") == (
+        do == "margin",
+        do == "stop",
+        do == "reset",
+    )
+    untouched = Account.objects.get(pk=other.pk)
+    assert (untouched.multiplier, untouched.trading_suspended, untouched.status) == (
+        1,
+        False,
+        "ACTIVE",
+    )
+    assert browser.get("/v2/account").json()["id"] == str(other.public_id)
+
+
+def test_a_reset_that_stopped_half_way_is_finished_and_no_other_account_is_closed(
+    trader, monkeypatch
+):
+    other = open_account(user=trader.user, name="B", cash=Decimal(1), actor="test")
+    browser = trader.browser()
+    monkeypatch.setattr(kill_switch, "TRIES", 0)
+    with monkeypatch.context() as crowded:
+        crowded.setattr(locks, "WAITING_MAX", -1)
+        half = post(browser, "reset", **RESET)
+    assert half.status_code == 422
+    assert named_by(half.content.decode(), "reset") == str(trader.account.public_id)
+    assert named_by(shown(browser), "reset") == str(trader.account.public_id)
+    assert trader.account.number in browser.get("/").content.decode()
+    assert browser.get("/v2/account").json()["id"] == str(trader.account.public_id)
+
+    browser = trader.browser()  # a session that knows nothing of it
+    assert named_by(shown(browser), "reset") == str(other.public_id)
+    link = f"/accounts?account={trader.account.public_id}"
+    assert link.removeprefix("/accounts") in shown(browser)
+    account = named_by(browser.get(link).content.decode(), "reset")
+    post(browser, "reset", account=account, **RESET)
+
+    assert Account.objects.get(pk=trader.account.pk).successor is not None
+    assert Account.objects.get(pk=other.pk).status == "ACTIVE"
+
+
+def test_without_an_account_only_another_can_be_opened(client):
+    user = get_user_model().objects.create_user(username="new", password="sesame open")
+    client.force_login(user)
+
+    page = client.get("/accounts").content.decode()
+
+    assert "Open another" in page
+    assert "Begin anew" not in page
+    for do in ("margin", "stop", "resume", "reset"):
+        refused = client.post("/accounts", {"do": do, **MARGIN, **RESET})
+        assert refused.status_code == 422
+
+
 def test_nothing_of_others_can_be_chosen_or_moved(trader):
     stranger = a_trader()
     theirs = str(stranger.account.public_id)
@@ -119,13 +198,19 @@ def test_nothing_of_others_can_be_chosen_or_moved(trader):
     for answer in (
         post(browser, "choose", account=theirs),
         post(browser, "choose", account="x"),
+        post(browser, "stop", account=theirs),
+        post(browser, "resume", account=""),
+        post(browser, "margin", account=theirs, **MARGIN),
+        post(browser, "reset", account=theirs, **RESET),
         post(browser, "transfer", **fields),
         post(browser, "open", **{"open-name": "", "open-cash": "-1"}),
         post(browser, "dance"),
     ):
         assert answer.status_code == 422
     assert stranger.account.number not in shown(browser)
-    assert Account.objects.get(pk=stranger.account.pk).cash == 100_000
+    untouched = Account.objects.get(pk=stranger.account.pk)
+    assert (untouched.cash, untouched.multiplier, untouched.status) == (100_000, 1, "ACTIVE")
+    assert not untouched.trading_suspended
 
 
 def test_what_is_posted_from_elsewhere_is_refused(trader):
