@@ -134,30 +134,18 @@ class Codec:
         return self.frame([message])
 
     def quote(self, quote: Quote) -> bytes:
-        """An honest quote says how fine its source was, where it was not made of ticks."""
-        item = quote_item(quote, self.stamp)
-        if self.honest and quote.resolution != "tick":
-            item["resolution"] = quote.resolution
-        return self._data("q", quote.symbol, item, quote)
+        return self._data("q", quote.symbol, self._quote_item(quote))
 
     def trade(self, trade: Trade) -> bytes:
-        """An honest trade says what it counts for, where that is not price and volume alone."""
-        item = trade_item(trade, self.stamp)
-        if self.honest:
-            if not trade.sets_price:
-                item["sets_price"] = False
-            if not trade.counts_volume:
-                item["counts_volume"] = False
-            if trade.auction:
-                item["auction"] = trade.auction
-        return self._data("t", trade.symbol, item, trade)
+        return self._data("t", trade.symbol, self._trade_item(trade))
 
     def bar(self, kind: str, bar: Bar, number: Numbered) -> bytes:
         """`kind` is b, u or d: a minute bar, a corrected one, the running daily bar."""
-        return self._data(kind, bar.symbol, bar_item(bar, self.stamp), number)
+        return self._data(kind, bar.symbol, self._numbered(bar_item(bar, self.stamp), number))
 
     def status(self, status: Status, number: Numbered) -> bytes:
-        return self._data("s", status.symbol, status_item(status, self.stamp), number)
+        item = self._numbered(status_item(status, self.stamp), number)
+        return self._data("s", status.symbol, item)
 
     def snapshot(
         self,
@@ -171,7 +159,7 @@ class Codec:
     ) -> bytes:
         """Where the symbol stands: newest quote, last price, (epoch, number) of the last trade,
         and whether it is halted (null where that could not be found out). `resync` is the id of
-        the request that it answers, null where it answers none.
+        the request that it answers, null where it answers none. For honest codecs.
 
         What is not newer than this may still arrive, and is to be passed over.
         """
@@ -179,8 +167,8 @@ class Codec:
             {
                 "T": "snapshot",
                 "S": symbol,
-                "quote": quote and _numbered(quote_item(quote, self.stamp), quote),
-                "trade": trade and _numbered(trade_item(trade, self.stamp), trade),
+                "quote": quote and self._quote_item(quote),
+                "trade": trade and self._trade_item(trade),
                 "trades": trades,
                 "halted": halted,
                 "resync": resync,
@@ -195,9 +183,31 @@ class Codec:
         except (ValueError, TypeError, OverflowError, RecursionError, msgpack.UnpackException) as e:
             raise ValueError("undecodable") from e
 
-    def _data(self, kind: str, symbol: str, item: Message, number: Numbered) -> bytes:
+    def _quote_item(self, quote: Quote) -> Message:
+        """An honest quote says how fine its source was, where it was not made of ticks."""
+        item = self._numbered(quote_item(quote, self.stamp), quote)
+        if self.honest and quote.resolution != "tick":
+            item["resolution"] = quote.resolution
+        return item
+
+    def _trade_item(self, trade: Trade) -> Message:
+        """An honest trade says what it counts for, where that is not price and volume alone."""
+        item = self._numbered(trade_item(trade, self.stamp), trade)
         if self.honest:
-            _numbered(item, number)
+            if not trade.sets_price:
+                item["sets_price"] = False
+            if not trade.counts_volume:
+                item["counts_volume"] = False
+            if trade.auction:
+                item["auction"] = trade.auction
+        return item
+
+    def _numbered(self, item: Message, number: Numbered) -> Message:
+        if self.honest:
+            item["seq"], item["epoch"] = number.sequence, number.epoch
+        return item
+
+    def _data(self, kind: str, symbol: str, item: Message) -> bytes:
         return self.frame([{"T": kind, "S": symbol, **item}])
 
 
@@ -209,11 +219,6 @@ class Number(NamedTuple):
 
 
 Numbered = Quote | Trade | Number
-
-
-def _numbered(item: Message, number: Numbered) -> Message:
-    item["seq"], item["epoch"] = number.sequence, number.epoch
-    return item
 
 
 def _unpack(payload: bytes) -> Any:

@@ -20,8 +20,6 @@ from quotes.streaming.codec import (
     MSGPACK,
     MSGPACK_HONEST,
     msgpack_timestamp,
-    quote_item,
-    trade_item,
     unframed,
 )
 from quotes.ticks import MICROSECONDS, Quote, Trade
@@ -43,11 +41,15 @@ def said(frame: bytes) -> dict[str, Any]:
     return message
 
 
+def snapshot_of(quote: Quote | None = None, trade: Trade | None = None) -> dict[str, Any]:
+    return said(MSGPACK_HONEST.snapshot("IBM", quote, trade, None, halted=False))
+
+
 @given(at_us=instants, bid=prices, ask=prices, size=sizes, fine=st.sampled_from(["tick", "minute"]))
 def test_a_quote_arrives_as_it_was_sent(at_us: int, bid: int, ask: int, size: int, fine: str):
     sent = Quote("IBM", at_us, bid, size, ask, 1, 7, 3, 0, "N", "Q", fine)
-    arrived = read_quote("IBM", said(MSGPACK_HONEST.quote(sent)))
-    assert arrived == sent._replace(sequence=0, epoch=0)
+    for message in (said(MSGPACK_HONEST.quote(sent)), snapshot_of(quote=sent)["quote"]):
+        assert read_quote("IBM", message) == sent._replace(sequence=0, epoch=0)
 
 
 @given(
@@ -60,8 +62,8 @@ def test_a_quote_arrives_as_it_was_sent(at_us: int, bid: int, ask: int, size: in
 )
 def test_a_trade_arrives_as_it_was_sent(at_us, price, size, conditions, flags, auction):
     sent = Trade("IBM", at_us, price, size, 7, 3, 0, "N", conditions, *flags, auction)
-    arrived = read_trade("IBM", said(MSGPACK_HONEST.trade(sent)))
-    assert arrived == sent._replace(sequence=0, epoch=0)
+    for message in (said(MSGPACK_HONEST.trade(sent)), snapshot_of(trade=sent)["trade"]):
+        assert read_trade("IBM", message) == sent._replace(sequence=0, epoch=0)
 
 
 @pytest.mark.parametrize(
@@ -80,10 +82,6 @@ def test_the_services_letters_say_what_a_trade_counts_for(conditions, exchange, 
     sent = trade("IBM", conditions=conditions, exchange=exchange)
     arrived = read_trade("IBM", said(MSGPACK.trade(sent)))
     assert (arrived.sets_price, arrived.counts_volume, arrived.auction) == expected
-
-
-def numbered(tick: Tick) -> dict[str, int]:
-    return {"seq": tick.sequence, "epoch": tick.epoch}
 
 
 class Hearing:
@@ -109,10 +107,7 @@ class Hearing:
         self.hear(*(self.codec.trade(trade(n=n, epoch=epoch)) for n in numbers))
 
     def snapshot(self, quote: Quote | None, trade: Trade | None, trades: Any) -> None:
-        stands = (quote_item(quote, msgpack_timestamp) | numbered(quote)) if quote else None
-        last = (trade_item(trade, msgpack_timestamp) | numbered(trade)) if trade else None
-        message = {"T": "snapshot", "S": "AAPL", "quote": stands, "trade": last, "trades": trades}
-        self.hear(MSGPACK_HONEST.control(message))
+        self.hear(MSGPACK_HONEST.snapshot("AAPL", quote, trade, trades, halted=None))
 
     def beat(self, **news: Any) -> None:
         message = {"T": "heartbeat", "t": None, "quiet_ms": 10, "sent": self.frames, "quotes": {}}
