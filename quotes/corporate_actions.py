@@ -254,15 +254,10 @@ def begin(action_id: int, *, actor: str) -> CorporateAction:
     action.status = BEGINNINGS[Status(action.status)]
     action.save(update_fields=["status"])
     if action.kind == CorporateAction.Kind.SPLIT and not action.instrument.halted:
-        halts.set_halt(action.instrument, reason=halt_reason(action), actor=actor)
+        halts.set_halt(action.instrument, reason=halts.split_reason(action), actor=actor)
 
     record("begun", action, actor)
     return action
-
-
-def halt_reason(action: CorporateAction) -> str:
-    """What an instrument's halt says while its split is booked."""
-    return f"{action} is being {'booked' if action.reverse_at is None else 'taken back'}"
 
 
 def note_progress(action: CorporateAction) -> None:
@@ -282,7 +277,7 @@ def finish(action: CorporateAction, *, actor: str) -> None:
     stored.status = ENDS[Status(stored.status)]
     stored.save(update_fields=["status"])
     instrument = stored.instrument
-    if instrument.halted and instrument.halt_reason == halt_reason(stored):
+    if instrument.halted and instrument.halt_reason == halts.split_reason(stored):
         halts.set_halt(instrument, reason=None, actor=actor)
 
     record(str(stored.status), stored, actor, accounts=stored.accounts)

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django.db import router, transaction
+from django.db.models import QuerySet
 
 from events import log
 from events.errors import Refused
@@ -44,10 +45,7 @@ def resume(instrument: Instrument, *, actor: str) -> Instrument:
 
     if not instrument.halted:
         return instrument
-    if instrument.corporate_actions.filter(
-        status__in=[CorporateAction.Status.UNDER_WAY, CorporateAction.Status.REVERSING],
-        kind=CorporateAction.Kind.SPLIT,
-    ).exists():
+    if _splits_under_way(instrument).exists():
         raise SplitUnderWay(symbol=instrument.symbol)
 
     set_halt(instrument, reason=None, actor=actor)
@@ -66,16 +64,48 @@ def set_halt(instrument: Instrument, *, reason: str | None, actor: str) -> None:
     _announce("resume" if reason is None else "halt", instrument, **more)
 
 
+def split_reason(action: CorporateAction) -> str:
+    """What an instrument's halt says while its split is booked or taken back; it ends with that."""
+    return f"{action} is being {'booked' if action.reverse_at is None else 'taken back'}"
+
+
 def follow(halted: Mapping[str, tuple[bool, str]]) -> None:
     """Halt (True) and resume instruments as the feed's source did. An operator's halt stays."""
     named = Instrument.objects.filter(symbol__in=halted)
     for instrument in named.using(router.db_for_write(Instrument)):
         is_halted, reason = halted[instrument.symbol]
         if is_halted:
-            if not instrument.halted:
-                halt(instrument, reason=f"{UPSTREAM}: {reason}"[:REASON_LENGTH_MAX], actor="feed")
+            _halt_as_source(instrument.pk, f"{UPSTREAM}: {reason}"[:REASON_LENGTH_MAX])
         elif instrument.halt_reason.startswith(UPSTREAM):
-            resume(instrument, actor="feed")
+            _resume_as_source(instrument.pk)
+
+
+@transaction.atomic(durable=True)
+def _halt_as_source(instrument_id: int, reason: str) -> None:
+    """Also where a split is booked: else the halt would end with that."""
+    instrument = Instrument.objects.select_for_update().get(pk=instrument_id)
+
+    of_splits = {split_reason(action) for action in _splits_under_way(instrument)}
+    if not instrument.halted or instrument.halt_reason in of_splits:
+        set_halt(instrument, reason=reason, actor="feed")
+
+
+@transaction.atomic(durable=True)
+def _resume_as_source(instrument_id: int) -> None:
+    """Where a split is booked, the halt goes on as the split's own and ends with that."""
+    instrument = Instrument.objects.select_for_update().get(pk=instrument_id)
+
+    if instrument.halt_reason.startswith(UPSTREAM):
+        split = _splits_under_way(instrument).first()
+        reason = None if split is None else split_reason(split)
+        set_halt(instrument, reason=reason, actor="feed")
+
+
+def _splits_under_way(instrument: Instrument) -> QuerySet[CorporateAction]:
+    return instrument.corporate_actions.filter(
+        status__in=[CorporateAction.Status.UNDER_WAY, CorporateAction.Status.REVERSING],
+        kind=CorporateAction.Kind.SPLIT,
+    ).order_by("due_at", "pk")
 
 
 def _record(kind: str, instrument: Instrument, actor: str, **payload: Any) -> None:

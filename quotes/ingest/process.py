@@ -208,7 +208,7 @@ class Player:
         self._ingest = ingest
         self._desk = desk
         self._bus = bus
-        self._time_kept_at = self._heard_kept_at = float("-inf")
+        self._time_kept_at = self._heard_kept_at = self._halts_tried_at = float("-inf")
         self._turned_at = time.monotonic()
         self._writing: asyncio.Task[None] | None = None
         self._halts: dict[str, tuple[bool, str]] = {}  # to be followed
@@ -251,9 +251,11 @@ class Player:
 
     async def _follow_halts(self) -> None:
         """Halt and resume what the feed's source did; until it is written, it is tried again."""
-        self._halts.update(self._ingest.take_halts())
-        if not self._halts:
+        news, now = self._ingest.take_halts(), time.monotonic()
+        self._halts.update(news)
+        if not self._halts or not (news or now - self._halts_tried_at >= RETRY_SECONDS):
             return
+        self._halts_tried_at = now
         try:
             await self._desk.write(lambda: halts.follow(self._halts))
         except (DatabaseError, InterfaceError) as error:

@@ -5,21 +5,24 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection
 
 from events import models
 from events.leases import DatabaseTime
 from events.models import Event
-from quotes import history, latest, market
+from quotes import halts, history, latest, market
 from quotes.feeds.base import FeedError
-from quotes.ingest import configured_feed, run_feed
+from quotes.ingest import configured_feed, process, run_feed
 from quotes.models import Bar, LatestQuote, MarketClock
+from quotes.streaming.bus import bus
 from quotes.ticks import MICROSECONDS, to_micros
 from tests.quotes.lean_folder import write_lean_folder
 
@@ -184,3 +187,30 @@ def test_stepped_simulation_begins_with_its_day(settings: Any) -> None:
     assert mode == "stepped"
     assert feed.start_us == to_micros(datetime(2013, 10, 7, 4, tzinfo=UTC))
     connection.close()
+
+
+async def test_halts_that_cannot_be_written_are_tried_again_after_a_while(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not at each turn: the market goes on meanwhile."""
+    tried: list[Any] = []
+
+    def fail_once(halted: Any) -> None:
+        tried.append(dict(halted))
+        if len(tried) == 1:
+            raise OperationalError("away")
+
+    news = [{"AIG": (True, "news")}]
+    ingest: Any = SimpleNamespace(take_halts=lambda: news.pop() if news else {})
+    monkeypatch.setattr(halts, "follow", fail_once)
+    monkeypatch.setattr(process, "RETRY_SECONDS", 1_000)
+    with ThreadPoolExecutor(1) as writer:
+        player = process.Player(ingest, process.Desk(writer, cast(Any, None)), bus())
+        for _ in range(3):
+            await player._follow_halts()
+        assert len(tried) == 1
+        monkeypatch.setattr(process, "RETRY_SECONDS", 0)
+        for _ in range(3):
+            await player._follow_halts()
+
+    assert tried == [{"AIG": (True, "news")}] * 2

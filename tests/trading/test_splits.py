@@ -197,6 +197,30 @@ def test_an_operators_own_halt_stays(floor):
     assert Instrument.objects.get().halt_reason == "news"
 
 
+def test_an_instrument_that_the_source_resumes_amid_its_split_goes_on_after_it(floor):
+    action = announce()
+    halts.follow({"AAPL": (True, "news")})
+    corporate_actions.begin(action.pk, actor="engine")
+
+    halts.follow({"AAPL": (False, "")})
+    assert Instrument.objects.get().halt_reason == "AAPL split 4:1 is being booked"
+    corporate_actions.finish(action, actor="engine")
+
+    assert not Instrument.objects.get().halted
+
+
+def test_an_instrument_that_the_source_halts_amid_its_split_stays_halted_after_it(floor):
+    action = announce()
+    corporate_actions.begin(action.pk, actor="engine")
+
+    halts.follow({"AAPL": (True, "news")})
+    corporate_actions.finish(action, actor="engine")
+    assert Instrument.objects.get().halt_reason == f"{halts.UPSTREAM}: news"
+    halts.follow({"AAPL": (False, "")})
+
+    assert not Instrument.objects.get().halted
+
+
 @pytest.mark.django_db(transaction=True)
 def test_on_wall_time_the_engine_halts_and_a_thread_books(monkeypatch):
     floor = TradingFloor()
