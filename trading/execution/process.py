@@ -134,6 +134,7 @@ async def _own(
     """Execute orders as the shard's owner. Subscribes first and loads second."""
     await call(_wait_for_market, lease, stop)
     if stop.is_set():
+        await call(lease.release)
         return
     await call(make_sure, shard, lease)
     subscription = _subscribe(await call(lambda: market_clock().mode))
