@@ -34,25 +34,36 @@ class Life:
 
 @dataclass(eq=False)
 class Ticket:
-    """An order: `bound` is its worst price, `unit` the cash that a share of it holds."""
+    """An order: `bound` is its worst price, `unit` the cash that a share of it holds.
+
+    Of a stop `price` is the stop, `then` the limit that it becomes, and `trail` its distance from
+    the best bid.
+    """
 
     life: Life
     buys: bool
     quantity: int
-    kind: str = "limit"  # market, limit, stop
+    kind: str = "limit"  # market, limit, stop, trail
     price: int = 0  # of the limit or the stop, in dollars
     lasts: str = "day"  # day, gtc, ioc, fok
-    leg: str = ""  # of a bracket or OCO: entry, profit, loss
+    leg: str = ""  # entry, profit and loss of a bracket or OCO, exit of an OTO
     status: str = "accepted"
     filled: int = 0
+    then: int = 0
+    trail: int = 0
     opens: bool = False
     bound: Fraction = NONE
+    part: Fraction = NONE  # of its worth that it holds
     unit: Fraction = NONE
     family: list[Ticket] = field(default_factory=list)
 
     @property
     def left(self) -> int:
         return self.quantity - self.filled
+
+    @property
+    def limit(self) -> int:
+        return self.price if self.kind == "limit" else self.then
 
     def become(self, status: str) -> None:
         self.status = status
@@ -86,11 +97,11 @@ class Lives:
     def equity(self, life: Life) -> Fraction:
         return life.books.cash + life.books.quantity * self.last
 
-    def free(self, life: Life) -> Fraction:
-        """What neither positions nor orders need; a cash account's positions are paid for."""
+    def free(self, life: Life, but: Fraction = NONE) -> Fraction:
+        """What neither positions nor orders need, `but` this; a cash account's are paid for."""
         needed = abs(life.books.quantity * self.last) / self.leverage(life)
         own = self.equity(life) - needed if life.on_margin else life.books.cash
-        return max(own - self.held(life)[0], NONE)
+        return max(own - self.held(life)[0] + but, NONE)
 
     def withdraw(self, life: Life, amount: int) -> None:
         owed = min(life.books.quantity * self.last, NONE)
@@ -124,14 +135,12 @@ class Lives:
         life, has = order.life, int(order.life.books.quantity)
         order.opens = has >= 0 if order.buys else has <= 0 and life.on_margin
         short = order.opens and not order.buys
-        if order.kind == "limit":
-            order.bound = Fraction(order.price)
-        elif order.buys:
-            order.bound = self.touch[1] * Fraction("1.04")
-        elif short:
-            order.bound = self.touch[0] * Fraction("0.97")
-        worst = max(Fraction(order.price), self.touch[1] * Fraction("1.03"))
-        order.unit = (worst if short else order.bound) / self.leverage(life)
+        order.bound = Fraction(order.limit) or self.collar(order, order.price)
+        worst = max(Fraction(order.limit), self.touch[1] * Fraction("1.03"))
+        order.part = Fraction(1, self.leverage(life))
+        order.unit = (worst if short else order.bound) * order.part
+        if order.kind == "trail":
+            order.price = self.touch[0] - order.trail
         closable = max(-has if order.buys else has, 0) - self.held(life)[1]
         if (
             life.stopped
@@ -144,14 +153,21 @@ class Lives:
         ):
             raise No
 
+    def collar(self, order: Ticket, price: int) -> Fraction:
+        """The worst price of what is no limit order, from a stop's price or else the touch."""
+        if order.buys or order.opens:
+            return (price or self.touch[order.buys]) * Fraction("1.04" if order.buys else "0.97")
+        return NONE
+
     def meets(self, order: Ticket, other: Ticket) -> bool:
         """Two orders of one account that could trade with each other, or open to both sides."""
         if other.buys is order.buys or other.status not in ("accepted", *WORKING):
             return False
-        if order.leg or other.leg == "loss" or (order.opens and other.opens):
+        exempt = order.leg or other.leg == "loss" or "trail" in (order.kind, other.kind)
+        if exempt or (order.opens and other.opens):
             return order.opens and other.opens
         buy, sell = (order, other) if order.buys else (other, order)
-        return "market" in (buy.kind, sell.kind) or sell.kind == "stop" or buy.price >= sell.price
+        return not buy.limit or not sell.limit or buy.limit >= sell.limit
 
     def cancel(self, order: Ticket) -> None:
         order.become("canceled")
@@ -189,17 +205,33 @@ class Lives:
         for order in orders:
             if order.status not in WORKING:
                 continue
-            if order.kind == "stop":
-                self.trigger(order) if self.has_trade else None
+            if order.kind in ("stop", "trail"):
+                self.follow(order) if order.trail and self.has_quote else None
+                self.trigger(order) if order.kind == "stop" and self.has_trade else None
                 continue
             woken = self.fill(order) if self.has_quote else []
             if order.lasts in ("ioc", "fok") and order.status in WORKING:
                 order.become("canceled")
             self.work(woken)
 
-    def trigger(self, stop: Ticket) -> None:
-        if stop.status in WORKING and not self.is_halted and self.last <= stop.price:
-            stop.kind, stop.bound = "market", NONE
+    def follow(self, trail: Ticket) -> None:
+        """Let a trailing stop, which sells, keep its distance from the best bid."""
+        if trail.status in WORKING and not self.is_halted:
+            trail.price = max(trail.price, self.touch[0] - trail.trail)
+            self.trigger(trail, self.touch[0])
+
+    def trigger(self, stop: Ticket, price: int = 0) -> None:
+        """A stop whose price is met becomes a limit or market order, where that is affordable."""
+        beyond = ((price or self.last) - stop.price) * (1 if stop.buys else -1)
+        if stop.status not in WORKING or self.is_halted or beyond < 0:
+            return
+        stop.kind, stop.price = "limit" if stop.then else "market", stop.then
+        if not stop.limit:
+            stop.bound = self.collar(stop, 0 if self.has_quote else self.last)
+            stop.unit = stop.bound * stop.part if stop.buys else stop.unit
+        if not stop.limit and stop.hold()[0] > self.free(stop.life, but=stop.hold()[0]):
+            self.cancel(stop)
+        else:
             stop.life.events += 1
             self.work([stop])
 
@@ -226,18 +258,22 @@ class Lives:
             self.taken[side] = left if price == self.touch[side] else 0
             self.touch[side], self.sizes[side] = price, size
         self.has_quote, woken = self.is_open, []
-        resting = [one for one in self.orders if one.status in WORKING and one.kind != "stop"]
+        working = [one for one in self.orders if one.status in WORKING]
+        resting = [one for one in working if one.kind not in ("stop", "trail")]
         for order in sorted(
             resting, key=lambda one: (not one.buys, one.bound * (1 - 2 * one.buys))
         ):
             woken += self.fill(order) if self.is_open else []
+        trails = [one for one in working if one.kind == "trail"]
+        for trail in sorted(trails, key=lambda one: -max(one.price, bid - one.trail)):
+            self.follow(trail) if self.is_open else None
         self.work(woken)
 
     def trade(self, price: int) -> None:
         self.last, self.has_trade = price, self.is_open
         stops = [one for one in self.orders if one.kind == "stop" and one.status in WORKING]
-        for stop in sorted(stops, key=lambda one: -one.price) if self.is_open else []:
-            self.trigger(stop)
+        for stop in sorted(stops, key=lambda one: (not one.buys, one.price * (2 * one.buys - 1))):
+            self.trigger(stop) if self.is_open else None
 
     def close(self) -> None:
         for order in self.orders:

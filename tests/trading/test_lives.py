@@ -160,23 +160,43 @@ class RandomLives(RuleBasedStateMachine):
         order = Ticket(self.model.lives[who], buys, quantity, kind="market", lasts=lasts)
         self.submits(who, order, [])
 
-    def stops(self, who: int, quantity: int, price: int, lasts: str) -> None:
+    def stops(self, who: int, buys: bool, quantity: int, price: int, then: int, lasts: str) -> None:
+        """A stop, or with `then`, a distance from it, a stop-limit order."""
+        limit = price + (then if buys else -then) if then else 0
+        order = Ticket(self.model.lives[who], buys, quantity, "stop", price, lasts, then=limit)
+        kind = OrderType.STOP_LIMIT if limit else OrderType.STOP
+        self.submits(who, order, [], limit=limit, type=kind, stop_price=Decimal(price))
+
+    def trails(self, who: int, quantity: int, trail: int, lasts: str) -> None:
         life = self.model.lives[who]
-        if life.books.quantity > 0:
-            order = Ticket(life, False, quantity, kind="stop", price=price, lasts=lasts)
-            self.submits(who, order, [], type=OrderType.STOP, stop_price=Decimal(price))
+        if self.model.is_open and not self.model.is_halted and life.books.quantity > 0:
+            order = Ticket(life, False, quantity, kind="trail", lasts=lasts, trail=trail)
+            fields = {"type": OrderType.TRAILING_STOP, "trail_price": Decimal(trail)}
+            self.submits(who, order, [], **fields)
 
     def brackets(
         self, who: int, quantity: int, price: int, above: int, below: int, lasts: str
     ) -> None:
-        life = self.model.lives[who]
-        order = Ticket(life, True, quantity, price=price, lasts=lasts, leg="entry")
+        """Of a limit order, or without a price, of one at the market."""
+        bid, ask = (price, price) if price else self.model.touch
+        if not price and (not self.model.is_open or self.model.is_halted):
+            return
+        order = self.entry(who, quantity, price, lasts)
         legs = [
-            self.exit(order, "limit", price + above, "profit"),
-            self.exit(order, "stop", price - below, "loss"),
+            self.exit(order, "limit", ask + above, "profit"),
+            self.exit(order, "stop", bid - below, "loss"),
         ]
-        exits = {"take_profit": Decimal(price + above), "stop_loss": Decimal(price - below)}
+        exits = {"take_profit": Decimal(ask + above), "stop_loss": Decimal(bid - below)}
         self.submits(who, order, legs, limit=price, order_class=OrderClass.BRACKET, **exits)
+
+    def one_triggers_other(
+        self, who: int, quantity: int, price: int, beyond: int, lasts: str
+    ) -> None:
+        """An entry with a take-profit above it, or a stop-loss below."""
+        order = self.entry(who, quantity, price, lasts)
+        leg = self.exit(order, "limit" if beyond > 0 else "stop", price + beyond, "exit")
+        exits = {"take_profit" if beyond > 0 else "stop_loss": Decimal(price + beyond)}
+        self.submits(who, order, [leg], limit=price, order_class=OrderClass.OTO, **exits)
 
     def pairs(self, who: int, quantity: int, price: int, below: int, lasts: str) -> None:
         order = Ticket(
@@ -270,6 +290,10 @@ class RandomLives(RuleBasedStateMachine):
 
     # How.
 
+    def entry(self, who: int, quantity: int, price: int, lasts: str) -> Ticket:
+        kind = "limit" if price else "market"
+        return Ticket(self.model.lives[who], True, quantity, kind, price, lasts, leg="entry")
+
     def exit(self, entry: Ticket, kind: str, price: int, leg: str) -> Ticket:
         order = Ticket(entry.life, False, entry.quantity, kind, price, entry.lasts, leg, "held")
         order.bound = Fraction(price if kind == "limit" else 0)
@@ -287,6 +311,7 @@ class RandomLives(RuleBasedStateMachine):
         fields["time_in_force"] = TimeInForce(order.lasts)
         side = Side.BUY if order.buys else Side.SELL
         account, quantity = self.accounts[who], str(order.quantity)
+        fields["limit"] = fields.get("limit") or None
         self.both(
             lambda: self.model.submit(order, legs),
             lambda: self.stored(
