@@ -2,7 +2,8 @@
 # Everything `make test` does: installs what the tests need, then lint, then the tests.
 #
 # The suite runs on MariaDB and Redis of its own, and the parts that keep money once more on SQLite,
-# the embedded default. Where the servers cannot be had it says so, loudly, and runs all on SQLite.
+# the embedded default. Much of it waits for servers, so two parts of it run side by side. Where the
+# servers cannot be had it says so, loudly, and runs all on SQLite.
 # OPENBELL_TEST_LONG=1 runs the long counts too, without a limit of time.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -15,6 +16,8 @@ ON_SQLITE="tests/config/databases tests/events tests/portfolios tests/trading te
   tests/quotes/test_history.py tests/quotes/test_ingest.py tests/quotes/test_ingest_process.py
   tests/quotes/test_latest.py tests/quotes/test_latest_misses.py tests/quotes/test_market.py
   tests/quotes/test_recorder.py tests/quotes/test_tick_history.py"
+# What starts whole clusters, kills and awaits them: most of its time is waiting.
+ON_CLUSTERS="tests/deploy tests/faults tests/replication"
 PACKAGES="mariadb-server redis-server nginx-light chromium default-libmysqlclient-dev pkg-config gcc
   python3-dev"
 
@@ -63,6 +66,28 @@ run() {
   "$@" || FAILED="$FAILED, $name"
 }
 
+on_servers() { deploy/local/servers.sh $PYTEST "$@"; }
+
+# Keeps for `said` what a command prints, and how it ends.
+keep() {
+  local name=$1 ended=0
+  shift
+  "$@" >"$SAID/$name" 2>&1 &
+  wait $! || ended=$?
+  echo "$ended" >"$SAID/$name.ended"
+}
+
+said() {
+  cat "$SAID/$1"
+  return "$(cat "$SAID/$1.ended")"
+}
+
+on_sqlite_then_on_clusters() {
+  trap 'kill $! && exit 143' TERM
+  keep sqlite nice -n 5 $PYTEST $ON_SQLITE
+  keep clusters on_servers $ON_CLUSTERS
+}
+
 install_packages
 deploy/local/setup.sh test
 install_production_set
@@ -71,19 +96,17 @@ has chromium || has chromium-browser || has google-chrome ||
 
 SECONDS=0
 run lint make --no-print-directory lint
-if have_servers; then
-  # Beside the others, which wait for servers much of their time.
-  if [ $# -eq 0 ]; then
-    ON_SQLITE_SAID=$(mktemp)
-    nice -n 5 $PYTEST $ON_SQLITE >"$ON_SQLITE_SAID" 2>&1 &
-    ON_SQLITE_PID=$!
-    trap 'kill "$ON_SQLITE_PID" 2>/dev/null; rm -f "$ON_SQLITE_SAID"' EXIT
-  fi
-  run "tests on MariaDB and Redis" deploy/local/servers.sh $PYTEST ${1+"$@"}
-  if [ $# -eq 0 ]; then
-    run "tests on SQLite" wait "$ON_SQLITE_PID"
-    cat "$ON_SQLITE_SAID"
-  fi
+if have_servers && [ $# -eq 0 ]; then
+  SAID=$(mktemp -d)
+  on_sqlite_then_on_clusters &
+  BESIDE=$!
+  trap 'kill "$BESIDE" 2>/dev/null; rm -rf "$SAID"' EXIT
+  run "tests on MariaDB and Redis" on_servers tests $(printf -- '--ignore=%s ' $ON_CLUSTERS)
+  wait "$BESIDE"
+  run "tests on SQLite" said sqlite
+  run "tests of clusters" said clusters
+elif have_servers; then
+  run "tests on MariaDB and Redis" on_servers "$@"
 else
   loudly "NO MARIADB OR NO REDIS: everything runs on SQLite, without Redis."
   run "tests on SQLite" $PYTEST ${1+"$@"}
