@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from decimal import ROUND_DOWN, Decimal
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -12,7 +13,7 @@ from django.db import IntegrityError, transaction
 from events import log
 from events.transactions import retried
 from portfolios import ledger
-from portfolios.borrowing import Marks, margin_now, read_marks
+from portfolios.borrowing import NO_MARKS, OwnMarks, margin_locked, margin_now, with_marks
 from portfolios.errors import (
     AccountClosed,
     AccountNotFound,
@@ -22,6 +23,7 @@ from portfolios.errors import (
 )
 from portfolios.ledger import Move
 from portfolios.locks import lock_account, lock_accounts
+from portfolios.margin import CASH
 from portfolios.models import BOOK_FIELDS, Account, Ledger, NonTradeActivity, PostingKind
 from quotes.amounts import BALANCE_MAX, plain
 from quotes.clock import market_clock
@@ -110,12 +112,12 @@ def withdraw(*, account_id: int, amount: Decimal, actor: str) -> Account:
 
     Raises AccountNotFound, AccountClosed, AmountInvalid, InsufficientFunds.
     """
-    return _withdraw(account_id, check_amount(amount), read_marks(account_id), actor)
+    return with_marks(account_id, partial(_withdraw, account_id, check_amount(amount), actor))
 
 
 @retried
 @transaction.atomic(durable=True)
-def _withdraw(account_id: int, amount: Decimal, marks: Marks, actor: str) -> Account:
+def _withdraw(account_id: int, amount: Decimal, actor: str, marks: OwnMarks | None) -> Account:
     account = lock_account(account_id)
     _check_open(account)
     _check_free(account, amount, marks)
@@ -132,13 +134,14 @@ def transfer(
     One transaction in each book, with a reference in common. Raises AccountNotFound where one is
     not there or another's, AccountClosed, AmountInvalid, InsufficientFunds, BoundExceeded.
     """
-    return _transfer(source_id, target_id, check_amount(amount), read_marks(source_id), actor)
+    amount = check_amount(amount)
+    return with_marks(source_id, partial(_transfer, source_id, target_id, amount, actor))
 
 
 @retried
 @transaction.atomic(durable=True)
 def _transfer(
-    source_id: int, target_id: int, amount: Decimal, marks: Marks, actor: str
+    source_id: int, target_id: int, amount: Decimal, actor: str, marks: OwnMarks | None
 ) -> tuple[Account, Account]:
     accounts = lock_accounts([source_id, target_id])
     source, target = accounts.get(source_id), accounts.get(target_id)
@@ -161,9 +164,11 @@ def _check_open(account: Account) -> None:
         raise AccountClosed(account_number=account.number)
 
 
-def _check_free(account: Account, amount: Decimal, marks: Marks) -> None:
-    """Raise InsufficientFunds where an order or a position needs some of it."""
-    margin = margin_now(account, marks)
+def _check_free(account: Account, amount: Decimal, marks: OwnMarks | None) -> None:
+    """Raise InsufficientFunds where an order or a position needs some of it; MarksNeeded."""
+    # What a cash account may spend depends on no price.
+    is_cash = account.multiplier == CASH
+    margin = margin_now(account, NO_MARKS) if is_cash else margin_locked(account, marks)
     # What was borrowed is not paid out, nor what shorts were sold for.
     free = min(margin.non_marginable_power, max(margin.cash_of_its_own, ZERO))
     if amount > free:

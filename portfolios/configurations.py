@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import partial
 
 from django.db import transaction
 
 from events import log
 from events.transactions import retried
-from portfolios.borrowing import NO_MARKS, Marks, margin_now, read_marks
+from portfolios.borrowing import OwnMarks, margin_locked, with_marks
 from portfolios.errors import ConfigurationInvalid, InsufficientMargin
 from portfolios.locks import lock_account
 from portfolios.margin import CASH, INTRADAY, MARGIN
@@ -71,13 +72,14 @@ def configure(*, account_id: int, changes: Mapping[str, object], actor: str) -> 
     """
     wanted = {name: value for name, value in changes.items() if value is not None}
     _check(wanted)
-    marks = read_marks(account_id) if MULTIPLIER in wanted else NO_MARKS
-    return _configure(account_id, wanted, marks, actor)
+    return with_marks(account_id, partial(_configure, account_id, wanted, actor))
 
 
 @retried
 @transaction.atomic(durable=True)
-def _configure(account_id: int, wanted: Mapping[str, object], marks: Marks, actor: str) -> Account:
+def _configure(
+    account_id: int, wanted: Mapping[str, object], actor: str, marks: OwnMarks | None
+) -> Account:
     account = lock_account(account_id)
 
     before = configuration(account)
@@ -106,14 +108,14 @@ def _configure(account_id: int, wanted: Mapping[str, object], marks: Marks, acto
     return account
 
 
-def _change_multiplier(account: Account, multiplier: int, marks: Marks) -> None:
+def _change_multiplier(account: Account, multiplier: int, marks: OwnMarks | None) -> None:
     """Borrowing less takes that the account can do with it: what open orders hold was reckoned
     with the old multiplier, so there must be none that open anything."""
     lower = multiplier < account.multiplier
     account.multiplier = multiplier
     if not lower:
         return
-    margin = margin_now(account, marks)
+    margin = margin_locked(account, marks)
     if account.hold_cash:
         raise InsufficientMargin(
             "cancel the open orders that open positions first", held=plain(account.hold_cash)

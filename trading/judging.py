@@ -7,13 +7,11 @@ accounts, which need none, pay nothing for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from decimal import Decimal
-from typing import TypeVar
 
 from events.errors import NotFound
 from portfolios import lot_rows
-from portfolios.borrowing import Marks, margin_now, read_marks
+from portfolios.borrowing import OwnMarks, margin_locked
 from portfolios.margin import CASH, Margin
 from portfolios.models import Account, Position
 from quotes.amounts import PRICE_PLACES, from_units, plain
@@ -28,30 +26,12 @@ from trading.protection import check_opposite
 from trading.request import OrderRequest
 from trading.risk import AccountView, Assessment, MarketView, assess, reference_price
 
-T = TypeVar("T")
-
 ZERO = Decimal(0)
 
 
-class MarksNeeded(Exception):
-    """The locked account is a margin account, and no prices were read before."""
-
-
-def with_marks(account_id: int, use_case: Callable[[Marks | None], T]) -> T:
-    """Carry out a use case, again with prices where it turns out to need them."""
-    try:
-        return use_case(None)
-    except MarksNeeded:
-        return use_case(read_marks(account_id))
-
-
-def margin_for(account: Account, marks: Marks | None) -> Margin | None:
-    """The margin of a margin account; None of a cash account. Raises MarksNeeded."""
-    if account.multiplier == CASH:
-        return None
-    if marks is None:
-        raise MarksNeeded
-    return margin_now(account, marks)
+def margin_for(account: Account, marks: OwnMarks | None) -> Margin | None:
+    """The margin of a locked margin account; None of a cash account. Raises MarksNeeded."""
+    return None if account.multiplier == CASH else margin_locked(account, marks)
 
 
 def judge(

@@ -18,7 +18,7 @@ from events.bulk import insert_row, one_trip, update_rows
 from events.errors import OpenbellError, Refused
 from events.transactions import retried
 from portfolios import ledger, positions
-from portfolios.borrowing import Marks
+from portfolios.borrowing import OwnMarks, with_marks
 from portfolios.locks import lock_account
 from portfolios.models import BOOK_FIELDS, Account
 from quotes.clock import market_clock
@@ -27,7 +27,7 @@ from trading import client_ids, states, updates
 from trading.ending import end
 from trading.errors import OrderFinished
 from trading.execution.matching import Waiting
-from trading.judging import account_view, find_instrument, judge, margin_for, with_marks
+from trading.judging import account_view, find_instrument, judge, margin_for
 from trading.legs import legs_of
 from trading.locks import lock_order, lock_orders, turn
 from trading.market import market_view
@@ -77,7 +77,7 @@ def _submit(
     instrument: Instrument,
     market: MarketView,
     actor: str,
-    marks: Marks | None,
+    marks: OwnMarks | None,
 ) -> Order:
     account = lock_account(account_id)
     margin = margin_for(account, marks)

@@ -18,7 +18,7 @@ from events.bulk import insert_row, update_rows
 from events.errors import Refused
 from events.transactions import retried
 from portfolios import ledger, positions
-from portfolios.borrowing import Marks
+from portfolios.borrowing import OwnMarks, with_marks
 from portfolios.locks import lock_account
 from portfolios.models import BOOK_FIELDS
 from quotes.amounts import PRICE_PLACES, plain, to_units
@@ -27,7 +27,7 @@ from quotes.models import Instrument
 from trading import client_ids, queries, states, updates
 from trading.errors import InvalidOrder, OrderFinished, OrderRuleBroken
 from trading.holds import Hold
-from trading.judging import account_view, judge, margin_for, with_marks
+from trading.judging import account_view, judge, margin_for
 from trading.legs import ENTRY, is_complex, is_holding, stop_collar
 from trading.locks import lock_order, lock_relatives, turn
 from trading.market import market_view
@@ -112,7 +112,7 @@ def _replace(
     changes: Changes,
     market: MarketView,
     actor: str,
-    marks: Marks | None,
+    marks: OwnMarks | None,
 ) -> Order:
     instrument = known.instrument
     account = lock_account(account_id)
