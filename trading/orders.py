@@ -7,7 +7,7 @@ settled by `trading.execution.settlement`; nothing else writes orders.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID
@@ -138,15 +138,18 @@ def _cancel(account_id: int, order_id: UUID, actor: str) -> Order:
     return order
 
 
-def cancel_all(*, account_id: int, actor: str) -> list[tuple[Order, OpenbellError | None]]:
-    """Cancel every order that was open at the call, oldest first.
+def cancel_all(
+    *, account_id: int, actor: str, but: Collection[int] = ()
+) -> list[tuple[Order, OpenbellError | None]]:
+    """Cancel every order that was open at the call, oldest first; not those of these row ids.
 
     Each comes back with None, or with the error that kept it from being canceled. Raises
     AccountNotFound, AccountBusy, Unavailable.
     """
     with turn(account_id):
         open_orders = Order.objects.filter(account_id=account_id, status__in=states.OPEN)
-        pks = list(open_orders.order_by("pk").values_list("pk", flat=True))
+        found = open_orders.order_by("pk").values_list("pk", flat=True)
+        pks = [pk for pk in found if pk not in but]
         return [
             outcome
             for start in range(0, len(pks), SLICE)

@@ -22,12 +22,18 @@ from portfolios.models import Account, Position
 from quotes import latest
 from quotes.clock import market_clock
 from quotes.models import MarketClock
-from tests.portfolios.factories import assert_books_balance, funded_account, new_york
-from tests.trading.floor import TradingFloor
+from tests.portfolios.factories import (
+    assert_books_balance,
+    funded_account,
+    make_instrument,
+    new_york,
+)
+from tests.trading.floor import TradingFloor, now_of
 from trading import margin_calls
 from trading.errors import InsufficientBuyingPower
 from trading.liquidation import ACTOR, Closable, to_close
 from trading.models import Order, TimeInForce
+from trading.orders import cancel
 
 WAIT_SECONDS_MAX = 10.0
 DUE = new_york("2013-10-08 15:45")  # a quarter of an hour before the next day's close
@@ -169,6 +175,39 @@ def test_an_order_that_is_closing_already_is_not_placed_again(floor, borrower, s
     floor.show("62", "63")
     assert Position.objects.get(account=borrower).quantity == 0
     assert_books_balance(borrower)
+
+
+def test_orders_of_its_owner_hold_nothing_off_while_one_of_ours_waits(floor, settings):
+    settings.MARGIN_CALL_DAYS = 0
+    make_instrument("MSFT")
+    floor.play(floor.quote("99.99", "100", symbol="MSFT"))
+    account = funded_account("10000")
+    configure(account_id=account.pk, changes={"max_margin_multiplier": "2"}, actor="test")
+    for symbol in ("AAPL", "MSFT"):
+        floor.buy(account, "90", limit="100", symbol=symbol)
+    floor.pass_time(seconds=1)
+
+    def fall() -> None:
+        floor.play(
+            floor.quote("40", "41", bid_size=0), floor.quote("40", "41", bid_size=0, symbol="MSFT")
+        )
+
+    fall()
+    fall()
+    forced = {order.instrument.symbol: order for order in Order.objects.filter(status="new")}
+    assert set(forced) == {"AAPL", "MSFT"}
+    cancel(account_id=account.pk, order_id=forced["MSFT"].public_id, actor="test")
+    far = floor.sell(
+        account, "90", limit="500", symbol="MSFT", client_order_id="liquidation-of-mine"
+    )
+    fall()
+    floor.play(floor.quote("40", "41", symbol="MSFT"))
+
+    assert now_of(far).status == "canceled"
+    assert now_of(forced["AAPL"]).status == "new"
+    held = dict(Position.objects.values_list("instrument__symbol", "quantity"))
+    assert held == {"AAPL": 90, "MSFT": 0}
+    assert_books_balance(account)
 
 
 def test_a_book_that_is_closed_is_left_alone(floor, borrower, settings):
