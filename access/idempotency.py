@@ -68,8 +68,9 @@ class Protected(APIView):
     permission_classes = ()
 
     def initial(self, request: Request, *_: Any, **__: Any) -> None:
-        """Learn who asks. Everything else is the view's own to judge."""
+        """Learn who asks, and count it. Everything else is the view's own to judge."""
         self.perform_authentication(request)
+        self.check_throttles(request)
 
     def finalize_response(self, request: Request, response: Any, *_: Any, **__: Any) -> Any:
         """Leave the view's own answer as it is."""
@@ -106,14 +107,13 @@ class Protected(APIView):
     def _remembered(self, request: Request, promise: Promise, view: View) -> HttpResponse | None:
         """The answer to a request that was carried out before; None where none was.
 
-        Raises IdempotencyKeyReused, RateLimited, and what `rebuild` does.
+        Raises IdempotencyKeyReused, and what `rebuild` does.
         """
         done = idempotency.find(promise)
         if done is None:
             return None
         if done.request_digest != promise.digest:
             raise IdempotencyKeyReused(done.key)
-        self.check_throttles(request)
         if done.status is None:
             done.status, answer = rebuild(request, done, view)
             done.answer = force_str(self.get_renderers()[0].render(answer))

@@ -103,14 +103,20 @@ limiter = Limiter()
 
 
 class RequestLimit(BaseThrottle):
-    """Counts every request that a credential came with, and tells the caller what is left."""
+    """Counts every request that a credential came with, and tells the caller what is left.
+
+    Once, though a view may stand before another one, as `access.idempotency` does.
+    """
 
     def allow_request(self, request: Request, view: Any) -> bool:
         credential: Any = request.auth
         if credential is None:
             return True
         now = time.time()
-        spent = spend(credential.actor, request.path, now)
+        asked: Any = request._request
+        if not hasattr(asked, "spent"):
+            asked.spent = spend(credential.actor, request.path, now)
+        spent: Spent = asked.spent
         view.headers.update(rate_headers(spent))
         if not spent.allowed:
             raise RateLimited(retry_after_seconds=max(1, round(spent.ends_at - now)))

@@ -185,3 +185,43 @@ def test_trading_and_data_are_counted_apart(settings: Any) -> None:
     assert client.get("/v2/clock").status_code == 200
     assert client.get("/v2/clock").status_code == 429
     assert client.get("/v2/stocks/quotes/latest?symbols=AAPL").status_code == 200
+
+
+@pytest.mark.django_db
+def test_a_request_with_an_idempotency_key_is_counted_once_whatever_becomes_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("access.limits.time.time", lambda: 1_000_000_000.0)
+    client = a_trader().client()
+
+    def left(key: str, name: str = "Mine", status: int = 200) -> int:
+        answer = client.post(
+            "/v2/watchlists",
+            {"name": name, "symbols": []},
+            content_type="application/json",
+            headers={"Idempotency-Key": key},
+        )
+        assert answer.status_code == status, answer.content
+        return int(answer.headers["X-RateLimit-Remaining"])
+
+    before = left("once")
+    assert left("once") == before - 1  # a replay
+    assert left("once", "Another", 422) == before - 2  # another request under its key
+    assert left("two words", status=422) == before - 3
+    assert left("twice", status=422) == before - 4  # the name is taken
+
+
+@pytest.mark.django_db
+def test_keys_that_are_refused_run_into_the_limit(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("access.limits.time.time", lambda: 1_000_000_000.0)
+    settings.RATE_LIMIT_PER_MINUTE = 1
+    client = a_trader().client()
+
+    statuses = [
+        client.post("/v2/watchlists", headers={"Idempotency-Key": "two words"}).status_code
+        for _ in range(2)
+    ]
+
+    assert statuses == [422, 429]

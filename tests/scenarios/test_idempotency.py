@@ -398,6 +398,23 @@ def test_the_kill_switch_is_thrown_once_and_carried_on(
     assert kinds().count("portfolios.account.stopped") == 1
 
 
+def test_a_form_of_our_pages_may_name_a_key(trader: Trader) -> None:
+    browser = trader.browser(enforce_csrf_checks=True)
+    browser.get("/accounts")
+    token = {"X-CSRFToken": browser.cookies["csrftoken"].value, "Idempotency-Key": "once"}
+    body = json.dumps({"name": "Second", "cash": "500.00"})
+
+    def post(headers: dict[str, str]) -> Any:
+        return browser.post("/api/accounts", body, "application/json", headers=headers)
+
+    assert post({"Idempotency-Key": "once"}).status_code == 403
+    first, second = post(token), post(token)
+
+    assert (first.status_code, is_replay(first)) == (200, False)
+    assert (second.content, is_replay(second)) == (first.content, True)
+    assert Account.objects.filter(user=trader.user).count() == 2
+
+
 def test_a_choice_of_the_owners_is_made_once(client: Client) -> None:
     path = "/v2/account/configurations"
     first = send(client, "patch", path, suspend_trade=True)
