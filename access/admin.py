@@ -16,6 +16,7 @@ from access.keys import create_key, revoke_key
 from access.models import ApiKey
 from access.users import disable_user, enable_user
 from events.admin import operator
+from events.errors import OpenbellError
 from portfolios.accounts import STARTING_CASH
 from portfolios.models import Account
 from trading.admin import TradingAccountAdmin
@@ -40,9 +41,16 @@ class ResettableAccountAdmin(TradingAccountAdmin):
         permissions=["freeze"],
     )
     def reset_accounts(self, request: HttpRequest, accounts: QuerySet[Account]) -> None:
+        """Begin each anew; one that cannot be now is named, and is to be reset once more."""
+        actor = operator(request)
         for account in accounts:
-            new = reset_account(account_id=account.pk, cash=STARTING_CASH, actor=operator(request))
-            self.message_user(request, f"{account.number} is closed, {new.number} takes its place")
+            try:
+                new = reset_account(account_id=account.pk, cash=STARTING_CASH, actor=actor)
+            except OpenbellError as error:
+                self.message_user(request, f"{account.number}: {error.message}", messages.ERROR)
+                continue
+            text = f"{account.number} is closed, {new.number} takes its place"
+            self.message_user(request, text, messages.SUCCESS)
 
 
 @admin.register(ApiKey)

@@ -8,7 +8,9 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
+from django.contrib.auth import get_user_model
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 
 from events import log
 from events.transactions import retried
@@ -69,12 +71,32 @@ def open_account(*, user: Any, name: str = "Paper", cash: Decimal, actor: str) -
     return account
 
 
+@retried
+@transaction.atomic(durable=True)
 def open_another_account(*, user: Any, name: str, cash: Decimal, actor: str) -> Account:
     """Open one more account by the user's own hand. Raises AmountInvalid, TooManyAccounts."""
-    active = Account.objects.filter(user=user, status=Account.Status.ACTIVE)
-    if active.count() >= ACCOUNTS_PER_USER_MAX:
+    _lock_user(user)
+    if _open_accounts(user).count() >= ACCOUNTS_PER_USER_MAX:
         raise TooManyAccounts(maximum=ACCOUNTS_PER_USER_MAX)
     return open_account(user=user, name=name, cash=cash, actor=actor)
+
+
+@retried
+@transaction.atomic(durable=True)
+def open_first_account(*, user: Any, cash: Decimal, actor: str) -> Account:
+    """The user's oldest open account, opened where there is none. Raises AmountInvalid."""
+    _lock_user(user)
+    first = _open_accounts(user).order_by("pk").first()
+    return first or open_account(user=user, cash=cash, actor=actor)
+
+
+def _lock_user(user: Any) -> None:
+    """Nobody opens another account for the user before this transaction ends."""
+    get_user_model().objects.select_for_update().get(pk=user.pk)
+
+
+def _open_accounts(user: Any) -> QuerySet[Account]:
+    return Account.objects.filter(user_id=user.pk, status=Account.Status.ACTIVE)
 
 
 def _insert(user: Any, name: str) -> Account:

@@ -16,7 +16,8 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from portfolios.accounts import STARTING_CASH, open_account
+from portfolios import accounts
+from portfolios.accounts import STARTING_CASH
 from portfolios.models import Account
 from quotes.clock import market_clock
 from trading.forms import LogInForm, SignUpForm
@@ -68,7 +69,7 @@ def sign_up(request: HttpRequest) -> HttpResponse:
 
     user = form.save()
     login(request, user)
-    open_paper_account(user)
+    accounts.open_account(user=user, cash=STARTING_CASH, actor=f"user:{user.pk}")
     return redirect("screen")
 
 
@@ -76,8 +77,9 @@ def sign_up(request: HttpRequest) -> HttpResponse:
 @require_POST
 def open_first_account(request: HttpRequest) -> HttpResponse:
     """Give a user without an account a funded one; a second press changes nothing."""
-    if first_account(request.user) is None:
-        open_paper_account(request.user)
+    accounts.open_first_account(
+        user=request.user, cash=STARTING_CASH, actor=f"user:{request.user.pk}"
+    )
     return redirect("screen")
 
 
@@ -87,19 +89,14 @@ def shown_account(request: HttpRequest) -> Account | None:
     A closed one, too, for it is the one that the session's orders go to, and are refused by.
     """
     chosen = request.session.get("account_id", 0)
-    accounts = Account.objects.filter(user=request.user.pk)
-    return accounts.filter(pk=chosen).first() or first_account(request.user)
+    own = Account.objects.filter(user=request.user.pk)
+    return own.filter(pk=chosen).first() or first_account(request.user)
 
 
 def first_account(user: Any) -> Account | None:
     """The account the screen trades: the user's oldest open one."""
-    accounts = Account.objects.filter(user=user, status=Account.Status.ACTIVE)
-    return accounts.order_by("pk").first()
-
-
-def open_paper_account(user: Any) -> Account:
-    """A funded account, opened by the user's own hand."""
-    return open_account(user=user, name="Paper", cash=STARTING_CASH, actor=f"user:{user.pk}")
+    own = Account.objects.filter(user=user, status=Account.Status.ACTIVE)
+    return own.order_by("pk").first()
 
 
 def offer() -> dict[str, Any]:

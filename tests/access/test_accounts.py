@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from types import SimpleNamespace
@@ -30,7 +31,7 @@ from portfolios.errors import (
 from portfolios.models import Account, NonTradeActivity, Posting
 from quotes.streaming.bus import CONTROL, WhenFull, bus
 from tests.people import Trader, a_trader, an_operator
-from tests.portfolios.factories import assert_books_balance
+from tests.portfolios.factories import assert_books_balance, make_user
 from tests.trading.floor import TradingFloor
 from trading import kill_switch, locks
 from trading.errors import AccountBlocked, AccountBusy
@@ -142,6 +143,45 @@ def test_a_user_keeps_a_bounded_number_of_open_accounts(monkeypatch):
         one_more()
     close_account(account_id=second.pk, actor="test")
     one_more()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_bound_holds_for_any_number_that_are_asked_for_at_once(monkeypatch):
+    monkeypatch.setattr(accounts, "ACCOUNTS_PER_USER_MAX", 3)
+    user = a_trader().user
+    start = threading.Barrier(6, timeout=30)
+
+    def one_more(_: int) -> bool:
+        try:
+            start.wait()
+            accounts.open_another_account(user=user, name="N", cash=Decimal(1), actor="test")
+        except TooManyAccounts:
+            return False
+        finally:
+            connection.close()
+        return True
+
+    with ThreadPoolExecutor(6) as pool:
+        opened = sum(pool.map(one_more, range(6)))
+
+    assert (opened, Account.objects.filter(user=user).count()) == (2, 3)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_first_account_is_opened_once_however_often_it_is_asked_for():
+    user = make_user()
+    start = threading.Barrier(4, timeout=30)
+
+    def press(_: int) -> int:
+        try:
+            start.wait()
+            return accounts.open_first_account(user=user, cash=Decimal(1), actor="test").pk
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(press, range(4)))) == 1
+    assert Account.objects.filter(user=user).count() == 1
 
 
 def test_a_reset_leaves_the_old_book_to_be_read_and_moves_keys_to_a_fresh_one():
@@ -348,6 +388,28 @@ def test_a_key_acts_for_its_own_account_alone():
     for path in ("/api/accounts", f"/api/accounts/{trader.account.public_id}/reset"):
         assert send(trader.client(), path, {}).status_code == 403
     assert send(trader.client(), "/api/transfers", {**body, "amount": 1}).status_code == 403
+
+
+def test_an_operator_resets_accounts_and_hears_of_one_that_cannot_be_reset_now(monkeypatch):
+    first, crowded, last = (a_trader().account for _ in range(3))
+    monkeypatch.setattr(kill_switch, "TRIES", 0)
+    cancel_all = kill_switch.cancel_all
+
+    def busy_for_one(*, account_id: int, **how: Any) -> Any:
+        if account_id == crowded.pk:
+            raise AccountBusy
+        return cancel_all(account_id=account_id, **how)
+
+    monkeypatch.setattr(kill_switch, "cancel_all", busy_for_one)
+    page = operate("reset_accounts", first, crowded, last)
+
+    assert page.count("takes its place") == 2
+    assert f"{crowded.number}: {AccountBusy.message}" in page
+    assert f"{crowded.number} is closed" not in page
+    again = [Account.objects.get(pk=one.pk) for one in (first, crowded, last)]
+    assert [one.successor is not None for one in again] == [True, False, True]
+    monkeypatch.setattr(kill_switch, "cancel_all", cancel_all)
+    assert "takes its place" in operate("reset_accounts", crowded)
 
 
 def operate(action: str, *rows: Account, **fields: str) -> str:
