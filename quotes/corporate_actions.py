@@ -260,18 +260,32 @@ def begin(action_id: int, *, actor: str) -> CorporateAction:
     return action
 
 
-def note_progress(action: CorporateAction) -> None:
-    """Store how far it is. What was done after the last note is found done when it is met again."""
-    action.save(update_fields=["after_position", "accounts"])
+def is_still_so(action: CorporateAction) -> bool:
+    """Whether it is as far as it was when it was read. While a split is, nothing is traded."""
+    return CorporateAction.objects.filter(pk=action.pk, status=action.status).exists()
+
+
+def note_progress(action: CorporateAction) -> bool:
+    """Store how far it is. What was done after the last note is found done when it is met again.
+
+    False, and nothing is stored, where another is further: a former owner that stood still, and
+    whose action was finished or is taken back by now, ends here.
+    """
+    rows = CorporateAction.objects.filter(
+        pk=action.pk, status=action.status, after_position__lte=action.after_position
+    )
+    noted = rows.update(after_position=action.after_position, accounts=action.accounts)
+    return bool(noted)
 
 
 @retried
 @transaction.atomic(durable=True)
 def finish(action: CorporateAction, *, actor: str) -> None:
-    """Say that every account has been looked at, and end the halt that `begin` made."""
+    """Say that every account has been looked at, and end the halt that `begin` made; nothing where
+    another said so, even if it is being taken back by now."""
     stored = locked(action.pk)
 
-    if stored.status not in ENDS:
+    if stored.status != action.status or stored.status not in ENDS:
         return
 
     stored.status = ENDS[Status(stored.status)]

@@ -73,9 +73,11 @@ def carry_out(
     """
     ended: list[int] = []
     while actions := corporate_actions.due(now, instrument_ids, begins_splits=begins_splits):
-        for action in actions:
+        for one in actions:
             between()
-            ended += _carry_out(corporate_actions.begin(action.pk, actor=ACTOR), between)
+            action = corporate_actions.begin(one.pk, actor=ACTOR)
+            if action.status in corporate_actions.ENDS:  # not called off or finished meanwhile
+                ended += _carry_out(action, between)
     return ended
 
 
@@ -95,7 +97,8 @@ def _carry_out(action: CorporateAction, between: Callable[[], None]) -> list[int
                 book(action, account_id, actor=ACTOR)
             action.after_position = position_id
         action.accounts = Entitlement.objects.filter(action=action).exclude(quantity=0).count()
-        corporate_actions.note_progress(action)
+        if not corporate_actions.note_progress(action):
+            return ended  # another is further; what is left is found due again
     corporate_actions.finish(action, actor=ACTOR)
     return ended
 
@@ -131,6 +134,8 @@ def _split_or_end_some(action: CorporateAction, account_id: int) -> tuple[list[i
     """One transaction: the open orders end and the books are split; where the orders are too many
     for one, only some of them end, and it is not done yet."""
     account = lock_account(account_id)
+    if not corporate_actions.is_still_so(action):
+        return [], True  # what this account holds now are the new shares already
     is_reversal = action.reverse_at is not None
     if is_reversal and dividends.to_take_back(action, account) is None:
         return [], True

@@ -177,6 +177,25 @@ def test_killed_after_any_account_it_is_paid_once(floor, monkeypatch):
     assert_books_balance(*accounts)
 
 
+def test_one_that_is_called_off_while_another_is_paid_is_not_paid(floor):
+    account = holder(floor, "10")
+    announce("0.25")
+    second = announce("1", ex_on=date(2013, 10, 9))
+    before = cash_of(account)
+
+    def call_off():
+        if cash_of(account) > before and second.status == "announced":
+            second.status = corporate_actions.cancel(action_id=second.pk, actor="test").status
+
+    carrying.carry_out(PAID_AT, between=call_off)
+
+    assert cash_of(account) == before + Decimal("2.5")
+    second.refresh_from_db()
+    assert second.status == "canceled"
+    assert not Entitlement.objects.filter(action=second).exists()
+    assert_books_balance(account)
+
+
 def test_an_engine_that_starts_late_carries_out_what_is_due(floor):
     account = holder(floor, "10")
     action = announce()

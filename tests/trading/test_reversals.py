@@ -117,6 +117,32 @@ def test_killed_at_any_account_it_is_taken_back_once(floor, monkeypatch):
     assert_books_balance(*accounts)
 
 
+@pytest.mark.parametrize("step", ["note_progress", "finish"])
+@pytest.mark.parametrize("announce", [test_dividends.announce, test_splits.announce])
+def test_a_former_owner_that_wakes_late_leaves_nobody_out(floor, monkeypatch, announce, step):
+    """It stood still before that step; meanwhile all was done, and the reversal has begun."""
+    accounts = [holder(floor) for _ in range(3)]
+    books = [(summary_of(one).equity, lots(one)) for one in accounts]
+    action = announce()
+    go_on = getattr(corporate_actions, step)
+
+    def stand_still(stale, **how):
+        monkeypatch.setattr(corporate_actions, step, go_on)
+        carrying.carry_out(action.due_at)
+        reverse(action)
+        corporate_actions.begin(action.pk, actor="engine")
+        return go_on(stale, **how)
+
+    monkeypatch.setattr(corporate_actions, step, stand_still)
+    floor.play(until=THURSDAY)
+
+    action.refresh_from_db()
+    assert action.status == "reversed"
+    assert Entitlement.objects.filter(reversal=None).count() == 0 < Entitlement.objects.count()
+    assert [(summary_of(one).equity, lots(one)) for one in accounts] == books
+    assert_books_balance(*accounts)
+
+
 def test_only_what_is_done_is_taken_back(floor):
     with pytest.raises(corporate_actions.NotDone):
         reverse(test_splits.announce())

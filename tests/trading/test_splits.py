@@ -21,7 +21,7 @@ from tests.portfolios.factories import assert_books_balance, funded_account, new
 from tests.portfolios.market import set_close
 from tests.trading.floor import TradingFloor, now_of
 from trading import corporate_actions as carrying
-from trading import margin_calls
+from trading import margin_calls, orders
 from trading.models import TimeInForce
 from trading.verification import verify_fills
 
@@ -177,10 +177,53 @@ def test_killed_around_any_account_it_goes_on_where_it_was(floor, monkeypatch, a
     assert_books_balance(*accounts)
 
 
+def test_one_that_is_called_off_while_another_is_booked_is_not_booked(floor):
+    account = holder(floor)
+    announce()
+    late = announce(2, ex_on=date(2013, 10, 9))
+
+    def call_off():
+        if Position.objects.get(account=account).quantity == 40 and late.status == "announced":
+            late.status = corporate_actions.cancel(action_id=late.pk, actor="test").status
+
+    carrying.carry_out(late.due_at, between=call_off)
+
+    assert Position.objects.get(account=account).quantity == 40
+    late.refresh_from_db()
+    assert late.status == "canceled"
+    assert not Instrument.objects.get().halted
+    assert_books_balance(account)
+
+
+def test_a_former_owner_that_wakes_late_splits_no_shares_that_are_new(floor, monkeypatch):
+    """It stood still before an account that had an order; meanwhile all was done."""
+    account = funded_account("100000")
+    waiting = floor.buy(account, "1", limit="50", time_in_force=TimeInForce.GTC)
+    announce()
+    book = carrying._split_or_end_some
+    bought = []
+
+    def stand_still(*stale):
+        monkeypatch.setattr(carrying, "_split_or_end_some", book)
+        orders.cancel(account_id=account.pk, order_id=waiting.public_id, actor="test")
+        carrying.carry_out(SPLIT_AT)
+        floor.play(floor.quote("24.90", "25.10", at=NOON))
+        floor.buy(account, "10", limit="26")
+        floor.show("24.90", "25.10")
+        bought.append(floor.buy(account, "1", limit="20"))
+        return book(*stale)
+
+    monkeypatch.setattr(carrying, "_split_or_end_some", stand_still)
+    carrying.carry_out(SPLIT_AT)
+
+    assert Position.objects.get(account=account).quantity == 10
+    assert now_of(bought[0]).status == "accepted"
+    assert_books_balance(account)
+
+
 def test_no_margin_is_called_while_a_split_is_booked(floor):
     short = short_seller(floor)
-    action = announce()
-    corporate_actions.begin(action.pk, actor="engine")
+    action = corporate_actions.begin(announce().pk, actor="engine")
     before = Account.objects.get(pk=short.pk).called_at
     carrying._split_or_end_some(action, short.pk)
     margin_calls.look()
@@ -198,9 +241,9 @@ def test_an_operators_own_halt_stays(floor):
 
 
 def test_an_instrument_that_the_source_resumes_amid_its_split_goes_on_after_it(floor):
-    action = announce()
+    announced = announce()
     halts.follow({"AAPL": (True, "news")})
-    corporate_actions.begin(action.pk, actor="engine")
+    action = corporate_actions.begin(announced.pk, actor="engine")
 
     halts.follow({"AAPL": (False, "")})
     assert Instrument.objects.get().halt_reason == "AAPL split 4:1 is being booked"
@@ -210,8 +253,7 @@ def test_an_instrument_that_the_source_resumes_amid_its_split_goes_on_after_it(f
 
 
 def test_an_instrument_that_the_source_halts_amid_its_split_stays_halted_after_it(floor):
-    action = announce()
-    corporate_actions.begin(action.pk, actor="engine")
+    action = corporate_actions.begin(announce().pk, actor="engine")
 
     halts.follow({"AAPL": (True, "news")})
     corporate_actions.finish(action, actor="engine")
