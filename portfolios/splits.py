@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import BigIntegerField, Exists, OuterRef, Q
 
 from events import log
 from events.bulk import insert_rows, update_rows
@@ -32,7 +32,15 @@ from portfolios.models import (
     PositionDay,
     PostingKind,
 )
-from quotes.amounts import EXACT, PRICE_PLACES, QUANTITY_MAX, QUANTITY_PLACES, plain, rounded
+from quotes.amounts import (
+    EXACT,
+    PRICE_PLACES,
+    QUANTITY_MAX,
+    QUANTITY_PLACES,
+    from_units,
+    plain,
+    rounded,
+)
 from quotes.clock import market_clock
 from quotes.models import CorporateAction
 from quotes.splits import DONE, UNDER_WAY, Split, splits_of
@@ -40,6 +48,9 @@ from quotes.splits import DONE, UNDER_WAY, Split, splits_of
 ZERO = Decimal(0)
 TAKEN_BACK = "back"
 CRUMB = Decimal(1).scaleb(-QUANTITY_PLACES)  # the least that can be held
+# What a lot was opened with and at may leave the bounds of an order, but no column.
+KEPT_QUANTITY_MAX = from_units(BigIntegerField.MAX_BIGINT, QUANTITY_PLACES)
+KEPT_PRICE_MAX = from_units(BigIntegerField.MAX_BIGINT, PRICE_PLACES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +114,13 @@ def apply_split(
 ) -> Applied:
     """Book a split in memory, and say what is to be written. `open_lots` are all the position has.
 
-    Raises BoundExceeded, before anything changed, where the shares would leave their bounds.
+    Raises BoundExceeded, before anything changed, where the shares would leave their bounds, or
+    what is remembered of a lot or of the day its column.
     """
     ratio = ratio_of(reference)
     left = [ratio.of(lot.quantity_left) for lot in open_lots]
     quantity = sum(left, ZERO)
-    if abs(quantity) > QUANTITY_MAX:
-        raise BoundExceeded("position out of bounds", quantity=quantity, limit=QUANTITY_MAX)
+    _check_bounds(position, open_lots, quantity, ratio)
     added = quantity - position.quantity
     if added == 0:
         return Applied()  # crumbs that stay what they are
@@ -130,6 +141,18 @@ def apply_split(
     _scale(position, open_lots, left, ratio)
     positions.tell_totals(position, drafted.postings[0])
     return Applied(drafted, day, added, list(open_lots))
+
+
+def _check_bounds(position: Position, lots: list[Lot], quantity: Decimal, ratio: Ratio) -> None:
+    if abs(quantity) > QUANTITY_MAX:
+        raise BoundExceeded("position out of bounds", quantity=quantity, limit=QUANTITY_MAX)
+    kept = [position.day_open_quantity, *(lot.quantity_opened for lot in lots)]
+    largest = max(abs(ratio.of(each)) for each in kept)
+    if largest > KEPT_QUANTITY_MAX:
+        raise BoundExceeded("lot out of bounds", quantity=largest, limit=KEPT_QUANTITY_MAX)
+    dearest = max((ratio.price(lot.price) for lot in lots), default=ZERO)
+    if dearest > KEPT_PRICE_MAX:
+        raise BoundExceeded("price of a lot out of bounds", price=dearest, limit=KEPT_PRICE_MAX)
 
 
 def _scale(position: Position, lots: list[Lot], left: list[Decimal], ratio: Ratio) -> None:

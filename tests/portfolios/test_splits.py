@@ -131,6 +131,45 @@ def test_what_would_leave_its_bounds_stays_as_it_is_and_says_so(account):
     assert_ledger_agrees(account)
 
 
+def test_a_lot_of_which_little_is_left_stays_as_it_is_where_its_column_is_too_small(account):
+    trade(account, "buy", "10000000", "0.01", at=MONDAY)
+    trade(account, "sell", "9999999", "0.01", at=MONDAY)
+    before = lots(account)
+    action = split(account, 1000, 1)
+
+    assert "lot out of bounds" in Entitlement.objects.get(action=action).problem
+    assert Position.objects.get().quantity == 1
+    assert lots(account) == before
+    assert_ledger_agrees(account)
+
+
+def test_a_price_that_grows_too_often_stays_as_it_is(account):
+    trade(account, "buy", "10", "1000", at=MONDAY)
+    day = TUESDAY
+    for _ in range(4):
+        action = split(account, 1, 1000, day)
+        day = EXCHANGE.next_day(day).date
+
+    # 1,000 × 1,000³ still has its column, 1,000 × 1,000⁴ has not.
+    assert "price of a lot out of bounds" in Entitlement.objects.get(action=action).problem
+    assert Lot.objects.get().price == Decimal(1000) ** 4
+    assert_ledger_agrees(account)
+
+
+def test_a_day_that_began_with_more_than_its_column_holds_changes_nothing_in_memory(account):
+    trade(account, "buy", "10000000", "0.01", at=MONDAY)
+    trade(account, "sell", "9999999", "0.01", at=MONDAY + timedelta(days=1))
+    trade(account, "sell", "1", "0.01", at=MONDAY + timedelta(days=1))
+    trade(account, "buy", "1", "0.01", at=MONDAY + timedelta(days=1))
+    position, held = Position.objects.get(), list(Lot.objects.all())
+    with pytest.raises(BoundExceeded):
+        splits.apply_split(
+            account, position, held, at=MONDAY, trade_date=TUESDAY, reference="1000:1:x"
+        )
+    assert (position.day_open_quantity, position.quantity) == (10_000_000, 1)
+    assert held[0].quantity_left == held[0].quantity_opened == 1
+
+
 def test_a_changed_posting_is_found(account):
     trade(account, "buy", "10", "100", at=MONDAY)
     split(account, 4, 1)
