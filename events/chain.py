@@ -102,6 +102,7 @@ class Walk:
 
     def steps(self) -> Iterator[None]:
         """Walk, with a pause after each `CHUNK` of events; ends at the first that is broken."""
+        self.broken = _before_the_first()
         while self.broken is None and self.sequence < self.head:
             events = _chained(self.sequence, self.head)
             salts = salts_of(events)
@@ -151,6 +152,14 @@ class Walk:
         if last is not None and (last.sequence or 0) > _head():
             return Broken(self.head + 1, last.pk, "was put behind the head of the chain")
         return None
+
+
+def _before_the_first() -> Broken | None:
+    """An event that the relay cannot have numbered: it counts from 1."""
+    event = Event.objects.filter(sequence__lt=1).order_by("sequence").first()
+    if event is None or event.sequence is None:
+        return None
+    return Broken(event.sequence, event.pk, "was put before the first event")
 
 
 def _head() -> int:

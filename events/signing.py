@@ -22,12 +22,12 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from prometheus_client import Gauge
@@ -49,6 +49,10 @@ class BadSignature(Exception):
     """A line of the file of signatures that vouches for nothing."""
 
 
+class BadKey(Exception):
+    """A file that should hold an Ed25519 key, and does not."""
+
+
 class Signer:
     """Signs the head of the chain when it is due. A failure is told and tried again later."""
 
@@ -66,7 +70,8 @@ class Signer:
             self.sign()
 
     def sign(self) -> None:
-        """Sign the head as it is, unless it is signed."""
+        """Sign the head as it is, unless it is signed. Whatever stands in the folder, the caller
+        goes on."""
         self._unsigned, self._tried_at = 0, time.monotonic()
         head = ChainHead.objects.get(pk=ChainHead.ONLY)
         if head.sequence == 0:
@@ -74,14 +79,16 @@ class Signer:
         try:
             self._key = self._key or _signing_key(self._folder)
             _append(self._folder / "signatures.jsonl", self._key, head)
-        except OSError as error:
+        except (OSError, BadSignature, BadKey) as error:
+            self._unsigned = 1  # or nothing would be tried again before there is more to sign
             logger.error("the event log is not signed: %s", error)
 
 
 def read_signatures(folder: Path) -> Iterator[Signed]:
     """What the folder's signatures vouch for as of this call, in their order.
 
-    Raises BadSignature on the way where a line was not signed by one of the folder's keys.
+    Raises BadKey where a public key cannot be read; BadSignature on the way, where a line was not
+    signed by one of the folder's keys.
     """
     file = folder / "signatures.jsonl"
     return _read(file, file.stat().st_size if file.exists() else 0, _public_keys(folder))
@@ -128,7 +135,10 @@ def _append(file: Path, key: Ed25519PrivateKey, head: ChainHead) -> None:
     }
     with file.open("a+b") as signatures:
         fcntl.flock(signatures, fcntl.LOCK_EX)  # a former owner may be about to write, too
-        last = _last_signed(signatures)
+        try:
+            last = _last_signed(signatures)
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
+            raise BadSignature(f"the last line of {file} was not written by the relay") from error
         if last > head.sequence:
             logger.error("the event log ends at %d, and was signed up to %d", head.sequence, last)
         if last < head.sequence:
@@ -159,8 +169,10 @@ def _signing_key(folder: Path) -> Ed25519PrivateKey:
     file = folder / "signing-key.pem"
     if not file.exists():
         _write_once(file, _private_pem(Ed25519PrivateKey.generate()))
-    key = serialization.load_pem_private_key(file.read_bytes(), password=None)
-    assert isinstance(key, Ed25519PrivateKey), f"{file} holds a key of another kind"
+    with _named_if_bad(file):
+        key = serialization.load_pem_private_key(file.read_bytes(), password=None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise BadKey(f"{file} holds a key of another kind")
     public = key.public_key()
     _write_once(folder / f"public-{_name(public)}.pem", _public_pem(public))
     return key
@@ -169,10 +181,20 @@ def _signing_key(folder: Path) -> Ed25519PrivateKey:
 def _public_keys(folder: Path) -> dict[str, Ed25519PublicKey]:
     keys = {}
     for file in folder.glob("public-*.pem"):
-        key = serialization.load_pem_public_key(file.read_bytes())
-        assert isinstance(key, Ed25519PublicKey), f"{file} holds a key of another kind"
+        with _named_if_bad(file):
+            key = serialization.load_pem_public_key(file.read_bytes())
+        if not isinstance(key, Ed25519PublicKey):
+            raise BadKey(f"{file} holds a key of another kind")
         keys[_name(key)] = key
     return keys
+
+
+@contextmanager
+def _named_if_bad(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise BadKey(f"{file} holds no key that can be read") from error
 
 
 def _name(key: Ed25519PublicKey) -> str:

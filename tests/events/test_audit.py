@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from django.core.management import CommandError, call_command
 from django.db import transaction
 from django.db.models import F
@@ -123,6 +124,13 @@ def append(event: Event) -> None:
     copy.save(force_insert=True)
 
 
+def prepend(event: Event, sequence: int) -> None:
+    """Before the first, which nobody counts."""
+    copy = Event.objects.get(pk=event.pk)
+    copy.pk, copy.account_sequence, copy.sequence = None, 1_000, sequence
+    copy.save(force_insert=True)
+
+
 def cut(left: int) -> None:
     """Take the end off, and have the head agree."""
     Event.objects.filter(sequence__gt=left).delete()
@@ -130,7 +138,7 @@ def cut(left: int) -> None:
     ChainHead.objects.update(sequence=left, hash=last.hash)
 
 
-TAMPERING: list[tuple[str, Callable[[list[Event]], object], int, str]] = [
+TAMPERING: list[tuple[str, Callable[[list[Event]], object], int | None, str]] = [
     ("payload altered", lambda e: update(e[6], payload={"n": 99}), 7, "another payload"),
     ("payload emptied", lambda e: update(e[6], payload={}), 7, "another payload"),
     ("header altered", lambda e: update(e[6], actor="user:7"), 7, "another header"),
@@ -139,8 +147,10 @@ TAMPERING: list[tuple[str, Callable[[list[Event]], object], int, str]] = [
     ("deleted at the end", lambda e: e[29].delete(), 30, "is missing"),
     ("inserted", lambda e: insert(e[6]), 7, "another header"),
     ("appended", lambda e: append(e[6]), 31, "behind the head"),
+    ("put before the first", lambda e: prepend(e[6], 0), 0, "before the first"),
+    ("numbered backwards", lambda e: prepend(e[6], -7), -7, "before the first"),
     ("reordered", lambda e: swap(e[6], e[8]), 7, "another header"),
-    ("cut off after what is signed", lambda e: cut(20), 0, ""),
+    ("cut off after what is signed", lambda e: cut(20), None, ""),
     ("cut off before what is signed", lambda e: cut(15), 16, "signed up to 20"),
     ("all of it removed", lambda e: cut_all(), 1, "signed up to 10"),
     ("chained anew", lambda e: forge(e[12], payload={"n": 99}), 20, "written anew after 10"),
@@ -163,11 +173,14 @@ def cut_all() -> None:
     ids=[case[0] for case in TAMPERING],
 )
 def test_the_first_bad_event_is_named(
-    written: list[Event], tamper: Callable[[list[Event]], object], sequence: int, problem: str
+    written: list[Event],
+    tamper: Callable[[list[Event]], object],
+    sequence: int | None,
+    problem: str,
 ) -> None:
     tamper(written)
     code, said = audit()
-    if not sequence:  # nothing outside the database knows of those events
+    if sequence is None:  # nothing outside the database knows of those events
         assert code == 0
         return
     assert code == 1
@@ -309,6 +322,51 @@ def test_it_signs_after_so_many_events_or_so_long(
 
 def last_signed(folder: Path) -> int:
     return [one.sequence for one in read_signatures(folder)][-1]
+
+
+NO_SIGNATURES = ["", "{", "[]", "null", '{"sequence": "x"}', '{"sequence": 1e999}']
+
+
+@pytest.mark.parametrize("line", NO_SIGNATURES)
+def test_a_line_that_is_no_signature_stops_nobody_and_is_signed_after_its_repair(
+    written: list[Event],
+    folder: Path,
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    file, signer = folder / "signatures.jsonl", Signer(folder)
+    good = file.read_text()
+    file.write_text(good + line + "\n")
+    signer.sign_if_due(0)
+    assert f"not signed: the last line of {file}" in caplog.text
+    assert file.read_text() == good + line + "\n"
+
+    file.write_text(good)
+    signer.sign_if_due(0)
+    assert last_signed(folder) == 20, "not before SIGN_SECONDS are over"
+    monkeypatch.setattr(signing, "SIGN_SECONDS", 0.0)
+    signer.sign_if_due(0)
+    assert last_signed(folder) == 30
+
+
+RSA = rsa.generate_private_key(public_exponent=65537, key_size=1024)
+
+
+@pytest.mark.parametrize("pem", [b"", b"-----BEGIN", signing._private_pem(RSA)])  # type: ignore[arg-type]
+def test_a_key_that_cannot_be_read_stops_nobody(
+    written: list[Event], folder: Path, pem: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    file = folder / "signing-key.pem"
+    file.write_bytes(pem)
+    Signer(folder).sign()
+    assert f"not signed: {file} holds" in caplog.text
+    assert audit()[0] == 0
+
+    (folder / "public-ffff.pem").write_bytes(pem)
+    code, said = audit()
+    assert code == 1
+    assert "public-ffff.pem holds no key that can be read" in said
 
 
 def test_a_disk_that_cannot_be_written_stops_nobody(

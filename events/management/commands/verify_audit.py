@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from events.chain import Walk
 from events.queries import count_unchained
-from events.signing import BadSignature, read_signatures
+from events.signing import BadKey, BadSignature, read_signatures
 
 BROKEN, UNPROVEN = 1, 2  # exit codes
 
@@ -35,7 +35,7 @@ class Command(BaseCommand):
             walk = Walk(read_signatures(signatures))
             for _ in walk.steps():
                 self.stderr.write(f"{walk.sequence:,} of {walk.head:,} events")
-        except BadSignature as error:
+        except (BadKey, BadSignature) as error:
             raise CommandError(f"SIGNATURES DO NOT HOLD: {error}", returncode=BROKEN) from error
         self._tell(walk)
         if walk.head and not walk.signed:
