@@ -11,6 +11,7 @@ long as anything is queued there, all that follows queues behind it.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from daphne.ws_protocol import WebSocketProtocol
@@ -24,33 +25,39 @@ OPEN = WebSocketProtocol.STATE_OPEN
 
 
 class Frames:
-    """Writes frames to one socket and says how far behind its reader is."""
+    """Writes frames to one socket and says how far behind its reader is.
 
-    __slots__ = ("_protocol",)
+    While the way to the kernel is known to be clear nothing is asked before a write: most of what a
+    stream costs is done here, once per socket and batch. Whoever else writes to the connection, or
+    ends it, calls `give_way`.
+    """
+
+    __slots__ = ("_protocol", "_send")
 
     def __init__(self, protocol: BoundedSocket) -> None:
         self._protocol = protocol
+        self._send: Callable[[bytes], int] | None = None  # the kernel's, while the way is clear
 
     def write(self, frames: bytes) -> int:
         """Send whole frames, one or many; how many bytes the kernel has not taken yet."""
-        protocol = self._protocol
-        if protocol.state != OPEN:
+        if self._send is None:
+            return self._write_behind(frames)
+        try:
+            taken = self._send(frames)
+        except (BlockingIOError, InterruptedError):
+            taken = 0
+        except OSError:
+            self.abort()  # the peer is gone; Twisted reports the loss
             return 0
-        transport = protocol.transport
-        kernel, queued = look_inside(transport)
-        if kernel is not None and not queued and not protocol.send_queue:
-            try:
-                taken = kernel.send(frames)
-            except (BlockingIOError, InterruptedError):
-                taken = 0
-            except OSError:
-                transport.abortConnection()  # the peer is gone; Twisted reports the loss
-                return 0
-            if taken == len(frames):
-                return 0
-            frames = frames[taken:]
-        transport.write(frames)
-        return queued + len(frames)
+        if taken == len(frames):
+            return 0
+        self._send = None
+        self._protocol.transport.write(frames[taken:])
+        return len(frames) - taken
+
+    def give_way(self) -> None:
+        """Look before the next write whether something else is queued, or all is over."""
+        self._send = None
 
     def backlog(self) -> int:
         """Bytes written to this socket that the kernel has not taken yet."""
@@ -58,8 +65,21 @@ class Frames:
 
     def abort(self) -> None:
         """Drop the connection with all that waits in it."""
+        self._send = None
         if self._protocol.transport is not None:
             self._protocol.transport.abortConnection()
+
+    def _write_behind(self, frames: bytes) -> int:
+        """Write after what may be queued; where nothing is, the way is clear from now on."""
+        protocol = self._protocol
+        if protocol.state != OPEN:
+            return 0
+        kernel, queued = look_inside(protocol.transport)
+        if kernel is not None and not queued and not protocol.send_queue:
+            self._send = kernel.send
+            return self.write(frames)
+        protocol.transport.write(frames)
+        return queued + len(frames)
 
 
 def look_inside(transport: Any) -> tuple[socket.socket | None, int]:

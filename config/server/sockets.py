@@ -136,6 +136,19 @@ class BoundedSocket(WebSocketProtocol):
         finally:
             self.maxMessagePayloadSize = limit
 
+    def sendData(self, data: bytes, *options: Any) -> None:
+        """All that autobahn itself writes: pings, pongs, and the frame that closes."""
+        self.frames.give_way()
+        super().sendData(data, *options)
+
+    def dropConnection(self, abort: bool = False) -> None:
+        self.frames.give_way()
+        super().dropConnection(abort)
+
+    def connectionLost(self, reason: Any) -> None:
+        self.frames.give_way()
+        super().connectionLost(reason)
+
     def handle_reply(self, message: dict[str, Any]) -> None:
         if message["type"] == "websocket.close" and self.state == self.STATE_OPEN:
             self.close(message.get("code") or 1000, message.get("reason") or "")

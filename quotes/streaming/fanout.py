@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from quotes.streaming.audience import EVERYTHING, Audience
@@ -40,21 +40,16 @@ class Fanout:
 
         A message that is the `quote_of` a symbol is replaced by a newer one if its reader is slow.
         """
-        frames: dict[Codec, bytes] = {}
-        for groups in (audience.of.get(symbol), audience.of.get(EVERYTHING)):
-            if groups is None:
-                continue
-            for codec, sockets in groups.items():
-                frame = frames.get(codec)
-                if frame is None:
-                    frame = frames[codec] = encode(codec, *message)
-                for socket in sockets:
-                    if socket.holding:
-                        socket.hold(frame, quote_of)
-                    else:
-                        if not socket.parts:
-                            self._touched.append(socket)
-                        socket.parts.append(frame)
+        touch = self._touched.append
+        for frame, sockets in _encoded(audience, symbol, encode, message):
+            for socket in sockets:
+                if socket.holding:
+                    socket.hold(frame, quote_of)
+                else:
+                    parts = socket.parts
+                    if not parts:
+                        touch(socket)
+                    parts.append(frame)
 
     def flush(self) -> None:
         """Write to each socket what was offered to it."""
@@ -63,10 +58,29 @@ class Fanout:
             try:
                 socket.flush()
             except Exception:
-                log.exception("a socket could not be written to")
-                socket.close(BROKEN_CLOSE)
+                self._break(socket)
             if socket.holding:
                 self.watch(socket)
+
+    def send(
+        self,
+        audience: Audience,
+        symbol: str,
+        encode: Callable[..., bytes],
+        *message: Any,
+        quote_of: str | None = None,
+    ) -> None:
+        """As `offer` and `flush` of a message that is alone."""
+        for frame, sockets in _encoded(audience, symbol, encode, message):
+            for socket in sockets:
+                if socket.holding:
+                    socket.hold(frame, quote_of)
+                    continue
+                try:
+                    if socket.write(frame):
+                        self.watch(socket)
+                except Exception:
+                    self._break(socket)
 
     def say(self, socket: Socket, *frames: bytes, newest_of: str | None = None) -> None:
         """Send frames to one socket, after all it was sent before.
@@ -91,6 +105,10 @@ class Fanout:
             self._releasing.cancel()
             self._releasing = None
 
+    def _break(self, socket: Socket) -> None:
+        log.exception("a socket could not be written to")
+        socket.close(BROKEN_CLOSE)
+
     async def _release_on(self) -> None:
         while self._holding:
             await asyncio.sleep(RELEASE_SECONDS)
@@ -98,3 +116,18 @@ class Fanout:
                 if socket.release():
                     self._holding.discard(socket)
         self._releasing = None
+
+
+def _encoded(
+    audience: Audience, symbol: str, encode: Callable[..., bytes], message: tuple[Any, ...]
+) -> Iterator[tuple[bytes, Iterable[Socket]]]:
+    """The message in each codec that somebody has, and who has it."""
+    frames: dict[Codec, bytes] = {}
+    for groups in (audience.of.get(symbol), audience.of.get(EVERYTHING)):
+        if groups is None:
+            continue
+        for codec, sockets in groups.items():
+            frame = frames.get(codec)
+            if frame is None:
+                frame = frames[codec] = encode(codec, *message)
+            yield frame, sockets

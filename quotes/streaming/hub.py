@@ -32,7 +32,7 @@ from quotes.streaming.audience import (
     note_unreported,
     reduced,
 )
-from quotes.streaming.bus import CONTROL, TICK_TOPICS, Subscription, WhenFull, bus
+from quotes.streaming.bus import CONTROL, TICK_TOPICS, Subscription, bus
 from quotes.streaming.codec import Codec
 from quotes.streaming.fanout import Fanout
 from quotes.streaming.halts import Halts
@@ -206,9 +206,8 @@ class Hub:
         return self._tick_mail if topic in TICK_TOPICS else self._news_mail
 
     def _start(self) -> None:
-        lossy = WhenFull.DROP_OLDEST
-        self._tick_mail = bus().subscribe([], limit=TICK_BATCHES_MAX, when_full=lossy)
-        self._news_mail = bus().subscribe([CONTROL], limit=NEWS_MAX, when_full=lossy)
+        self._tick_mail = bus().subscribe_here([], limit=TICK_BATCHES_MAX)
+        self._news_mail = bus().subscribe([CONTROL], limit=NEWS_MAX)
         self._tasks = [
             asyncio.create_task(loop)
             for loop in (self._read_ticks(), self._read_news(), self._beat_on())
@@ -272,8 +271,9 @@ class Hub:
     def deliver(self, ticks: Iterable[Quote | Trade]) -> None:
         """Hand ticks to everyone who wants them, unless they are old."""
         quotes, trades = self._audiences[Channel.QUOTES], self._audiences[Channel.TRADES]
-        offer = self._fanout.offer
-        for tick in self._standings.newer(ticks):
+        newer = list(self._standings.newer(ticks))
+        offer = self._fanout.offer if len(newer) > 1 else self._fanout.send
+        for tick in newer:
             symbol = tick.symbol
             if isinstance(tick, Quote):
                 offer(quotes, symbol, Codec.quote, tick, quote_of=symbol)

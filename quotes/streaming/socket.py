@@ -181,8 +181,19 @@ class Socket:
         parts.clear()
         backlog = self._frames.write(frames)
         if backlog > HIGH_WATER_BYTES:
-            self.holding = True
-            self._least_backlog, self._moved_at = backlog, self._now()
+            self._begin_to_hold(backlog)
+
+    def write(self, frame: bytes) -> bool:
+        """Write one frame; whether the socket holds from now on.
+
+        For a socket that neither holds nor was offered anything.
+        """
+        self.sent += 1
+        backlog = self._frames.write(frame)
+        if backlog > HIGH_WATER_BYTES:
+            self._begin_to_hold(backlog)
+            return True
+        return False
 
     def hold(self, frame: bytes, quote_of: str | None = None) -> None:
         """Keep a frame for a slow reader; when that is too much, the socket closes."""
@@ -231,6 +242,10 @@ class Socket:
         self.parts.clear()
         self._held.clear()
         self._close(code)
+
+    def _begin_to_hold(self, backlog: int) -> None:
+        self.holding = True
+        self._least_backlog, self._moved_at = backlog, self._now()
 
     def _write_held(self, room: int) -> None:
         taken = []

