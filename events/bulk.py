@@ -4,8 +4,8 @@
 settlement that takes ten times as long as the database does. Here a model's columns are looked at
 once, and a row becomes text in one pass.
 
-Numbers, instants, UUIDs and single words stand in the statement, which is what becomes of a
-parameter anyway; any other value goes as a parameter.
+Numbers, instants, UUIDs, single words and most JSON stand in the statement, which is what becomes
+of a parameter anyway; any other value goes as a parameter.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from django.db.models.base import ModelState
 CHUNK = 200  # rows in one statement
 UPDATED = 50  # the same for an update, which grows with rows × columns
 PRIMARY_KEY = "id"
+WRITTEN = object()  # instead of a value that was read, once another has been written
 READ = "read"  # where a row that `reads.find_rows` made remembers what it read
 WORD = re.compile(r"[A-Za-z0-9_.:/-]{0,80}")  # text that means itself in any statement
 
@@ -34,6 +35,7 @@ M = TypeVar("M", bound=models.Model)
 Values = list[Any]  # the parameters of a statement
 Write = Callable[[Any, Values], str]  # how a value stands in a statement
 Column = tuple[str, str, Write]  # attribute, quoted name, and how its values are written
+Held = dict[str, Any]  # a row's values by attribute
 
 
 def new_row(model: type[M], /, **values: Any) -> M:
@@ -59,7 +61,7 @@ def insert_rows(rows: Iterable[models.Model]) -> None:
     for some in _chunks(rows, CHUNK):
         columns = _inserted(type(some[0]), connection.vendor)
         values: Values = []
-        texts = ", ".join(f"({_text(row, columns, values)})" for row in some)
+        texts = ", ".join([f"({_text(row, columns, values)})" for row in some])
         names = ", ".join(name for _, name, _ in columns)
         _execute(f"INSERT INTO {_table(some[0])} ({names}) VALUES {texts}", values)
 
@@ -83,24 +85,38 @@ def update_rows(rows: Iterable[models.Model], fields: Sequence[str]) -> None:
     """
     for some in _chunks(rows, UPDATED):
         model, vendor = type(some[0]), connection.vendor
-        (_, key, write_key), *columns = named_columns(model, vendor, (PRIMARY_KEY, *fields))
-        columns = [column for column in columns if _has_changed(column[0], some)]
+        (attribute, key, write_key), *columns = named_columns(model, vendor, (PRIMARY_KEY, *fields))
+        held = [row.__dict__ for row in some]
+        columns = _changed(columns, held, [row._state.__dict__.get(READ) for row in some])
         if not columns:
             continue
-        keys = [write_key(row.pk, []) for row in some]
+        keys = [write_key(each[attribute], []) for each in held]
         values: Values = []
-        assignments = ", ".join(_cases(some, keys, key, column, values) for column in columns)
+        assignments = ", ".join([_cases(held, keys, key, column, values) for column in columns])
         _execute(
             f"UPDATE {_table(some[0])} SET {assignments} WHERE {key} IN ({', '.join(keys)})", values
         )
         _forget([attribute for attribute, _, _ in columns], some)
 
 
-def _has_changed(attribute: str, rows: Iterable[models.Model]) -> bool:
-    for row in rows:
-        read, value = row._state.__dict__.get(READ), row.__dict__[attribute]
-        if read is None or read.get(attribute) != value or isinstance(value, dict | list):
-            return True  # what can change in place would equal itself
+def _changed(
+    columns: list[Column], held: Sequence[Held], read: Sequence[Held | None]
+) -> list[Column]:
+    """The columns that some row has changed since it was read; all, where one was not."""
+    pairs = [(now, before) for now, before in zip(held, read, strict=True) if before is not None]
+    if len(pairs) < len(held):
+        return columns
+    return [column for column in columns if _has_changed(column, pairs)]
+
+
+def _has_changed(column: Column, rows: Iterable[tuple[Held, Held]]) -> bool:
+    attribute, _, write = column
+    if write is _json:
+        return True  # it can change in place, and would equal itself
+    for now, before in rows:
+        value, read = now[attribute], before.get(attribute, WRITTEN)
+        if value is not read and value != read:
+            return True
     return False
 
 
@@ -114,15 +130,14 @@ def _forget(attributes: Sequence[str], rows: Iterable[models.Model]) -> None:
 
 
 def _cases(
-    rows: Sequence[models.Model], keys: Sequence[str], key: str, column: Column, values: Values
+    held: Sequence[Held], keys: Sequence[str], key: str, column: Column, values: Values
 ) -> str:
     attribute, name, write = column
-    whens = " ".join(
-        [
-            f"WHEN {each} THEN {write(row.__dict__[attribute], values)}"
-            for each, row in zip(keys, rows, strict=True)
-        ]
-    )
+    parameters = len(values)
+    texts = [write(each[attribute], values) for each in held]
+    if len(values) == parameters and len(set(texts)) == 1:
+        return f"{name} = {texts[0]}"
+    whens = " ".join([f"WHEN {each} THEN {text}" for each, text in zip(keys, texts, strict=True)])
     return f"{name} = CASE {key} {whens} ELSE {name} END"
 
 
@@ -238,10 +253,8 @@ def _column(field: Any) -> Column:
 def _writer(field: Any) -> Write:
     if isinstance(field, models.BooleanField) or _is_whole(field):
         return _number
-    if hasattr(field, "literal"):  # a scaled amount, which is stored as an integer
-        return _own(field.literal)
-    if type(field) is models.UUIDField:
-        return _native_uuid if connection.features.has_native_uuid_field else _uuid
+    if hasattr(field, "writer"):  # a scaled amount, which is stored as an integer
+        return field.writer()
     return WRITERS.get(type(field)) or _saved_by(field)
 
 
@@ -252,10 +265,6 @@ def _is_whole(field: Any) -> bool:
 
 def _number(value: int | bool | None, _: Values) -> str:
     return "NULL" if value is None else str(int(value))
-
-
-def _own(literal: Callable[[Any], str]) -> Write:
-    return lambda value, _: literal(value)
 
 
 def _instant(value: datetime | None, _: Values) -> str:
@@ -275,11 +284,8 @@ def _date(value: date | None, _: Values) -> str:
 
 
 def _uuid(value: UUID | None, _: Values) -> str:
+    """Without hyphens, which MariaDB's own type of column does not ask for."""
     return "NULL" if value is None else f"'{value.hex}'"
-
-
-def _native_uuid(value: UUID | None, _: Values) -> str:
-    return "NULL" if value is None else f"'{value}'"
 
 
 def _word(value: str | None, values: Values) -> str:
@@ -301,8 +307,11 @@ def _quoted(text: str | None) -> str:
 def _json(value: Any, values: Values) -> str:
     if value is None:
         return "NULL"
-    values.append(orjson.dumps(value).decode())
-    return "%s"
+    text = orjson.dumps(value).decode()
+    if "'" in text or "\\" in text or "%" in text:
+        values.append(text)
+        return "%s"
+    return f"'{text}'"  # whoever reads the statement sees nothing but text in it
 
 
 def _saved_by(field: Any) -> Write:
@@ -319,5 +328,6 @@ WRITERS: dict[type[models.Field[Any, Any]], Write] = {
     models.DateTimeField: _instant,
     models.DateField: _date,
     models.CharField: _word,
+    models.UUIDField: _uuid,
     models.JSONField: _json,
 }

@@ -41,9 +41,11 @@ def draft(
     subject: str = "",
     account: Numbered | None = None,
     at: datetime | None = None,
+    recorded_at: datetime | None = None,
     payload: dict[str, Any] | None = None,
 ) -> Event:
-    """An event not yet written; takes the account's next number at once."""
+    """An event not yet written, of now where no wall time is given; takes the account's next number
+    at once."""
     event = new_row(
         Event,
         kind=kind,
@@ -51,7 +53,7 @@ def draft(
         actor=actor,
         request_id=request_id.get(),
         at=at,
-        recorded_at=datetime.now(UTC),
+        recorded_at=recorded_at or datetime.now(UTC),
         payload=payload or {},
     )
     if account is not None:

@@ -94,6 +94,8 @@ def _known(
 def _convert(field: Any, table: str, alias: str) -> Convert | None:
     """What makes a value of the database one of Python; None where it is one already."""
     connection = connections[alias]
+    if hasattr(field, "from_stored"):  # a scaled amount, which is stored as an integer
+        return field.from_stored()
     if connection.vendor == "mysql":
         if type(field) is models.DateTimeField:
             return _aware

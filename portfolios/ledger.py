@@ -86,21 +86,25 @@ def draft(
     at: datetime,
     trade_date: date,
     reference: str = "",
+    recorded_at: datetime | None = None,
 ) -> Transaction:
     """One transaction of the account, numbered and booked to its cash in memory, not yet written.
 
     Raises BoundExceeded, before anything changed, where cash would leave its bounds.
     """
     assert moves, "a transaction moves something"
-    cash = account.cash + sum((move.cash_effect for move in moves), ZERO)
+    cash, paid_in = account.cash, ZERO
+    for move in moves:
+        cash += move.cash_effect
+        paid_in += move.paid_in
     if abs(cash) > BALANCE_MAX:
         raise BoundExceeded("cash balance out of bounds", balance=cash, limit=BALANCE_MAX)
 
     day = _begin_day(account, trade_date)
-    account.day_open_cash += sum((move.paid_in for move in moves), ZERO)
+    account.day_open_cash += paid_in
     account.cash = cash
     account.transaction_sequence += 1
-    recorded_at = datetime.now(UTC)
+    recorded_at = recorded_at or datetime.now(UTC)
     postings = [
         new_row(
             Posting,

@@ -63,6 +63,7 @@ class Execution:
     at: datetime  # market time
     trade_date: date  # the New York date of its session
     choice: Choice = OLDEST_FIRST  # of the lots that it closes
+    recorded_at: datetime | None = None  # wall time, now where none is given
 
     def __post_init__(self) -> None:
         assert self.side in ("buy", "sell"), self.side
@@ -103,6 +104,11 @@ class Applied:
     def postings(self) -> list[Posting]:
         return self.transaction.postings
 
+    @property
+    def shares(self) -> Posting:
+        """The posting that moves the shares, the second of each trade."""
+        return self.transaction.postings[1]
+
 
 def new_position(account_id: int, instrument_id: int, at: datetime) -> Position:
     """An empty position, not yet written."""
@@ -134,6 +140,7 @@ def apply_execution(
             at=execution.at,
             trade_date=execution.trade_date,
             reference=str(execution.execution_id),
+            recorded_at=execution.recorded_at,
         )
     )
     applied.day = begin_day(position, execution.trade_date)
@@ -142,9 +149,11 @@ def apply_execution(
     closing = _closing_quantity(position, execution)
     if closing:
         _close(position, open_lots, execution, closing, applied)
+        if execution.choice.method != LotMethod.FIFO:
+            applied.shares.lot_choice = execution.choice.stored()
     if closing < execution.quantity:
         _open(position, open_lots, execution, closing, applied)
-    tell_totals(position, _shares_of(applied))
+    tell_totals(position, applied.shares)
     assert position.quantity == quantity, "opened and closed add up to the execution"
     return applied
 
@@ -209,15 +218,8 @@ def _close(
     position.realized += applied.realized
     position.day_opened_quantity -= relief.todays_quantity
     position.day_opened_cost -= relief.todays_cost
-    if execution.choice.method != LotMethod.FIFO:
-        _shares_of(applied).lot_choice = execution.choice.stored()
     assert position.quantity != 0 or position.cost_basis == 0, "nothing held has no cost"
     assert position.quantity != 0 or not open_lots, "nothing held has no lots"
-
-
-def _shares_of(applied: Applied) -> Posting:
-    """The posting that moves the shares."""
-    return next(one for one in applied.postings if one.instrument_id is not None)
 
 
 def tell_totals(position: Position, shares: Posting) -> None:

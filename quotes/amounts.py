@@ -7,6 +7,7 @@ not need to. SQL adds and compares scaled columns, it never multiplies or divide
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from typing import Any
 
@@ -72,9 +73,23 @@ class ScaledField(models.BigIntegerField):
     def from_db_value(self, value: int | None, *_: Any) -> Decimal | None:
         return None if value is None else from_units(value, self.places)
 
-    def literal(self, value: Decimal | None) -> str:
-        """How SQL writes the value; for the writers of many rows. Raises ValueError."""
-        return str(to_units(value, self.places)) if value else "NULL" if value is None else "0"
+    def from_stored(self) -> Callable[[int], Decimal]:
+        """What makes an amount of a stored integer; for the readers of many rows."""
+        scaleb, exponent = EXACT.scaleb, -self.places
+        return lambda units: scaleb(Decimal(units), exponent)
+
+    def writer(self) -> Callable[[Decimal | None, Any], str]:
+        """What makes of a value how SQL writes it; for the writers of many rows. That raises
+        ValueError where the value has more decimals than the field."""
+        scaleb, places = EXACT.scaleb, self.places
+
+        def write(value: Decimal | None, _: Any) -> str:
+            if not value:
+                return "NULL" if value is None else "0"
+            text = str(scaleb(value, places))  # all digits, where it has just as many decimals
+            return text if text.lstrip("-").isdigit() else str(to_units(value, places))
+
+        return write
 
     def to_python(self, value: Any) -> Decimal | None:
         if value is None or isinstance(value, Decimal):

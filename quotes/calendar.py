@@ -110,6 +110,8 @@ class Calendar:
 
     def __init__(self) -> None:
         self._years: dict[int, _Year] = {}
+        # The day last found and the end of the one before: nearly all questions are about today.
+        self._latest: tuple[datetime, TradingDay] | None = None
 
     def trading_days(self, year: int) -> list[TradingDay]:
         """All trading days of a year, ascending."""
@@ -138,11 +140,17 @@ class Calendar:
 
         LookupError where the calendar ends.
         """
+        if self._latest is not None:
+            since, day = self._latest
+            if since <= instant < day.after_at:
+                return day
         number = max(instant.astimezone(NEW_YORK).year, FIRST_YEAR)
         while number <= LAST_YEAR:
             year = self._year(number)
             at = bisect_right(year.ends, instant)
             if at < len(year.days):
+                if at:
+                    self._latest = (year.ends[at - 1], year.days[at])
                 return year.days[at]
             number += 1
         raise LookupError(f"no trading day after {instant}")

@@ -7,10 +7,12 @@ instance dictionary and are the cheapest to make.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 MICROSECONDS = 1_000_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 OPEN, CLOSE = "open", "close"  # the two official auctions of a day
 
@@ -97,13 +99,13 @@ class Batch(NamedTuple):
         return Place(self.epoch, self.number)
 
 
+@lru_cache(4096)  # what one tick brings about happens at one instant
 def to_instant(at_us: int) -> datetime:
     """Microseconds since the epoch as an aware UTC datetime, exactly."""
-    seconds, micros = divmod(at_us, MICROSECONDS)
-    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros)
+    return EPOCH + timedelta(microseconds=at_us)
 
 
 def to_micros(instant: datetime) -> int:
     """An aware datetime as microseconds since the epoch, exactly."""
-    delta = instant - datetime(1970, 1, 1, tzinfo=UTC)
+    delta = instant - EPOCH
     return (delta.days * 86_400 + delta.seconds) * MICROSECONDS + delta.microseconds

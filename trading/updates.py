@@ -37,6 +37,7 @@ def draft(
     at: datetime,
     actor: str,
     fill: Fill | None = None,
+    recorded_at: datetime | None = None,
 ) -> Event:
     """The event of what just happened to an order, as it is now; not yet written."""
     payload = update_json(name, order, at, instrument=instrument, fill=fill)
@@ -49,6 +50,7 @@ def draft(
         subject=subject(order.public_id),
         account=account,
         at=at,
+        recorded_at=recorded_at,
         payload=payload,
     )
 

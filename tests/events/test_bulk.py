@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -54,6 +54,22 @@ def test_each_row_gets_its_own_values_and_nothing_else_changes() -> None:
     assert {row.cost_basis for row in stored} == {0}
 
 
+def test_rows_that_get_the_same_value_get_it_and_no_others(
+    django_assert_num_queries: object,
+) -> None:
+    rows = positions(4)
+    for number, row in enumerate(rows[:3]):
+        row.quantity, row.updated_at = Decimal(7), NOON + timedelta(days=1)
+        row.day_flow = Decimal(number)
+    with transaction.atomic(), django_assert_num_queries(1):  # type: ignore[operator]
+        update_rows(rows[:3], ["quantity", "updated_at", "day_flow"])
+
+    stored = Position.objects.order_by("pk")
+    assert [row.quantity for row in stored] == [7, 7, 7, 0]
+    assert [row.day_flow for row in stored] == [0, 1, 2, 0]
+    assert [row.updated_at - NOON for row in stored] == [timedelta(days=1)] * 3 + [timedelta()]
+
+
 def test_many_rows_take_few_statements(
     monkeypatch: pytest.MonkeyPatch, django_assert_num_queries: object
 ) -> None:
@@ -104,7 +120,9 @@ def test_no_rows_need_no_statement(django_assert_num_queries: object) -> None:
         update_rows([], ["quantity"])
 
 
-@pytest.mark.parametrize("payload", [{"a": "it's 100 % “x”\\", "n": [1, None, 2.5]}, {}])
+@pytest.mark.parametrize(
+    "payload", [{"a": "it's 100 % “x”\\", "n": [1, None, 2.5]}, {"a": "“x” -- ; /* \x00"}, {}]
+)
 def test_new_rows_come_back_as_they_went(payload: dict[str, object]) -> None:
     event = new_row(
         Event,

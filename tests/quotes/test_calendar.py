@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotes.calendar import EXCHANGE, NEW_YORK, ROUND_THE_CLOCK, Session
+from quotes.calendar import EXCHANGE, NEW_YORK, ROUND_THE_CLOCK, Calendar, Session
 
 CALENDARS = [EXCHANGE, ROUND_THE_CLOCK]
 
@@ -189,3 +189,21 @@ def test_days_never_overlap(calendar):
     for before, after in pairwise(days):
         assert before.open_at < before.close_at <= before.after_at <= after.overnight_at
         assert after.overnight_at <= after.pre_at <= after.open_at
+
+
+@pytest.mark.parametrize("calendar", CALENDARS)
+@given(
+    st.lists(
+        st.timedeltas(timedelta(0), timedelta(days=385)).map(
+            lambda later: new_york("2012-12-20").astimezone(UTC) + later
+        ),
+        min_size=2,
+    )
+)
+def test_what_was_asked_before_changes_no_answer(
+    calendar: Calendar, instants: list[datetime]
+) -> None:
+    answers = [calendar.current_day(each) for each in instants]
+    for instant, answer in zip(instants, answers, strict=True):
+        calendar._latest = None
+        assert calendar.current_day(instant) == answer

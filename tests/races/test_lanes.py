@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from events import models
-from events.leases import DatabaseTime, LeaseLost, acquire, seize
+from events import leases, models
+from events.leases import DatabaseTime, Lease, LeaseLost, acquire, seize
 from portfolios.models import Account
 from tests.portfolios.factories import assert_books_balance, funded_account
 from tests.races.test_orders import LockedAccount, only_with_row_locks
@@ -131,8 +131,8 @@ def test_who_takes_over_ends_a_lane_in_the_middle(
 
     monkeypatch.setattr(settlement._Books, "write", stop_in_the_lane)
     with pytest.MonkeyPatch.context() as of_main:  # the main lane comes after the takeover
-        parts = former.pending.lanes._parts(list(former.pending._queue))
-        begun = former.pending.lanes._others[0].begin(parts[1], former.pending._write)
+        parts = former.pending.lanes.parts(list(former.pending._queue))
+        begun = former.pending.lanes._others[0].begin([parts[1]], former.pending._write)
         assert written.wait(WAIT_SECONDS_MAX)
         models.Lease.objects.filter(name=LEASE_NAME).update(expires_at=DatabaseTime(-0.1))
         lease = acquire(LEASE_NAME)
@@ -141,7 +141,8 @@ def test_who_takes_over_ends_a_lane_in_the_middle(
         current = engine_for(lease, lanes=2)
     go_on.set()
 
-    assert not isinstance(begun.result(WAIT_SECONDS_MAX)[1], settlement.Outcome)
+    ((_, outcome),) = begun.result(WAIT_SECONDS_MAX)
+    assert not isinstance(outcome, settlement.Outcome)
     assert Fill.objects.count() == 0
     with pytest.raises(LeaseLost):
         former.pending.settle()
@@ -151,6 +152,36 @@ def test_who_takes_over_ends_a_lane_in_the_middle(
     current.close()
     assert [now_of(order).status for order in orders] == ["filled"] * 4
     assert_books_balance(*accounts)
+
+
+def test_the_shard_stays_owned_while_another_lane_has_more_to_do(
+    floor: TradingFloor, accounts: list[Account], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other lane has not begun when its owner's own is done."""
+    monkeypatch.setattr(lanes, "RENEW_SECONDS", 0.01)
+    monkeypatch.setattr(leases, "RENEW_SECONDS", 0.01)
+    lease = floor.engine.pending.lease
+    settle, main = settlement.settle, threading.get_ident()
+    own_is_done, renewed = threading.Event(), threading.Event()
+    renew = Lease.renew
+
+    def note(of: Lease) -> None:
+        renew(of)
+        if of is lease and own_is_done.is_set():
+            renewed.set()
+
+    def wait_for_renewal(batch: list[Decision], **how: Any) -> settlement.Outcome:
+        if threading.get_ident() != main:
+            assert renewed.wait(WAIT_SECONDS_MAX), "nobody renews the lease of the shard"
+        outcome = settle(batch, **how)
+        if threading.get_ident() == main:
+            own_is_done.set()
+        return outcome
+
+    monkeypatch.setattr(Lease, "renew", note)
+    monkeypatch.setattr(pending, "settle", wait_for_renewal)
+    orders = settle_one_each(floor, accounts)
+    assert [now_of(order).status for order in orders] == ["filled"] * 4
 
 
 def test_a_former_owner_takes_no_lane_back(floor: TradingFloor) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
 from events.bulk import new_row
 from portfolios.models import Position
+from portfolios.positions import Execution as Booking
 from quotes.amounts import CASH_PLACES, PRICE_PLACES, QUANTITY_PLACES, from_units, to_units
 from quotes.ticks import Quote, to_instant, to_micros
 from trading.execution.decisions import AUCTION, Execution
@@ -38,7 +38,7 @@ from trading.models import (
 from trading.trailing import trail_of
 
 
-def certified_fill(execution: Execution, order: Order, position: Position, at: datetime) -> Fill:
+def certified_fill(execution: Execution, order: Order, position: Position, booked: Booking) -> Fill:
     """The fill's row. Order and position are as they are after it."""
     quote, found = execution.quote, execution.match
     return new_row(
@@ -49,14 +49,15 @@ def certified_fill(execution: Execution, order: Order, position: Position, at: d
         instrument_id=order.instrument_id,
         number=execution.number,
         side=order.side,
-        quantity=from_units(found.quantity, QUANTITY_PLACES),
-        price=from_units(found.price, PRICE_PLACES),
-        cash=from_units(found.cash, CASH_PLACES),
+        quantity=booked.quantity,
+        price=booked.price,
+        cash=booked.cash,
+        fee=booked.fee,
         position_quantity=position.quantity,
         cumulative_quantity=order.filled_quantity,
         leaves_quantity=leaves(order),
-        at=at,
-        recorded_at=datetime.now(UTC),
+        at=booked.at,
+        recorded_at=booked.recorded_at,
         bid=from_units(quote.bid, PRICE_PLACES),
         bid_size=quote.bid_size,
         ask=from_units(quote.ask, PRICE_PLACES),

@@ -13,10 +13,9 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import partial
 
-from django.db import InterfaceError, OperationalError
 from prometheus_client import Counter as Count
 from prometheus_client import Gauge, Histogram
 
@@ -25,13 +24,13 @@ from portfolios.borrowing import NO_MARKS, Marks
 from quotes.calendar import Calendar
 from quotes.models import Instrument
 from trading.execution.decisions import Decision, Ending, Execution
-from trading.execution.lanes import Lanes, Settled, attempt
+from trading.execution.lanes import NO_DATABASE, Lanes, Settled, attempt
 from trading.execution.settlement import Outcome, settle
 from trading.models import Order, OrderStatus
 
 BATCH_MAX = 40  # decisions in one transaction: about 10 ms of the one writer on SQLite
 ACCOUNTS_SERVED = 4  # as far as they wait, so that none with much to settle keeps others waiting
-BATCH_MAX_IN_LANES = 400  # in all of them together: what a transaction costs by itself is shared
+BATCH_MAX_IN_LANES = 100  # the same on servers: what a transaction costs by itself is shared
 PENDING_MAX = 5_000  # beyond this the engine waits for the accounts it needs before it goes on
 TRIES_MAX = 3
 WAIT_AGAIN_SECONDS = 10.0  # after waiting for a lock in vain
@@ -90,15 +89,13 @@ class Pending:
         broke the transaction off; what is not settled keeps waiting.
         """
         waiting, self._queue = self._queue, []
-        batches = math.inf if turn is None else max(turn // self._batch_max, 1)
         try:
-            while waiting and batches > 0:
-                batches -= 1
-                batch, wait = self._next(waiting)
-                tried = {id(one) for one in batch}
-                waiting = [one for one in waiting if id(one) not in tried]
-                self._settle_batch(batch, wait)
+            missed, waiting = self._missed_too_often(waiting)
+            if missed:
+                self._settle_alone_and_wait(missed)
                 waiting = self._held_back(waiting)
+            batches, waiting = self._planned(waiting, turn)
+            self._take_in(self.lanes.settle(batches, self._write))
         finally:
             self.is_behind = bool(waiting)
             self._queue += waiting
@@ -120,26 +117,48 @@ class Pending:
         self._queue += [one for one in waiting if one.account_id in left]
         return [one for one in waiting if one.account_id not in left]
 
-    def _next(self, waiting: Sequence[Decision]) -> tuple[list[Decision], bool]:
-        """The next batch: one account alone where it was missed too often, else a mix."""
-        for one in waiting:
+    def _missed_too_often(self, waiting: list[Decision]) -> tuple[list[Decision], list[Decision]]:
+        """What waits of one account that is worth waiting for, as far as one batch takes it; and
+        the rest."""
+        for one in waiting if self._missed else ():
             if self._is_worth_waiting(one.account_id):
-                alone = [other for other in waiting if other.account_id == one.account_id]
-                return alone[: self._batch_max], True
-        return self._mix(waiting), False
+                theirs = [other for other in waiting if other.account_id == one.account_id]
+                alone = {id(each) for each in theirs[: self._batch_max]}
+                rest = [each for each in waiting if id(each) not in alone]
+                return theirs[: self._batch_max], rest
+        return [], waiting
 
-    def _mix(self, waiting: Sequence[Decision]) -> list[Decision]:
-        """The decisions that waited longest, of none of several accounts more than its part."""
+    def _planned(
+        self, waiting: list[Decision], turn: int | None
+    ) -> tuple[list[list[list[Decision]]], list[Decision]]:
+        """The batches of each lane, for all that waits or a turn; and what is for later."""
+        parts = self.lanes.parts(waiting)
+        most = math.inf if turn is None else max(turn // len(parts) // self._batch_max, 1)
+        planned, later = [], []
+        for part in parts:
+            batches: list[list[Decision]] = []
+            while part and len(batches) < most:
+                batch, part = self._mix(part)
+                batches.append(batch)
+            planned.append(batches)
+            later += part
+        return planned, later
+
+    def _mix(self, waiting: list[Decision]) -> tuple[list[Decision], list[Decision]]:
+        """The decisions that waited longest, of none of several accounts more than its part; and
+        the rest."""
         most = self._batch_max // ACCOUNTS_SERVED
         taken: Counter[int] = Counter()
         mix: list[Decision] = []
-        for one in waiting:
+        passed_over: list[Decision] = []
+        for number, one in enumerate(waiting):
+            if len(mix) == self._batch_max:
+                return mix, passed_over + waiting[number:]
             taken[one.account_id] += 1
-            if taken[one.account_id] <= most:
-                mix.append(one)
-                if len(mix) == self._batch_max:
-                    return mix
-        return mix if len(taken) > 1 else list(waiting[: self._batch_max])
+            (mix if taken[one.account_id] <= most else passed_over).append(one)
+        if len(taken) > 1:
+            return mix, passed_over
+        return waiting[: self._batch_max], waiting[self._batch_max :]
 
     def _is_worth_waiting(self, account_id: int) -> bool:
         if self._missed[account_id] < TRIES_MAX:
@@ -147,45 +166,50 @@ class Pending:
         waited_at = self._waited.get(account_id)
         return waited_at is None or time.monotonic() - waited_at >= WAIT_AGAIN_SECONDS
 
-    def _settle_batch(self, batch: list[Decision], wait: bool) -> None:
-        broken: Exception | None = None
-        failed: list[list[Decision]] = []
-        for part, outcome in self._attempt(batch, wait):
+    def _settle_alone_and_wait(self, batch: list[Decision]) -> None:
+        outcome = attempt(partial(self._write, wait=True), batch, self.lease)
+        if isinstance(outcome, NO_DATABASE):
+            self._waited[batch[0].account_id] = time.monotonic()
+        self._take_in([(batch, outcome)])
+
+    def _take_in(self, settled: list[Settled]) -> None:
+        """Count what was settled, try each account of what failed, and keep the rest.
+
+        Raises what kept the database from settling.
+        """
+        broken = _worst(outcome for _, outcome in settled)
+        for batch, outcome in settled:
             if isinstance(outcome, Outcome):
                 self._count(outcome)
-            elif isinstance(outcome, LeaseLost | OperationalError | InterfaceError):
-                self._queue += part
-                broken = outcome if not isinstance(broken, LeaseLost) else broken
+            elif outcome is None or broken is not None:
+                self._queue += batch
             else:
-                failed.append(part)
                 logger.error(
                     "a batch of %d decisions failed, trying each account",
-                    len(part),
+                    len(batch),
                     exc_info=outcome,
                 )
+                broken = self._settle_apart(batch)
         if broken is not None:
-            self._queue += [one for part in failed for one in part]
-            if wait:
-                self._waited[batch[0].account_id] = time.monotonic()
             raise broken
-        for part in failed:
-            self._settle_apart(part)
 
-    def _settle_apart(self, batch: list[Decision]) -> None:
-        """Settle each account of a batch that failed by itself."""
+    def _settle_apart(self, batch: list[Decision]) -> Exception | None:
+        """Settle each account of a batch that failed by itself; what ended that, if anything."""
         left = list(dict.fromkeys(one.account_id for one in batch))
         try:
             while left:
                 account_id = left.pop(0)
                 self._settle_alone([one for one in batch if one.account_id == account_id])
-        finally:
+        except Exception as error:
             self._queue += [one for one in batch if one.account_id in left]
+            return error
+        return None
 
     def _settle_alone(self, batch: list[Decision]) -> None:
         account_id = batch[0].account_id
         try:
-            self._settle_once(batch, wait=True)
-        except (LeaseLost, OperationalError, InterfaceError):
+            self._settle_once(batch)
+        except NO_DATABASE:
             self._queue += batch
             raise
         except Exception as error:
@@ -204,7 +228,7 @@ class Pending:
         reason = f"settlement failed: {type(error).__name__}"
         parked = Ending(first.order, first.at_us, OrderStatus.SUSPENDED, reason)
         try:
-            self._settle_once([parked], wait=True)
+            self._settle_once([parked])
         except Exception:
             self._queue += batch
             raise
@@ -212,34 +236,22 @@ class Pending:
         self._queue += [one for one in batch if one.order.pk != first.order.pk]
         self._dropped += [one for one in batch if one.order.pk == first.order.pk]
 
-    def _settle_once(self, batch: list[Decision], wait: bool) -> None:
-        """Settle in one transaction, or raise why not."""
-        ((_, outcome),) = self._attempt(batch, wait)
-        if not isinstance(outcome, Outcome):
-            raise outcome
-        self._count(outcome)
-
-    def _attempt(self, batch: list[Decision], wait: bool) -> list[Settled]:
-        """Try a batch: in lanes, or, where it is to wait for an account, in one transaction."""
-        begun = time.monotonic()
-        if wait:
-            tried = [(batch, attempt(partial(self._write, wait=True), batch, self.lease))]
-        else:
-            tried = self.lanes.settle(batch, self._write)
-        SETTLE_SECONDS.observe(time.monotonic() - begun)
-        return tried
+    def _settle_once(self, batch: list[Decision]) -> None:
+        """Settle in one transaction, waiting for locks, or raise why not."""
+        self._count(self._write(batch, self.lease, wait=True))
 
     def _write(self, batch: list[Decision], lease: Lease, *, wait: bool = False) -> Outcome:
         if wait:
             lease.renew()  # what is renewed while waiting, nobody else sees yet
-        return settle(
-            batch,
-            lease=lease,
-            instruments=self._instruments,
-            calendar=self._calendar,
-            marks=self.marks,
-            wait=wait,
-        )
+        with SETTLE_SECONDS.time():
+            return settle(
+                batch,
+                lease=lease,
+                instruments=self._instruments,
+                calendar=self._calendar,
+                marks=self.marks,
+                wait=wait,
+            )
 
     def _count(self, outcome: Outcome) -> None:
         """Take in what was settled, and keep what was not."""
@@ -253,3 +265,10 @@ class Pending:
             self._missed[account_id] += 1
         FILLS.inc(sum(isinstance(one, Execution) for one in outcome.settled))
         DROPPED.inc(len(outcome.dropped))
+
+
+def _worst(outcomes: Iterable[Outcome | Exception | None]) -> Exception | None:
+    """What no batch is at fault for; first of all a lost lease."""
+    broken = [each for each in outcomes if isinstance(each, NO_DATABASE)]
+    lost = (each for each in broken if isinstance(each, LeaseLost))
+    return next(lost, broken[0] if broken else None)

@@ -7,22 +7,21 @@ bulk. A decision that the rows no longer allow is dropped: a cancel that came fi
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
-from decimal import Decimal
+from datetime import UTC, datetime
+from functools import partial
 
 from django.db import connection, transaction
 
-from events.bulk import insert_rows, update_rows
+from events.bulk import insert_rows, one_trip, update_rows
 from events.leases import Lease
 from events.models import Event
 from portfolios import ledger, lot_rows, positions
 from portfolios.borrowing import NO_MARKS, Marks
 from portfolios.locks import lock_accounts
 from portfolios.lot_rows import Key
-from portfolios.lots import OLDEST_FIRST, Choice
-from portfolios.models import Account, Lot, LotMethod, Position
+from portfolios.models import Account, Lot, Position
 from portfolios.positions import Applied
 from portfolios.positions import Execution as Booking
 from quotes.amounts import (
@@ -45,6 +44,7 @@ from trading.execution.decisions import (
     Following,
     Trigger,
 )
+from trading.execution.lots import lot_choice, lots_chosen, trades
 from trading.execution.tally import count_in, is_too_much
 from trading.fees import fee
 from trading.legs import family_of, following, hold_of, is_complex, make
@@ -139,6 +139,7 @@ class _Books:
     instruments: Mapping[int, Instrument]
     calendar: Calendar
     marks: Marks
+    recorded_at: datetime = field(default_factory=partial(datetime.now, UTC))
     changed: dict[int, Order] = field(default_factory=dict)
     fills: list[Fill] = field(default_factory=list)
     applied: list[Applied] = field(default_factory=list)
@@ -161,8 +162,8 @@ class _Books:
         orders |= {one.pk: one for one in relatives}
         keys = {(order.account_id, order.instrument_id) for order in orders.values()}
         held = positions.load_positions(keys)
-        closing = positions.shares_to_close(held, _trades(decisions))
-        lots = lot_rows.load(closing, *_lots_chosen(orders.values()))
+        closing = positions.shares_to_close(held, trades(decisions))
+        lots = lot_rows.load(closing, *lots_chosen(orders.values()))
         return cls(accounts, orders, [*legs, *relatives], held, lots, instruments, calendar, marks)
 
     def make(self, decision: Decision) -> bool:
@@ -185,12 +186,13 @@ class _Books:
 
     def write(self) -> None:
         """Write everything that changed, in bulk, and announce it after the commit."""
-        insert_rows(self.fills)
-        positions.write(self.positions.values(), self.applied)
-        update_rows(self.changed.values(), ORDER_FIELDS)
-        if self.events:
-            updates.record(self.events)
-            ledger.save(self.accounts.values())
+        with one_trip():
+            insert_rows(self.fills)
+            positions.write(self.positions.values(), self.applied)
+            update_rows(self.changed.values(), ORDER_FIELDS)
+            if self.events:
+                updates.record(self.events)
+                ledger.save(self.accounts.values())
 
     # --- the decisions --------------------------------------------------------------------------
 
@@ -233,8 +235,7 @@ class _Books:
         status = OrderStatus.FILLED if decision.completes else OrderStatus.PARTIALLY_FILLED
         states.transition(order, status, at)
         self._hold(order)
-        fill = certified_fill(decision, order, position, at)
-        fill.fee = booked.fee
+        fill = certified_fill(decision, order, position, booked)
         self.fills.append(fill)
         self._note("fill" if decision.completes else "partial_fill", order, at, fill)
         self._lead(order)
@@ -328,6 +329,7 @@ class _Books:
                 at=at,
                 actor=ACTOR,
                 fill=fill,
+                recorded_at=self.recorded_at,
             )
         )
 
@@ -367,32 +369,6 @@ class _Books:
             fee=from_units(charge, CASH_PLACES),
             at=at,
             trade_date=trade_date,
-            choice=self._lot_choice(order),
+            choice=lot_choice(order, self.lots.get((order.account_id, order.instrument_id), ())),
+            recorded_at=self.recorded_at,
         )
-
-    def _lot_choice(self, order: Order) -> Choice:
-        """Which lots the order closes first; those it named may be gone."""
-        if order.lot_method == LotMethod.FIFO:
-            return OLDEST_FIRST
-        lots = {lot.pk: lot for lot in self.lots.get((order.account_id, order.instrument_id), ())}
-        named = (lots[pk].execution_id for pk in order.lot_ids or () if pk in lots)
-        return Choice(LotMethod(order.lot_method), tuple(named))
-
-
-def _lots_chosen(orders: Iterable[Order]) -> tuple[dict[Key, set[str]], set[int]]:
-    """By which methods the orders close lots of each position, and which lots they name."""
-    methods: dict[Key, set[str]] = {}
-    named: set[int] = set()
-    for order in orders:
-        methods.setdefault((order.account_id, order.instrument_id), set()).add(order.lot_method)
-        named.update(order.lot_ids or ())
-    return methods, named
-
-
-def _trades(decisions: Iterable[Decision]) -> Iterator[tuple[Key, Decimal]]:
-    """What the decisions buy, and with a minus what they sell, by position."""
-    for one in decisions:
-        if isinstance(one, Execution):
-            quantity = from_units(one.match.quantity, QUANTITY_PLACES)
-            key = (one.account_id, one.order.instrument_id)
-            yield key, quantity if one.order.is_buy else -quantity
