@@ -159,7 +159,8 @@ class Codec:
     ) -> bytes:
         """Where the symbol stands: newest quote, last price, (epoch, number) of the last trade,
         and whether it is halted (null where that could not be found out). `resync` is the id of
-        the request that it answers, null where it answers none. For honest codecs.
+        the newest request to be told anew that it comes after, and so answers; null where there
+        was none. For honest codecs.
 
         What is not newer than this may still arrive, and is to be passed over.
         """

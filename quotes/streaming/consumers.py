@@ -309,7 +309,7 @@ class MarketDataConsumer(StreamConsumer):
             case Subscribed() as subscribed:
                 await self._subscribe(subscribed)
             case Resync(id):
-                self.hub.snapshot(self.socket, await self.hub.look_again(self.socket), id)
+                await self.hub.resync(self.socket, id)
 
     async def _subscribe(self, subscribed: Subscribed) -> None:
         if not self.socket.codec.honest:
@@ -335,7 +335,7 @@ def _heartbeat(socket: Socket, pulse: Pulse) -> bytes:
 
     A client has everything if heartbeats arrive every two seconds, each is current, counts as many
     messages as arrived, and names nothing newer than what arrived. Else it says
-    `{"action": "resync", "id": n}` and trusts a symbol again by a heartbeat that agrees after the
+    `{"action": "resync", "id": n}` and trusts a symbol again by a heartbeat that agrees after a
     snapshot with this id.
     """
     at_us, quiet_ms, current = pulse

@@ -137,19 +137,21 @@ class Hub:
             self.disuse(topics)
         return self._lookup.standing(new, stored)
 
-    async def look_again(self, socket: Socket) -> dict[str, Standing]:
-        """Where everything stands that the socket is told the standing of."""
-        wanted = set[str]().union(*(socket.wants.get(each, ()) for each in STOOD_FOR))
-        return self._lookup.standing(wanted, await self._look_up(wanted))
+    async def resync(self, socket: Socket, id: int | None) -> None:
+        """Tell the socket anew where everything stands that it is told the standing of.
 
-    def snapshot(
-        self, socket: Socket, standing: Mapping[str, Standing], resync: int | None = None
-    ) -> None:
-        """Say where symbols stand, perhaps as the answer to a request to resync."""
+        What cannot be looked up now comes in a later snapshot, which answers as well.
+        """
+        socket.resync = socket.resync if id is None else id
+        wanted = set[str]().union(*(socket.wants.get(each, ()) for each in STOOD_FOR))
+        self.snapshot(socket, self._lookup.standing(wanted, await self._look_up(wanted)))
+
+    def snapshot(self, socket: Socket, standing: Mapping[str, Standing]) -> None:
+        """Say where symbols stand."""
         known = self._halts.known
         for symbol, stands in standing.items():
             halted = None if known is None else symbol in known
-            frame = socket.codec.snapshot(symbol, *stands, halted=halted, resync=resync)
+            frame = socket.codec.snapshot(symbol, *stands, halted=halted, resync=socket.resync)
             self._fanout.say(socket, frame, newest_of=f"snapshot of {symbol}")
 
     def revoke(self, socket: Socket) -> None:
@@ -239,6 +241,7 @@ class Hub:
                     log.exception("ticks were not delivered")
                     self._lost()
                 await asyncio.sleep(0)
+            self._standings.told()
             await asyncio.sleep(self._pause(time.monotonic() - began))
 
     def _pause(self, took: float) -> float:

@@ -127,6 +127,7 @@ class Socket:
         "holding",
         "notices",
         "parts",
+        "resync",
         "sent",
         "unreported",
         "wants",
@@ -151,6 +152,7 @@ class Socket:
         self.holding = False
         self.closed = False
         self.sent = 0
+        self.resync: int | None = None  # the id of the client's newest request to be told anew
         self.wants: dict[Any, frozenset[str]] = {}  # channel → symbols, kept by the hub
         # Channel → symbol → (epoch, number) of what is new, for its heartbeat; kept by the hub.
         self.unreported: dict[Any, dict[str, tuple[int, int]]] = {}

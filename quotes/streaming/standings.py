@@ -48,7 +48,8 @@ class Arrival(Enum):
 class Pulse(NamedTuple):
     """How alive the feed is."""
 
-    watermark_us: int | None  # market time, None before the first batch
+    # Market time up to which every tick was delivered, None before the first batch.
+    watermark_us: int | None
     quiet_ms: int | None  # since the last batch, heartbeats of the feed included
     # Whether this process is sure to know what the feed has said: nothing is being looked for that
     # was lost, and the feed was heard a moment ago.
@@ -65,6 +66,7 @@ class Standings:
         self._priced: dict[str, Trade] = {}  # that set the price
         self._last: dict[str, Batch] = {}  # topic → its last batch, without ticks
         self._heard_at: dict[str, float] = {}  # topic → when
+        self._told_us: dict[str, int] = {}  # topic → watermark up to which all was delivered
         self._changed: Changed = {Channel.QUOTES: {}, Channel.TRADES: {}}
 
     def arrive(self, topic: str, batch: Batch, now: float) -> Arrival:
@@ -80,6 +82,10 @@ class Standings:
         # A feed that took over may have begun before the last words of the one before arrived.
         gap = last is not None and batch.place > (last.epoch, last.number + 1)
         return Arrival.AFTER_GAP if gap else Arrival.NEXT
+
+    def told(self) -> None:
+        """Note that all that arrived has been delivered."""
+        self._told_us = {topic: batch.watermark_us for topic, batch in self._last.items()}
 
     def newer(self, ticks: Iterable[Quote | Trade]) -> Iterator[Quote | Trade]:
         """Remember ticks; those of them that are newer than the last of their symbol."""
@@ -142,14 +148,13 @@ class Standings:
         if not self._heard_at:
             return Pulse(None, None, current=False)
         quiet = now - min(self._heard_at.values())
-        return Pulse(self._watermark_us(), round(quiet * 1_000), quiet < SILENT_SECONDS)
+        told_us = min(self._told_us.values(), default=None)
+        return Pulse(told_us, round(quiet * 1_000), quiet < SILENT_SECONDS)
 
     def now_us(self) -> int:
         """Market time by what was heard; the wall's where nothing was."""
-        return self._watermark_us() if self._last else int(time.time() * MICROSECONDS)
-
-    def _watermark_us(self) -> int:
-        return min(batch.watermark_us for batch in self._last.values())
+        heard = [batch.watermark_us for batch in self._last.values()]
+        return min(heard, default=int(time.time() * MICROSECONDS))
 
     def forget(self, topic: str) -> None:
         """Nobody hears this topic any more: what is known of its symbols is growing old."""
@@ -157,6 +162,7 @@ class Standings:
             return
         self._last.pop(topic, None)
         self._heard_at.pop(topic, None)
+        self._told_us.pop(topic, None)
         gone = [symbol for symbol in self.symbols() if tick_topic(symbol) == topic]
         for symbol in gone:
             for known in (self._quotes, self._trades, self._priced):

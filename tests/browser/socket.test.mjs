@@ -234,6 +234,28 @@ test("what was lost is asked for, and trusted again by a heartbeat after the ans
   assert.deepEqual([ticks.get("A").missed, ticks.get("A").halted], [false, true]);
 });
 
+test("a request that is not answered is made again", (context) => {
+  const { stream, ticks } = marketData();
+  context.after(() => stream.socket.close());
+  stream.watch(["A"], "A");
+  world.link.say(...WELCOME);
+  let sent = 2;
+  const say = (message) => world.link.say([message]) ?? (sent += 1);
+  const beat = (news = {}) =>
+    say({ T: "heartbeat", sent, quotes: {}, trades: {}, quiet_ms: 10, t: null, ...news });
+  const requests = () => world.link.sent.filter(({ action }) => action === "resync");
+
+  beat({ trades: { A: [1, 7] } });
+  for (let count = 0; count < 3; count += 1) beat();
+  assert.deepEqual(requests(), [{ action: "resync", id: 1 }]);
+  beat();
+  assert.deepEqual(requests().at(-1), { action: "resync", id: 2 });
+  say({ T: "snapshot", S: "A", quote: null, trade: null, trades: [1, 7], halted: false, resync: 2 });
+  for (let count = 0; count < 6; count += 1) beat();
+  assert.equal(ticks.get("A").missed, false);
+  assert.equal(requests().length, 2);
+});
+
 test("a gap in a symbol's trades marks that symbol only", (context) => {
   const { stream, news, ticks } = marketData();
   context.after(() => stream.socket.close());

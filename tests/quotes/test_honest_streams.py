@@ -182,8 +182,7 @@ class Stage:
         for message in self.wire.through(messages):
             request = self.client.hear(message, self.now)
             if request is not None and self.chance.random() >= self.faults.wire:
-                standing = await self.hub.look_again(self.reader.socket)
-                self.hub.snapshot(self.reader.socket, standing, request["id"])
+                await self.hub.resync(self.reader.socket, request["id"])
 
     def check(self, told: dict[str, tuple[Any, Any]]) -> None:
         """What the client trusts once this heartbeat has come, or is overdue, is no older than the

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from quotes.streaming.codec import (
     JSON_IN_BINARY,
 )
 from quotes.streaming.hub import Hub
-from quotes.ticks import Place
+from quotes.ticks import Place, Quote, Trade
 from tests.quotes.hub_readers import TICKS, Q, Reader, Store, T, hub_on, settled, until
 from tests.streams import OPENING_US, batch, quote, trade
 
@@ -31,6 +32,10 @@ def store() -> Store:
 async def hub(store: Store) -> AsyncIterator[Hub]:
     async with hub_on(store) as hub:
         yield hub
+
+
+def snapshots(reader: Reader) -> list[dict[str, Any]]:
+    return [one for one in reader.heard if one["T"] == "snapshot"]
 
 
 async def test_a_lost_batch_is_healed_from_the_store(hub: Hub, store: Store) -> None:
@@ -274,7 +279,7 @@ async def test_everything_that_is_listed_has_a_snapshot(hub: Hub, store: Store) 
 
     hub.snapshot(reader.socket, await hub.want_from_here(reader.socket, {Q: ["*"]}))
     told = [(one["S"], one["halted"], one["resync"]) for one in reader.heard]
-    hub.snapshot(reader.socket, await hub.look_again(reader.socket), 7)
+    await hub.resync(reader.socket, 7)
 
     assert sorted(told) == [("AAPL", False, None), ("QUIET", True, None)]
     assert [one["resync"] for one in reader.heard[2:]] == [7, 7]
@@ -288,12 +293,53 @@ async def test_snapshots_for_a_slow_reader_are_conflated(hub: Hub, store: Store)
 
     for n in range(1, 4):
         store.holds = {"AAPL": Latest(quote(n=n))}
-        hub.snapshot(reader.socket, await hub.look_again(reader.socket), n)
+        await hub.resync(reader.socket, n)
     reader.wire.drain(10**9)
     await until(lambda: not reader.socket.holding)
 
     told = [one for one in reader.heard if one["T"] == "snapshot" and one["S"] == "AAPL"]
     assert [(one["resync"], one["quote"]["seq"]) for one in told] == [(3, 3)]
+
+
+async def test_an_answer_that_waits_is_replaced_by_no_lesser_one(hub: Hub, store: Store) -> None:
+    """A slow reader's snapshot of its own request, and then one that the hub sends to all."""
+    reader = Reader(hub, JSON_HONEST).want(quotes=["*"])
+    reader.wire.room = 0
+    hub.deliver([quote("PAD", n=n) for n in range(1, 600)])
+    assert reader.socket.holding
+
+    store.holds = {"AAPL": Latest(quote(n=1))}
+    await hub.resync(reader.socket, 7)
+    store.holds = {"AAPL": Latest(quote(n=2))}
+    await hub._take_stock()
+    reader.wire.drain(10**9)
+    await until(lambda: not reader.socket.holding)
+
+    told = [one for one in snapshots(reader) if one["S"] == "AAPL"]
+    assert [(one["resync"], one["quote"]["seq"]) for one in told] == [(7, 2)]
+
+
+async def test_a_request_that_the_store_fails_is_answered_when_it_is_back(
+    hub: Hub, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resync, "RETRY_SECONDS", 0.01)
+    look, failures = store.latest, [OSError("away"), OSError("away")]
+
+    async def fail_twice(symbols: Sequence[str]) -> dict[str, Latest]:
+        if failures:
+            raise failures.pop()
+        return await look(symbols)
+
+    store.latest = fail_twice  # type: ignore[method-assign]
+    store.holds = {"AAPL": Latest(quote(n=1))}
+    reader = Reader(hub, JSON_HONEST).want(quotes=["AAPL"])
+
+    await hub.resync(reader.socket, 7)
+    assert snapshots(reader) == []
+    bus().publish(TICKS, batch(number=1))
+    await until(lambda: snapshots(reader))
+
+    assert [one["resync"] for one in snapshots(reader)] == [7]
 
 
 async def test_a_second_subscription_snapshots_only_what_is_new(hub: Hub, store: Store) -> None:
@@ -332,6 +378,31 @@ async def test_heartbeat_says_what_was_sent_and_what_changed(hub: Hub) -> None:
     assert first["t"] == OPENING_US + 1_000_000
     assert (second["sent"], second["quotes"]) == (4, {})
     assert [one["T"] for one in plain.heard] == ["q", "q"]
+
+
+async def test_a_heartbeat_amid_a_batch_claims_nothing_that_was_not_sent(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "SLICE_TICKS", 1)
+    monkeypatch.setattr(hub_module, "HEARTBEAT_SECONDS", 1_000)
+    reader = Reader(hub, JSON_HONEST).want(quotes=["*"])
+    bus().publish(TICKS, batch(number=1)._replace(watermark_us=OPENING_US))
+    await until(lambda: hub._standings.pulse(0.0).watermark_us)
+    deliver = hub.deliver
+
+    def beat_between(ticks: Iterable[Quote | Trade]) -> None:
+        deliver(ticks)
+        hub.beat()
+
+    monkeypatch.setattr(hub, "deliver", beat_between)
+    bus().publish(TICKS, batch(quote(n=1), quote(n=2), number=2))
+    await reader.has(4)
+    await until(lambda: hub._standings.pulse(0.0).watermark_us != OPENING_US)
+    hub.beat()
+
+    assert [one["T"] for one in reader.heard] == ["q", "heartbeat", "q", "heartbeat", "heartbeat"]
+    told = [one["t"] for one in reader.heard if one["T"] == "heartbeat"]
+    assert told == [OPENING_US, OPENING_US, OPENING_US + 1_000_000]
 
 
 async def test_a_slow_reader_gets_its_heartbeat_once_it_has_what_it_tells(hub: Hub) -> None:

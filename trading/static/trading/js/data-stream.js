@@ -5,6 +5,8 @@ import { Integrity } from "./integrity.js";
 import { Socket } from "./socket.js";
 
 const EACH = ["quotes", "trades", "statuses"];
+// Heartbeats without an answer to a request, after which it is asked again.
+const UNANSWERED_MAX = 3;
 const FOLDS = { q: "quote", t: "trade", s: "status" };
 
 export class DataStream {
@@ -103,13 +105,16 @@ export class DataStream {
   }
 
   resync() {
-    Object.assign(this, { asked: true, askAgain: false });
+    Object.assign(this, { asked: true, askAgain: false, unanswered: 0 });
     this.socket.send({ action: "resync", id: (this.resyncs += 1) });
   }
 
   // A heartbeat agrees after the snapshots that were asked for: they can be trusted again.
   heal() {
-    if (this.healing.size === 0) return;
+    if (this.healing.size === 0) {
+      if (this.asked && (this.unanswered += 1) > UNANSWERED_MAX) this.resync();
+      return;
+    }
     this.asked = false;
     if (this.askAgain) this.resync();
     else for (const symbol of this.healing) this.ticks.heal(symbol);
