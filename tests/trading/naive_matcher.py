@@ -7,6 +7,7 @@ share. It shares no code with the real floor but the types of orders and ticks.
 from __future__ import annotations
 
 from copy import copy
+from dataclasses import dataclass
 from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
 from math import ceil, floor
@@ -15,7 +16,16 @@ from quotes.amounts import QUANTITY_UNIT as SHARE
 from quotes.ticks import Quote, Trade
 from trading.execution.matching import FillModel, WorkingOrder
 
-Script = list[WorkingOrder | Quote | Trade]
+
+
+@dataclass(frozen=True)
+class Halt:
+    """The instrument is halted from here on, or resumed."""
+
+    is_on: bool
+
+
+Script = list[WorkingOrder | Quote | Trade | Halt]
 Happening = tuple[int, str, int, int, int]  # step, what, order's row id, quantity, price
 
 
@@ -26,6 +36,7 @@ class NaiveMarket:
         self.model = model
         self.happened: list[Happening] = []
         self.step = 0
+        self.is_halted = False
         self.quote: Quote | None = None
         self.trade: Trade | None = None  # the last that set the price
         self.left = {True: Fraction(0), False: Fraction(0)}  # of the displayed size, by is_buy
@@ -39,6 +50,8 @@ class NaiveMarket:
                 self.hear_quote(step)
             elif isinstance(step, Trade):
                 self.hear_trade(step)
+            elif isinstance(step, Halt):
+                self.hear_halt(step)
             else:
                 self.hear_order(copy(step))
         return self.happened
@@ -66,6 +79,14 @@ class NaiveMarket:
                 self.left[buy] += size - was[1]
             else:
                 self.left[buy] = min(self.left[buy], Fraction(size))
+        self.serve()
+
+    def hear_halt(self, halt: Halt) -> None:
+        resumed, self.is_halted = self.is_halted and not halt.is_on, halt.is_on
+        if resumed:
+            self.serve()
+
+    def serve(self) -> None:
         for buy in (True, False):
             for order in self.ranked(buy):
                 self.line_up(order)
@@ -76,6 +97,8 @@ class NaiveMarket:
     def hear_trade(self, trade: Trade) -> None:
         if trade.sets_price:
             self.trade = trade
+        if self.is_halted:
+            return
         if trade.auction:
             self.cross(trade)
         for buy in (True, False):
@@ -100,6 +123,8 @@ class NaiveMarket:
         buy = order.is_buy
         price = self.touch(buy)[0]
         if price == 0 or self.is_crossed() or (price > order.bound if buy else price < order.bound):
+            return
+        if self.is_halted:
             return
         if order.leaves is not None:
             wanted = Fraction(order.leaves - order.reached, SHARE)
@@ -131,7 +156,7 @@ class NaiveMarket:
     def line_up(self, order: WorkingOrder) -> None:
         if self.model is not FillModel.QUEUE or order.ahead is not None or order.is_market:
             return
-        if self.quote is None or self.is_crossed() or order.leaves is None:
+        if self.quote is None or self.is_crossed() or order.leaves is None or self.is_halted:
             return
         price, displayed = self.touch(not order.is_buy)
         if price == order.bound:
@@ -164,7 +189,7 @@ class NaiveMarket:
 
     def follow(self, buy: bool) -> None:
         price = self.touch(buy)[0]
-        if price == 0 or self.is_crossed():
+        if price == 0 or self.is_crossed() or self.is_halted:
             return
         trailing = [one for one in self.stops if one.is_buy == buy and one.trail]
         for order in trailing:
@@ -174,6 +199,8 @@ class NaiveMarket:
         self.trigger(trailing, price)
 
     def trigger(self, stops: list[WorkingOrder], price: int) -> None:
+        if self.is_halted:
+            return
         met = [one for one in stops if (price >= one.stop if one.is_buy else price <= one.stop)]
         for order in sorted(met, key=lambda one: (one.stop if one.is_buy else -one.stop, one.pk)):
             self.stops.remove(order)

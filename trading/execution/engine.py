@@ -70,7 +70,7 @@ class Engine:
         self.agreement = Agreement(self.floor, self.listing, self.pending, self.admissions)
         self.actions = Actions(self.floor, self.listing, self.agreement, self.clock)
         self._epoch = 0
-        self._rematch: set[str] = set()  # symbols where size came back
+        self._rematch: set[str] = set()  # symbols whose standing quote is good for more
         self._announced: set[int] = set()  # accepted orders that news told of
         self._poll_due = True
         self._polled_at = self._refreshed_at = 0.0
@@ -180,16 +180,16 @@ class Engine:
     # --- what is due besides ticks --------------------------------------------------------------
 
     def _tend(self) -> None:
-        """New orders, time, size that came back, settlement, and now and then the safety net."""
+        """Time, size that came back, new orders, settlement, and now and then the safety net."""
         if self.clock.mode in WALL_MODES:
             self._pass_time(self.clock.now_us())
         self._notice_silence()
+        self._match_again()
         overdue = time.monotonic() - self._polled_at >= POLL_SECONDS
         if self._poll_due or overdue:
             self._admit_accepted()
         elif self._announced:
             self._admit_announced()
-        self._match_again()
         if overdue:
             self._note_trailing()
         if len(self.pending):
@@ -216,12 +216,10 @@ class Engine:
             self._rematch.update(self.floor.book.symbols())
 
     def _match_again(self) -> None:
-        """Match standing quotes where something changed that is not a quote."""
+        """Match standing quotes where something changed that is not a quote, before anybody new."""
         symbols, self._rematch = sorted(self._rematch), set()
         for symbol in symbols:
-            quote = self.floor.usable_quote(symbol)
-            if isinstance(quote, Quote):
-                self.floor.match_resting(symbol, quote)
+            self.floor.match_standing(symbol)
 
     def _admit_accepted(self) -> None:
         self._announced.clear()
@@ -280,7 +278,7 @@ class Engine:
             self.agreement.settle_doubts()
 
     def _refresh_listing(self) -> None:
-        self.listing.refresh()
+        self._rematch |= self.listing.refresh()
         self.actions.refresh()
         self._refreshed_at = time.monotonic()
 
@@ -362,6 +360,7 @@ class SteppedEngine(Engine):
         self._target_us = row.advance_to_us
         self._refresh_listing()
         self.agreement.load()
+        self._match_again()
         self._admit_accepted()
         self._commit()
 

@@ -101,6 +101,13 @@ class Floor:
                 self._follow(symbol, is_buy, quote)
         self._wake()
 
+    def match_standing(self, symbol: str) -> None:
+        """Match them against the quote that stands already, where it is usable: size came back, or
+        a halt or the feed's silence is over."""
+        quote = self.usable_quote(symbol)
+        if isinstance(quote, Quote):
+            self.match_resting(symbol, quote)
+
     def hear_trade(self, trade: Trade) -> None:
         """Let those in line move up by this trade, and trigger the stops it reaches."""
         self.now_us = max(self.now_us, trade.at_us)

@@ -31,13 +31,18 @@ class Listing:
         self.by_symbol: dict[str, Instrument] = {}
         self.symbols: dict[int, str] = {}
 
-    def refresh(self) -> None:
-        """Read them again: new ones, halts, resumptions."""
+    def refresh(self) -> set[str]:
+        """Read them again: new ones, halts, resumptions. Returns the symbols that were resumed."""
+        resumed: set[str] = set()
         for instrument in Instrument.objects.all():
             self.symbols[instrument.pk] = instrument.symbol
             if self.shard.has(instrument.symbol):
+                known = self.by_id.get(instrument.pk)
+                if known is not None and known.halted and not instrument.halted:
+                    resumed.add(instrument.symbol)
                 self.by_id[instrument.pk] = instrument
                 self.by_symbol[instrument.symbol] = instrument
+        return resumed
 
     def may_have(self, instrument_id: int) -> bool:
         """Whether the instrument is the shard's, or so new that it is not known yet."""

@@ -13,7 +13,7 @@ from quotes.calendar import EXCHANGE
 from quotes.models import Instrument
 from quotes.ticks import Quote, Trade, to_micros
 from tests.portfolios.factories import new_york
-from tests.trading.naive_matcher import Happening, Script
+from tests.trading.naive_matcher import Halt, Happening, Script
 from trading.execution.auctions import Auctions
 from trading.execution.decisions import Admission, Decision, Ending, Execution, Trigger
 from trading.execution.floor import Floor
@@ -57,7 +57,7 @@ def numbered(script: Script) -> Script:
     """The script with a sequence and an instant for each tick."""
     return [
         step
-        if isinstance(step, WorkingOrder)
+        if isinstance(step, WorkingOrder | Halt)
         else step._replace(sequence=n, epoch=1, at_us=NOON_US + n)
         for n, step in enumerate(script, start=1)
     ]
@@ -67,8 +67,9 @@ class RealMarket:
     """Plays a script on the real floor."""
 
     def __init__(self, model: FillModel) -> None:
+        self.instrument = Instrument(symbol="AAPL")
         listing = Listing()
-        listing.by_symbol["AAPL"] = Instrument(symbol="AAPL")
+        listing.by_symbol["AAPL"] = self.instrument
         self.decisions: list[Decision] = []
         self.floor = Floor(listing, EXCHANGE, NOON_US, self.decisions.append, model)
         self.auctions = Auctions(self.decisions.append, model)
@@ -85,14 +86,18 @@ class RealMarket:
             ]
         return happened
 
-    def hear(self, step: WorkingOrder | Quote | Trade) -> None:
+    def hear(self, step: WorkingOrder | Quote | Trade | Halt) -> None:
         if isinstance(step, Quote):
             self.floor.hear(step)
             self.floor.match_resting("AAPL", step)
         elif isinstance(step, Trade):
-            if step.auction:
+            if step.auction and not self.instrument.halted:
                 self.auctions.cross(step, step.at_us)
             self.floor.hear_trade(step)
+        elif isinstance(step, Halt):
+            resumed, self.instrument.halted = self.instrument.halted and not step.is_on, step.is_on
+            if resumed:
+                self.floor.match_standing("AAPL")
         elif step.auction:
             self.auctions.wait(step)
         else:
@@ -134,6 +139,9 @@ trades = st.builds(
 )
 
 
+halts = st.sampled_from((True, False, False)).map(Halt)
+
+
 @st.composite
 def orders(draw: st.DrawFn, amounts: bool = True) -> WorkingOrder:
     """An order of any kind that may be accepted; its row id comes later."""
@@ -164,7 +172,7 @@ def orders(draw: st.DrawFn, amounts: bool = True) -> WorkingOrder:
 @st.composite
 def scripts(draw: st.DrawFn, amounts: bool = True, sane: bool = False) -> Script:
     ticks = sane_quotes if sane else quotes
-    steps = draw(st.lists(st.one_of(orders(amounts), ticks, trades), max_size=30))
+    steps = draw(st.lists(st.one_of(orders(amounts), ticks, trades, halts), max_size=30))
     made: Script = []
     for pk, step in enumerate(steps, start=1):
         if isinstance(step, WorkingOrder):

@@ -11,10 +11,10 @@ from django.db import OperationalError
 from events.models import Event
 from portfolios.models import Account, Position
 from quotes import halts
-from quotes.clock import market_clock
+from quotes.clock import Clock, market_clock
 from quotes.models import MarketClock
-from quotes.streaming.bus import ORDERS
-from quotes.ticks import to_micros
+from quotes.streaming.bus import CONTROL, ORDERS, TICK_TOPICS
+from quotes.ticks import Batch, to_micros
 from tests.portfolios.factories import assert_books_balance, funded_account, make_instrument
 from tests.trading.floor import CLOSE, MORNING, OPENING, TradingFloor, now_of
 from trading import orders
@@ -217,6 +217,47 @@ def test_nothing_fills_in_a_halt(floor: TradingFloor, account: Account) -> None:
     assert "halted" in now_of(order).reason
     halts.resume(floor.instrument, actor="operator:1")
     floor.show("99", "100")
+    assert now_of(order).status == "filled"
+    assert_books_balance(account)
+
+
+def test_who_waited_for_a_halts_end_meets_the_quote_that_stands(
+    floor: TradingFloor, account: Account
+) -> None:
+    floor.show("99", "100", ask_size=10)
+    resting = floor.buy(account, "1", limit="98")
+    halts.halt(floor.instrument, reason="news", actor="operator:1")
+    waiting = floor.buy(account, "10", limit="100")
+    floor.pass_time(seconds=1)
+    assert "halted" in now_of(waiting).reason
+    halts.resume(floor.instrument, actor="operator:1")
+    later = floor.buy(account, "10", limit="101")
+    floor.pass_time(seconds=1)
+    assert (now_of(waiting).status, now_of(waiting).filled_avg_price) == ("filled", Decimal(100))
+    assert [now_of(order).status for order in (resting, later)] == ["new", "new"]
+    assert_books_balance(account)
+
+
+def test_the_news_of_a_halts_end_is_enough_unless_the_feed_is_silent(
+    floor: TradingFloor, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    let_it_run(floor)
+    is_silent = [False]
+    monkeypatch.setattr(Clock, "feed_is_silent", lambda _: is_silent[0])
+    halts.halt(floor.instrument, reason="news", actor="operator:1")
+    order = floor.buy(account, "10", limit="100")
+    quote = floor.quote("99", "100")
+    halted = (TICK_TOPICS[0], Batch((quote,), quote.at_us, epoch=1))
+    news = {"instrument_id": order.instrument_id, "order_id": order.pk, "status": "accepted"}
+    floor.engine.run_once([(CONTROL, {"kind": "halt"}), halted, (ORDERS, news)])
+    assert now_of(order).status == "new"
+
+    halts.resume(floor.instrument, actor="operator:1")
+    is_silent[0] = True
+    floor.engine.run_once([(CONTROL, {"kind": "resume"})])
+    assert now_of(order).status == "new"
+    is_silent[0] = False
+    floor.engine.run_once([])
     assert now_of(order).status == "filled"
     assert_books_balance(account)
 

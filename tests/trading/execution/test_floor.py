@@ -16,8 +16,8 @@ from tests.trading.execution.scripts import (
     scripts,
     trade,
 )
-from tests.trading.naive_matcher import Happening, NaiveMarket, Script
-from trading.execution.matching import FillModel
+from tests.trading.naive_matcher import Halt, Happening, NaiveMarket, Script
+from trading.execution.matching import FillModel, WorkingOrder
 from trading.trailing import Trail
 
 scripted = settings(max_examples=60, deadline=None)  # time is no matter of right and wrong
@@ -154,6 +154,40 @@ class TestAuctions:
         assert market(quote(8, 9), waits, quote(8, 9), trade(9), trade(9, auction="open")) == []
 
 
+class TestHalts:
+    HALT, RESUME = Halt(True), Halt(False)
+
+    def test_who_rests_meets_the_standing_quote_when_a_halt_ends(self, market: Market) -> None:
+        halted = [quote(9, 10), self.HALT, order(1, bound=10)]
+        assert market(*halted) == []
+        assert market(*halted, self.RESUME) == [("fill", 1, 10, 10)]
+
+    def test_that_is_the_last_quote_of_the_halt(self, market: Market) -> None:
+        halted = [quote(9, 10), self.HALT, order(1, bound=10), quote(7, 8), quote(10, 11)]
+        assert market(*halted, self.RESUME) == []
+        assert market(*halted, quote(8, 9), self.RESUME) == [("fill", 1, 10, 9)]
+
+    def test_they_come_in_the_order_of_the_book_and_before_who_is_new(self, market: Market) -> None:
+        found = market(
+            *[quote(9, 10, ask_size=15), self.HALT, order(1, bound=10), order(2, bound=11)],
+            *[self.RESUME, order(3, bound=12)],
+        )
+        assert found == [("fill", 2, 10, 10), ("fill", 1, 5, 10)]
+
+    def test_nobody_gets_what_was_taken_before_the_halt(self, market: Market) -> None:
+        script = [quote(9, 10, ask_size=4), order(1, bound=10), self.HALT, self.RESUME]
+        assert market(*script) == [("fill", 1, 4, 10)]
+
+    def test_a_trailing_stop_follows_it_and_a_stop_waits_for_a_trade(self, market: Market) -> None:
+        trail, plain = trailing(1, "sell", 10, Trail(price=3)), stop(2, "sell", 8)
+        halted = [quote(10, 11), trail, plain, self.HALT, trade(7), quote(7, 8)]
+        assert market(*halted, self.RESUME) == [("trigger", 1), ("fill", 1, 10, 7)]
+
+    def test_who_came_in_a_halt_gets_in_line_at_its_end(self, market: Market) -> None:
+        script = [quote(9, 10, bid_size=3), self.HALT, order(1, bound=9), self.RESUME, quote(8, 9)]
+        assert market(*script, trade(9, 5), model=QUEUE) == [("fill", 1, 2, 9)]
+
+
 class TestQueue:
     """Model `queue`: a bid of 9 with 30 displayed before the order, then the ask comes to 9."""
 
@@ -245,7 +279,7 @@ def fill_of(fills: list[tuple[int, int, int]], unit: int) -> tuple[int, int] | N
 @given(scripts(amounts=False, sane=True))
 @example(numbered([quote(9, 10, bid_size=3), order(1, bound=9), quote(8, 9), trade(8)]))
 def test_queue_fills_no_share_earlier_or_better_than_nbbo(script: Script) -> None:
-    sides = {step.pk: step.is_buy for step in script if not isinstance(step, tuple)}
+    sides = {step.pk: step.is_buy for step in script if isinstance(step, WorkingOrder)}
     loose, strict = units(under_nbbo(script)), units(RealMarket(QUEUE).play(script))
     for pk, fills in strict.items():
         for up_to, step, price in fills:
