@@ -13,12 +13,14 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from datetime import date
+from decimal import Decimal
 from typing import NamedTuple, TypeVar
 
 from django.conf import settings
 
 from quotes.amounts import CASH_PLACES, QUANTITY_UNIT
 
+US = "us"  # the rule pack's name, in the setting FEES and in a fill's certificate
 CENT = 10 ** (CASH_PLACES - 2)
 MILLION = 1_000_000
 
@@ -75,9 +77,19 @@ def fee(*, is_buy: bool, quantity: int, cash: int, on: date) -> int:
     The quantity is in billionths of a share, the cash, price times quantity, in 1/10,000 USD. None
     at all where the setting FEES says so.
     """
-    if is_buy or settings.FEES == "none":
+    if is_buy or settings.FEES != US:
         return 0
+    return us_fee(quantity, cash, on)
+
+
+def us_fee(quantity: int, cash: int, on: date) -> int:
+    """What a sale on that trade date is charged by the pack of the US, in 1/10,000 USD."""
     return min(sale_fee(cash, on) + activity_fee(quantity, on), cash)
+
+
+def pack_of(charge: Decimal) -> str:
+    """The rule pack by which this was charged just now; "" for nothing."""
+    return settings.FEES if charge else ""
 
 
 def sale_fee(cash: int, on: date) -> int:

@@ -220,6 +220,7 @@ class Fill(models.Model):
     price = price_field()
     cash = cash_field()  # price × quantity, rounded half-even once
     fee = cash_field(default=Decimal(0))
+    fee_pack = models.CharField(max_length=8, blank=True)  # of trading.fees, if one charged
     position_quantity = quantity_field()  # signed, after this fill
     cumulative_quantity = quantity_field()  # what the order had filled, this fill included
     leaves_quantity = quantity_field(null=True)  # what the order still wanted after this fill
@@ -253,9 +254,16 @@ class Fill(models.Model):
                 condition=Q(quantity__gt=Decimal(0)), name="fill_quantity_positive"
             ),
             models.CheckConstraint(condition=Q(cash__gt=Decimal(0)), name="fill_cash_positive"),
+            models.CheckConstraint(
+                condition=Q(fee=Decimal(0), fee_pack="")
+                | (Q(fee__gt=Decimal(0)) & ~Q(fee_pack="")),
+                name="fill_fee_has_pack",
+            ),
         ]
         indexes = [
             models.Index(fields=["account", "at", "id"], name="fill_by_account"),
+            # Charges are few beside fills: their list must not walk past those without.
+            models.Index(fields=["account", "fee_pack", "at", "id"], name="fill_by_charge"),
         ]
 
     def __str__(self) -> str:

@@ -1,7 +1,8 @@
 """Proof of every fill: what its certificate makes of it is what happened.
 
 A fill names the quote, the auction or the trade it came from, what others had taken, and the model.
-From that and its order it is worked out again, with the same rules that the engine goes by.
+From that and its order it is worked out again, with the same rules that the engine goes by; and
+its fee from the rule pack it names, with the rates of its trade date.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from decimal import Decimal
 from django.db.models import Count, Sum
 
 from quotes.amounts import CASH_PLACES, PRICE_PLACES, QUANTITY_PLACES, from_units, plain
-from trading.execution.certificate import expected_execution_id, recompute
+from quotes.clock import market_clock
+from trading.execution.certificate import expected_execution_id, expected_fee, recompute
 from trading.execution.matching import MODEL_VERSION, FillModel, Match
 from trading.models import PAIRS, STOPS, Fill, TimeInForce
 
@@ -159,7 +161,21 @@ def _wrong_in_certificate(fill: Fill, before: _Before) -> str:
         ("quantity", fill.quantity, from_units(found.quantity, QUANTITY_PLACES)),
         ("cash", fill.cash, from_units(found.cash, CASH_PLACES)),
     )
-    return next((_differs(name, is_, should) for name, is_, should in made if is_ != should), "")
+    for name, is_, should in made:
+        if is_ != should:
+            return _differs(name, is_, should)
+    return _wrong_in_fee(fill)
+
+
+def _wrong_in_fee(fill: Fill) -> str:
+    """What of the fee is not as its rule pack has it on the trade date."""
+    on = market_clock().calendar.trading_date(fill.at)
+    should = expected_fee(fill, on)
+    if should is None:
+        return f"fees of the pack {fill.fee_pack} are not known here for a {fill.side}"
+    if fill.fee != should:
+        return _differs("fee", fill.fee, should)
+    return ""
 
 
 def _differs(name: str, is_: Decimal, should: Decimal) -> str:

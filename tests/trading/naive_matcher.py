@@ -17,7 +17,6 @@ from quotes.ticks import Quote, Trade
 from trading.execution.matching import FillModel, WorkingOrder
 
 
-
 @dataclass(frozen=True)
 class Halt:
     """The instrument is halted from here on, or resumed."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from portfolios.models import Account
@@ -109,6 +110,41 @@ def test_one_altered_fill_is_found_and_named(
     with pytest.raises(CommandError, match=why) as wrong:
         verify()
     assert str(altered.execution_id) in str(wrong.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"fee": F("fee") - 100}, "its fee is 0.03, its certificate makes 0.04"),
+        ({"fee": F("fee") + 1}, "its fee is 0.0401, its certificate makes 0.04"),
+        ({"fee_pack": "uk"}, "fees of the pack uk are not known here for a sell"),
+        # On another day the rates are others.
+        ({"at": CLOSE.replace(year=2024)}, "its fee is 0.04, its certificate makes 0.05"),
+    ],
+)
+def test_a_fee_that_its_pack_does_not_charge_is_found_and_named(
+    changes: dict[str, Any], why: str, settings: Any
+) -> None:
+    settings.FEES = "us"
+    a_day_of_every_kind()
+    settings.FEES = "none"  # what is charged from now on changes nothing about the past
+    assert verify().endswith("all as their certificates make them")
+    sold = Fill.objects.filter(side="sell").order_by("pk")[:1].get()
+    assert (sold.fee, sold.fee_pack) == (Decimal("0.04"), "us")
+    Fill.objects.filter(side="sell").update(**changes)  # of all of them the first is named
+    with pytest.raises(CommandError, match=why) as wrong:
+        verify()
+    assert str(sold.execution_id) in str(wrong.value)
+
+
+def test_a_purchase_is_not_charged_and_a_charge_names_its_pack() -> None:
+    a_day_of_every_kind()
+    bought = Fill.objects.filter(side="buy").order_by("pk")[:1].get()
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Fill.objects.filter(pk=bought.pk).update(fee=1)
+    Fill.objects.filter(pk=bought.pk).update(fee=1, fee_pack="us")
+    with pytest.raises(CommandError, match="pack us are not known here for a buy"):
+        verify()
 
 
 def test_slices_do_not_break_an_order_in_two(monkeypatch: pytest.MonkeyPatch) -> None:

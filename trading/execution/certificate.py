@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import date
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +12,7 @@ from portfolios.models import Position
 from portfolios.positions import Execution as Booking
 from quotes.amounts import CASH_PLACES, PRICE_PLACES, QUANTITY_PLACES, from_units, to_units
 from quotes.ticks import Quote, to_instant, to_micros
+from trading import fees
 from trading.execution.decisions import AUCTION, Execution
 from trading.execution.matching import (
     MODEL_VERSION,
@@ -53,6 +55,7 @@ def certified_fill(execution: Execution, order: Order, position: Position, booke
         price=booked.price,
         cash=booked.cash,
         fee=booked.fee,
+        fee_pack=fees.pack_of(booked.fee),
         position_quantity=position.quantity,
         cumulative_quantity=order.filled_quantity,
         leaves_quantity=leaves(order),
@@ -102,6 +105,16 @@ def recompute(fill: Fill, order: Order, spent_before: Decimal) -> Match | Waitin
     if place := certified_place(fill):
         return match_print(working, place, taken) or Waiting.LINE
     return match(working, quote, taken, FillModel(fill.model))
+
+
+def expected_fee(fill: Fill, on: date) -> Decimal | None:
+    """What the fill's rule pack charges for it on that trade date; None for an unknown pack."""
+    if not fill.fee_pack:
+        return Decimal(0)
+    if fill.fee_pack != fees.US or fill.side == Side.BUY:
+        return None
+    quantity, cash = to_units(fill.quantity, QUANTITY_PLACES), to_units(fill.cash, CASH_PLACES)
+    return from_units(fees.us_fee(quantity, cash, on), CASH_PLACES)
 
 
 def expected_execution_id(fill: Fill, order: Order) -> uuid.UUID:
