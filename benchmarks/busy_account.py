@@ -1,7 +1,7 @@
 """An account that has traded a great deal: orders, fills and books of any length, in bulk.
 
 Through the use cases a million fills take hours. Here the rows are written as settlement would
-have left them: one filled order per fill, two postings each, and positions and lots that add up
+have left them: one filled order per fill, its postings, and positions and lots that add up
 (`portfolios.reconcile` proves it). Events are left out: nothing that is read here looks at them.
 """
 
@@ -33,11 +33,13 @@ from trading.models import Fill, Order, OrderStatus, OrderType, Side, TimeInForc
 ROWS_PER_TRANSACTION = 5_000
 ROWS_PER_STATEMENT = 400  # SQLite takes 32,766 values
 OPEN_LOTS = 20  # of each instrument, at the end
+CENT = PRICE_UNIT // 100
 STEP = timedelta(milliseconds=1)
 
 
 class Trades:
-    """What the account did: one share at a time, instrument after instrument, sold a cent dearer.
+    """What the account did: one share at a time, instrument after instrument, sold two cents
+    dearer, of which one is the fee.
 
     The last purchases of each instrument are not sold again.
     """
@@ -56,8 +58,12 @@ class Trades:
     def price(self, n: int) -> int:
         """In 1/10,000 USD."""
         if self.side(n) == Side.SELL:
-            return self.price(n - len(self.instruments)) + PRICE_UNIT // 100
+            return self.price(n - len(self.instruments)) + 2 * CENT
         return 100 * PRICE_UNIT + n // len(self.instruments) % 100 * 100
+
+    def fee(self, n: int) -> int:
+        """In 1/10,000 USD."""
+        return CENT if self.side(n) == Side.SELL else 0
 
     def open_lots(self, place: int) -> list[int]:
         """The numbers of the fills of an instrument that still stand as lots."""
@@ -66,7 +72,7 @@ class Trades:
 
     @property
     def realized_each(self) -> int:
-        return self._paired // 2 * (PRICE_UNIT // 100)
+        return self._paired // 2 * CENT
 
 
 def trade_a_lot(
@@ -117,6 +123,8 @@ def _fills(trades: Trades, account: Account, first_id: int, at: datetime) -> Ite
             "side": trades.side(n).value,
             "price": price,
             "cash": price,
+            "fee": trades.fee(n),
+            "fee_pack": "us" if trades.fee(n) else "",
             "at": _stamp(at, n),
         }
 
@@ -134,6 +142,8 @@ def _postings(trades: Trades, account: Account, begun: int, at: datetime) -> Ite
         instrument_id = trades.instruments[n % len(trades.instruments)].pk
         yield common | _move(1, None, cash, trades.price(n))
         yield common | _move(2, instrument_id, shares, QUANTITY_UNIT)
+        if fee := trades.fee(n):
+            yield common | _move(3, None, (Ledger.CASH, Ledger.FEES), fee)
 
 
 def _move(n: int, instrument_id: int | None, way: tuple[Ledger, ...], amount: int) -> Any:
@@ -192,7 +202,8 @@ def _settle(trades: Trades, account: Account, at: datetime) -> None:
 
 
 def _signed(trades: Trades, n: int) -> int:
-    return trades.price(n) if trades.side(n) == Side.SELL else -trades.price(n)
+    price = trades.price(n)
+    return price - trades.fee(n) if trades.side(n) == Side.SELL else -price
 
 
 def _lot(trades: Trades, account: Account, n: int, at: datetime) -> Lot:

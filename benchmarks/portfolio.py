@@ -103,6 +103,7 @@ def quote(instrument: Any) -> None:
 
 def reads(trader: Any) -> dict[str, str]:
     """What is asked for, by name; the deep pages begin in the middle of the account's past."""
+    from trading.activities import fee_id
     from trading.models import Fill, Order
 
     account = trader.account
@@ -111,7 +112,10 @@ def reads(trader: Any) -> dict[str, str]:
     assert newest is not None
     middle = Fill.objects.get(pk=newest.pk - count // 2)
     order = Order.objects.get(pk=newest.pk - count // 2)
-    activities, orders = "/v2/account/activities/FILL", "/v2/orders"
+    every, orders = "/v2/account/activities", "/v2/orders"
+    activities, fees = f"{every}/FILL", f"{every}/FEE"
+    sold = Fill.objects.filter(account=account, pk__gte=middle.pk, side="sell").order_by("pk")
+    fee = fee_id(sold[0].execution_id)
     history, held = "/v2/account/portfolio/history", "/v2/positions/S7"
     halfway = account.transaction_sequence // 2
     until = order.submitted_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -123,6 +127,9 @@ def reads(trader: Any) -> dict[str, str]:
         "the same, oldest first": (
             f"{activities}?direction=asc&page_token=0::{middle.execution_id}"
         ),
+        "the same with fees and all else": f"{every}?page_token=0::{fee}",
+        "fees, first page (100)": fees,
+        "fees, a page in the middle": f"{fees}?page_token=0::{fee}",
         "what is behind a position (100)": f"{held}/ledger",
         "the same, a page in the middle": f"{held}/ledger?page_token={halfway}",
         "open lots of a position": f"{held}/lots",

@@ -1,7 +1,12 @@
-"""What happened to an account, told in one row: its fills, and what moved cash without an order.
+"""What happened to an account, told in one row: its fills, their fees, and what moved cash without
+an order.
 
-Both are kept by market time. A page takes as many as it shows from each, so it costs the same
-however long the past. Where a fill and another activity have one instant, the fill comes last.
+All are kept by market time. A page takes as many as it shows from each, so it costs the same
+however long the past. Of what has one instant the fills come after the others, then their fees.
+
+A fee is no row of its own: it is what its fill was charged, told once more where an account's cash
+is told, as Alpaca does. What the fills brought and cost and the other activities' net amounts add
+up to the account's cash.
 """
 
 from __future__ import annotations
@@ -17,9 +22,12 @@ from portfolios.models import NonTradeActivity
 from trading.models import Fill
 from trading.queries import ACTIVITIES_MAX, FillFilter, ShownFill, chosen_between, list_fills
 
-FILL = "FILL"
-OTHERS = frozenset(NonTradeActivity.Type.values)
+FILL, FEE = "FILL", "FEE"
+STORED = frozenset(NonTradeActivity.Type.values)
+OTHERS = STORED | {FEE}
 TYPES = OTHERS | {FILL}
+
+FEE_BITS = (5 ^ 8) << 76
 
 
 class Rank(IntEnum):
@@ -27,6 +35,7 @@ class Rank(IntEnum):
 
     OTHER = 0  # the deposit before what it paid
     FILL = 1
+    FEE = 2
 
 
 class Place(NamedTuple):
@@ -49,7 +58,18 @@ class ActivityFilter:
     following: UUID | None = None  # the id of the last one of the page before
 
 
-Activity = ShownFill | NonTradeActivity
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """The fee of a fill, as an activity."""
+
+    fill: ShownFill
+
+    @property
+    def public_id(self) -> UUID:
+        return fee_id(self.fill.execution_id)
+
+
+Activity = ShownFill | Charge | NonTradeActivity
 
 
 def list_activities(account_id: int, wanted: ActivityFilter) -> list[Activity]:
@@ -59,20 +79,29 @@ def list_activities(account_id: int, wanted: ActivityFilter) -> list[Activity]:
     """
     last = None if wanted.following is None else _place(account_id, wanted.following)
     limit = min(wanted.limit, ACTIVITIES_MAX)
-    others = OTHERS.intersection(wanted.types)
     found: list[tuple[Place, Activity]] = []
     if FILL in wanted.types:
         fills = list_fills(account_id, _between(wanted, last, Rank.FILL))
         found += [(Place(fill.at, Rank.FILL, fill.id), fill) for fill in fills]
-    if others:
+    if FEE in wanted.types:
+        charged = replace(_between(wanted, last, Rank.FEE), charged=True)
+        fills = list_fills(account_id, charged)
+        found += [(Place(fill.at, Rank.FEE, fill.id), Charge(fill)) for fill in fills]
+    if stored := STORED.intersection(wanted.types):
         chosen = chosen_between(_between(wanted, last, Rank.OTHER))
         order_by = ("at", "pk") if wanted.ascending else ("-at", "-pk")
-        rows = NonTradeActivity.objects.filter(account_id=account_id, type__in=sorted(others))
+        rows = NonTradeActivity.objects.filter(account_id=account_id, type__in=sorted(stored))
         rows = rows.select_related("instrument")
         for one in rows.filter(chosen).order_by(*order_by)[:limit]:
             found.append((Place(one.at, Rank.OTHER, one.pk), one))
     found.sort(key=lambda each: each[0], reverse=not wanted.ascending)
     return [activity for _, activity in found[:limit]]
+
+
+def fee_id(execution_id: UUID) -> UUID:
+    """The id of an execution's fee: the same but for its version, which is 8 (RFC 9562: of one's
+    own making) and not 5. Of the fee's id it makes the execution's."""
+    return UUID(int=execution_id.int ^ FEE_BITS)
 
 
 def _between(wanted: ActivityFilter, last: Place | None, rank: Rank) -> FillFilter:
@@ -91,9 +120,11 @@ def _between(wanted: ActivityFilter, last: Place | None, rank: Rank) -> FillFilt
 
 
 def _place(account_id: int, public_id: UUID) -> Place:
-    fill = Fill.objects.filter(account_id=account_id, execution_id=public_id)
-    if found := fill.values_list("at", "pk").first():
-        return Place(found[0], Rank.FILL, found[1])
+    fills = Fill.objects.filter(account_id=account_id)
+    for rank, execution_id in ((Rank.FILL, public_id), (Rank.FEE, fee_id(public_id))):
+        fill = fills.filter(execution_id=execution_id)
+        if found := fill.values_list("at", "pk").first():
+            return Place(found[0], rank, found[1])
     other = NonTradeActivity.objects.filter(account_id=account_id, public_id=public_id)
     if found := other.values_list("at", "pk").first():
         return Place(found[0], Rank.OTHER, found[1])

@@ -14,7 +14,7 @@ from django.db.models.functions import Coalesce
 
 from quotes.history import instrument_ids
 from quotes.models import Instrument
-from trading import states
+from trading import fees, states
 from trading.errors import OrderNotFound
 from trading.legs import is_complex
 from trading.models import Fill, Order, OrderStatus
@@ -146,6 +146,7 @@ class FillFilter:
     until: datetime | None = None
     ascending: bool = False
     following: tuple[datetime, int] | None = None  # instant and key of the last one before
+    charged: bool = False  # only those that cost a fee
 
 
 class ShownFill(NamedTuple):
@@ -201,7 +202,10 @@ def list_fills(account_id: int, wanted: FillFilter) -> list[ShownFill]:
     """The account's fills by market time, newest first unless ascending."""
     chosen = chosen_between(wanted)
     order_by = ("at", "id") if wanted.ascending else ("-at", "-id")
-    page = Fill.objects.filter(account_id=account_id).filter(chosen).order_by(*order_by)
+    fills = Fill.objects.filter(account_id=account_id)
+    if wanted.charged:  # the pack by name, for so the index has them by time
+        fills = fills.filter(fee_pack=fees.US)
+    page = fills.filter(chosen).order_by(*order_by)
     way = "ASC" if wanted.ascending else "DESC"
     return _shown(page.values_list("id")[: min(wanted.limit, ACTIVITIES_MAX)], way)
 

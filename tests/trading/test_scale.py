@@ -24,6 +24,8 @@ READS = (
     "/v2/account",
     "/v2/positions",
     "/v2/account/activities?activity_types=FILL",
+    "/v2/account/activities?activity_types=FEE",
+    "/v2/account/activities",
     "/v2/orders?status=all",
     "/v2/orders?status=closed",
     "/v2/orders?status=open",
@@ -121,12 +123,17 @@ def test_pages_of_orders_hold_every_order_once() -> None:
 @pytest.mark.skipif(connection.vendor != "mysql", reason="asks MySQL for its plan")
 @pytest.mark.parametrize("token", ["", "&page_token=0::{middle}"])
 @pytest.mark.parametrize("direction", ["asc", "desc"])
-def test_page_of_activities_is_a_walk_along_its_index(direction: str, token: str) -> None:
+@pytest.mark.parametrize(
+    ("kind", "index"), [("FILL", "fill_by_account"), ("FEE", "fill_by_charge")]
+)
+def test_page_of_activities_is_a_walk_along_its_index(
+    kind: str, index: str, direction: str, token: str
+) -> None:
     """No row is sorted to find the page, nor read to learn that it is not on it."""
     trader = busy_trader(5_000)
     analyze()
     middle = Fill.objects.filter(account=trader.account).order_by("pk")[2_500].execution_id
-    path = f"/v2/account/activities/FILL?direction={direction}{token.format(middle=middle)}"
+    path = f"/v2/account/activities/{kind}?direction={direction}{token.format(middle=middle)}"
     with CaptureQueriesContext(connection) as queries:
         assert len(trader.client().get(path).json()) == 100
 
@@ -136,8 +143,9 @@ def test_page_of_activities_is_a_walk_along_its_index(direction: str, token: str
         names = [column[0] for column in cursor.description]
         plan = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
     (walk,) = [step for step in plan if step["select_type"] == "DERIVED"]
-    assert walk["key"] == "fill_by_account", plan
-    assert walk["type"] == ("range" if token else "ref"), plan
+    assert walk["key"] == index, plan
+    # In the middle it is entered by a range; MariaDB may call the whole of it one, too.
+    assert walk["type"] in ({"range"} if token else {"ref", "range"}), plan
     assert "Using index" in walk["Extra"], plan
     assert "filesort" not in walk["Extra"], plan
 
@@ -166,6 +174,8 @@ def test_page_in_the_middle_reads_no_more_than_it_shows() -> None:
         "/v2/account/activities/FILL?page_size=10",
         f"/v2/account/activities/FILL?page_size=10&page_token=0::{middle.execution_id}",
         f"/v2/account/activities/FILL?page_size=10&direction=asc&page_token=0::{middle.execution_id}",
+        f"/v2/account/activities/FEE?page_size=10&page_token=0::{middle.execution_id}",
+        f"/v2/account/activities?page_size=10&page_token=0::{middle.execution_id}",
         "/v2/orders?status=all&limit=10",
         f"/v2/orders?status=all&limit=10&until={until}",
         f"/v2/orders?status=all&limit=10&direction=asc&after={until}",

@@ -17,8 +17,9 @@ from portfolios.queries import get_account
 from quotes.amounts import plain
 from quotes.api.fields import BadParameter
 from quotes.calendar import NEW_YORK
+from quotes.clock import market_clock
 from trading import activities
-from trading.activities import FILL, OTHERS, TYPES, Activity, ActivityFilter
+from trading.activities import FEE, FILL, OTHERS, TYPES, Activity, ActivityFilter, Charge
 from trading.api import schemas
 from trading.api.serializers import ActivitiesQuery
 from trading.models import OrderStatus
@@ -100,6 +101,8 @@ def _public_id(token: str) -> UUID:
 def _activity(one: Activity, account_id: str) -> dict[str, Any]:
     if isinstance(one, ShownFill):
         return _trade_activity(one, account_id)
+    if isinstance(one, Charge):
+        return _fee(one, account_id)
     return _non_trade_activity(one, account_id)
 
 
@@ -121,9 +124,24 @@ def _trade_activity(fill: ShownFill, account_id: str) -> dict[str, Any]:
         "leaves_qty": plain(fill.leaves_quantity or Decimal(0)),
         "side": fill.side,
         "symbol": fill.symbol,
-        "fee": plain(fill.fee),
         "order_id": str(fill.order_id),
         "order_status": status.value,
+    }
+
+
+def _fee(charge: Charge, account_id: str) -> dict[str, Any]:
+    fill = charge.fill
+    return {
+        "id": f"{_local_digits(fill.at)}::{charge.public_id}",
+        "account_id": account_id,
+        "activity_type": FEE,
+        "date": market_clock().calendar.trading_date(fill.at),
+        "net_amount": plain(-fill.fee),
+        "description": f"SEC and FINRA fees on the sale of {plain(fill.quantity)} {fill.symbol}",
+        "status": "executed",
+        "symbol": fill.symbol,
+        "qty": plain(fill.quantity),
+        "order_id": str(fill.order_id),
     }
 
 

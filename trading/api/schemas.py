@@ -108,7 +108,6 @@ class Activity(serializers.Serializer):
     leaves_qty = Amount()
     side = serializers.ChoiceField(Side.choices)
     symbol = serializers.CharField()
-    fee = Amount(help_text="what it cost besides, in USD")  # beyond Alpaca's
     order_id = serializers.UUIDField()
     order_status = serializers.ChoiceField(OrderStatus.choices)
 
@@ -117,14 +116,17 @@ class NonTradeActivity(serializers.Serializer):
     id = serializers.CharField()
     account_id = serializers.UUIDField()
     activity_type = serializers.CharField(
-        help_text="CSD a deposit, CSW a withdrawal, JNLC a transfer, DIV a dividend, SPLIT"
+        help_text="CSD a deposit, CSW a withdrawal, JNLC a transfer, FEE what a sale was charged,"
+        " DIV a dividend, SPLIT"
     )
     date = serializers.DateField(help_text="the trade date it counts to")
     net_amount = Amount(help_text="what it did to cash")
     description = serializers.CharField()
     status = serializers.CharField()
-    symbol = serializers.CharField(required=False, help_text="of DIV and SPLIT")
+    symbol = serializers.CharField(required=False, help_text="of FEE, DIV and SPLIT")
     qty = serializers.CharField(
-        required=False, help_text="DIV: the shares it was paid on; SPLIT: the shares it added"
+        required=False,
+        help_text="FEE: the shares sold; DIV: those it was paid on; SPLIT: those it added",
     )
+    order_id = serializers.UUIDField(required=False, help_text="of FEE")  # beyond Alpaca's
     per_share_amount = serializers.CharField(required=False, help_text="of DIV, in USD")

@@ -57,11 +57,52 @@ def test_activities_add_up_to_the_cash_fees_and_all(settings) -> None:
         trader.post(MARKET | {"side": side, "qty": "10"})
         floor.pass_time(seconds=1)
 
-    sale, purchase, paid_in = listed(trader)
-    assert (purchase["fee"], sale["fee"]) == ("0", "0.03")
+    fee, sale, purchase, paid_in = listed(trader)
     fills = [Decimal(one["qty"]) * Decimal(one["price"]) for one in (sale, purchase)]
-    cash = Decimal(paid_in["net_amount"]) + fills[0] - fills[1] - Decimal(sale["fee"])
+    others = [Decimal(one["net_amount"]) for one in (paid_in, fee)]
+    cash = fills[0] - fills[1] + sum(others)
     assert trader.get("/v2/account").json()["cash"] == str(cash)
+
+
+@pytest.fixture
+def seller(settings: Any) -> Trader:
+    """Opened with 100,000; bought 40, sold 10 and 25, and 2 for free."""
+    settings.FEES = "us"
+    floor = TradingFloor()
+    floor.show()
+    trader = Trader(funded_account("100000"))
+    for order in ({"qty": "40"}, {"side": "sell", "qty": "10"}, {"side": "sell", "qty": "25"}):
+        trader.post(MARKET | order)
+        floor.pass_time(seconds=1)
+    settings.FEES = "none"
+    trader.post(MARKET | {"side": "sell", "qty": "2"})
+    floor.pass_time(seconds=1)
+    return trader
+
+
+def test_what_a_sale_is_charged_is_an_activity(seller: Trader) -> None:
+    rows = listed(seller)
+    assert types(rows) == ["FILL", "FEE", "FILL", "FEE", "FILL", "FILL", "CSD"]
+    assert types(listed(seller, activity_types="FEE")) == ["FEE", "FEE"]
+    assert types(listed(seller, "/FEE", page_size=1)) == ["FEE"]
+    assert types(listed(seller, activity_types="FILL,CSD")) == ["FILL"] * 4 + ["CSD"]
+    assert types(listed(seller, category="non_trade_activity")) == ["FEE", "FEE", "CSD"]
+
+    fee, sale = rows[1:3]
+    assert fee == {
+        "id": fee["id"],
+        "account_id": str(seller.account.public_id),
+        "activity_type": "FEE",
+        "date": "2013-10-07",
+        "net_amount": "-0.06",  # 2,475 × 17.40 ÷ 1,000,000 = 0.043, and 25 × 0.000119
+        "description": "SEC and FINRA fees on the sale of 25 AAPL",
+        "status": "executed",
+        "symbol": "AAPL",
+        "qty": "25",
+        "order_id": sale["order_id"],
+    }
+    assert AlpacaActivity(**fee).net_amount == -0.06
+    assert len({row["id"] for row in rows}) == len(rows)
 
 
 def test_deposits_and_withdrawals_stand_beside_fills(trader: Trader) -> None:
@@ -85,26 +126,22 @@ def test_a_withdrawal_is_answered_as_the_official_client_reads_it(trader: Trader
 
 @pytest.mark.parametrize("direction", ["asc", "desc"])
 @pytest.mark.parametrize("page_size", [1, 2, 5])
+@pytest.mark.parametrize("whose", ["trader", "seller"])
 def test_pages_hold_everything_once_even_where_all_have_one_instant(
-    trader: Trader, direction: str, page_size: int
+    whose: str, direction: str, page_size: int, request: pytest.FixtureRequest
 ) -> None:
+    trader = request.getfixturevalue(whose)
     at = Fill.objects.order_by("at")[0].at
     NonTradeActivity.objects.update(at=at)
     Fill.objects.update(at=at)
-    whole = listed(trader, direction=direction)
-    assert len(whole) == 6
-
-    seen: list[dict[str, Any]] = []
-    while page := listed(
-        trader,
-        direction=direction,
-        page_size=page_size,
-        **({"page_token": seen[-1]["id"]} if seen else {}),
-    ):
-        seen += page
-        assert len(seen) <= 6
-
-    assert seen == whole
+    for asked in ({}, {"activity_types": "FEE,CSD"}):
+        query = {"direction": direction, **asked}
+        whole = listed(trader, **query)
+        seen = listed(trader, **query, page_size=page_size)
+        while page := listed(trader, **query, page_size=page_size, page_token=seen[-1]["id"]):
+            seen += page
+            assert len(seen) <= len(whole)
+        assert seen == whole
 
 
 def test_bounds_in_time_hold_for_all_kinds(trader: Trader) -> None:
