@@ -90,6 +90,41 @@ def test_a_bracket_shows_its_exits_under_it(desk):
     assert desk.ask_api("/v2/orders") == []
 
 
+def test_what_is_held_gets_a_profit_target_and_a_stop(desk):
+    desk.fill_ticket(shares="4")
+    desk.send()
+    desk.page.click("[data-positions] tbody button:has-text('Exits')")
+    desk.wait_for_text("[data-ticket-submit]", "Review sell order")
+    assert not desk.page.is_visible("[data-sides]")
+    desk.page.fill("#ticket-loss", "9000")
+    desk.page.fill("#ticket-profit", "8000")
+    desk.wait_for_text("[data-ticket-problem]", "The stop has to lie below")
+    desk.page.fill("#ticket-loss", "1.25")
+    desk.page.click("[data-ticket-submit]")
+    desk.wait_for_text("[data-review-lines]", "TypeTwo exits, one cancels the other")
+    desk.page.click("[data-review-send]")
+
+    desk.open_tab("orders")
+    desk.wait_for_text("[data-open-orders] tbody tr:nth-child(1)", "Take profit")
+    desk.wait_for_text("[data-open-orders] tbody tr:nth-child(2)", "Stop loss")
+    [target] = desk.ask_api("/v2/orders?nested=true")
+    [stop] = target["legs"]
+    assert (target["order_class"], target["side"], target["qty"]) == ("oco", "sell", "4")
+    assert (target["limit_price"], stop["stop_price"]) == ("8000", "1.25")
+    [position] = desk.ask_api("/v2/positions")
+    assert (position["qty"], position["qty_available"]) == ("4", "0")
+
+    desk.page.click("[data-open-orders] tbody tr:nth-child(1) button")
+
+    desk.wait_until("document.querySelectorAll('[data-open-orders] tbody tr').length === 0")
+
+
+def test_exits_want_something_that_is_held(desk):
+    desk.page.check("[name=type][value=exits]")
+    desk.wait_for_text("[data-ticket-problem]", "Exits are for what you hold")
+    assert desk.page.is_disabled("[data-ticket-submit]")
+
+
 def test_a_resting_order_is_changed(desk):
     desk.fill_ticket(shares="10", limit="1.50")
     desk.send()

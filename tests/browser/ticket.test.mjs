@@ -206,6 +206,36 @@ test("two exits make a bracket, one an OTO, and a stop takes none", () => {
   assert.equal(verdict({ takeProfit: "110", stopLoss: "90" }), null);
 });
 
+test("exits of what is held are an OCO on the other side", () => {
+  const held = { position: { qty: "10", qty_available: "10" } };
+  const exits = { type: "exits", side: "sell", takeProfit: "120", stopLoss: "90.5" };
+  assert.equal(verdict(exits, held), null);
+  const { type, side, order_class, take_profit, stop_loss, limit_price } = body(typed(exits), "id");
+  assert.deepEqual([type, side, order_class, limit_price], ["limit", "sell", "oco", undefined]);
+  assert.deepEqual([take_profit, stop_loss], [{ limit_price: "120" }, { stop_price: "90.5" }]);
+  assert.equal(plain(estimate(typed(exits), QUOTE, parse("0"), held.position).value), "1200");
+
+  const bought = { ...exits, side: "buy", takeProfit: "90", stopLoss: "120", amount: "4" };
+  assert.equal(verdict(bought, { position: SHORT, market: LENDER }), null);
+});
+
+for (const [name, values, qty, expected] of [
+  ["without anything held", {}, null, /hold no AAPL/],
+  ["without a profit target", { takeProfit: "" }, "10", /Enter a price for the profit/],
+  ["without a stop", { stopLoss: "" }, "10", /Enter a price for the loss/],
+  ["the wrong way round", { stopLoss: "125" }, "10", /stop has to lie below/],
+  ["of more than is free", { amount: "11" }, "10", /Only 10 free/],
+  ["of a fraction", { amount: "1.5" }, "10", /Whole shares/],
+  ["at once", { timeInForce: "ioc" }, "10", /for the day/],
+  ["in dollars", { by: "dollars" }, "10", /market or limit/],
+]) {
+  test(`the ticket stops at exits ${name}`, () => {
+    const exits = { type: "exits", side: "sell", takeProfit: "120", stopLoss: "90", ...values };
+    const position = qty && { qty, qty_available: qty };
+    assert.match(verdict(exits, { position, market: LENDER })?.text ?? "nothing", expected);
+  });
+}
+
 test("a stop buy holds what it may cost beyond its stop", () => {
   const estimated = estimate(typed({ type: "stop", stopPrice: "105" }), QUOTE, parse("100000"));
   assert.equal(plain(estimated.held), "1092");

@@ -67,9 +67,9 @@ function unfolded(orders) {
   ]);
 }
 
-/** What a leg is for; empty for all other orders. */
+/** What an exit is for, a leg or the first of an OCO; empty for all other orders. */
 export function purpose(order) {
-  if (!order.parent) return "";
+  if (!order.parent && order.order_class !== "oco") return "";
   return order.type === "limit" ? "Take profit" : "Stop loss";
 }
 

@@ -46,7 +46,12 @@ function newRow(symbol, desk) {
     desk.tell("view", "chart");
   });
   close.addEventListener("click", () => desk.tell("ticket", closing(desk.position(symbol))));
-  const last = element("td", { class: "right row-actions" }, close);
+  const exits = element("button", { class: "button-quiet", type: "button" }, "Exits");
+  exits.setAttribute("aria-label", `Set a profit target and a stop for the position in ${symbol}`);
+  exits.addEventListener("click", () => {
+    desk.tell("ticket", { ...closing(desk.position(symbol)), type: "exits" });
+  });
+  const last = element("td", { class: "right row-actions" }, close, exits);
   const node = element("tr", { "data-symbol": symbol }, element("th", { scope: "row" }, open));
   node.append(...Object.values(cells), last);
   return { symbol, node, cells };

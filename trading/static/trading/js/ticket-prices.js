@@ -12,6 +12,7 @@ const PRICES = {
   stop: ["stopPrice"],
   stop_limit: ["stopPrice", "limitPrice"],
   trailing_stop: ["trail"],
+  exits: ["takeProfit", "stopLoss"],
 };
 export const NAMES = { limitPrice: "limit_price", stopPrice: "stop_price", trail: "trail_percent" };
 const CALLED = {
@@ -29,6 +30,11 @@ export function has(order, field) {
 /** Whether exits may be added to an order of this type: those of a bracket or an OTO. */
 export function takesExits(order) {
   return order.by === "shares" && (order.type === "market" || order.type === "limit");
+}
+
+/** Whether this is no entry but the two exits of what is held already: an OCO. */
+export function isExits(order) {
+  return order.type === "exits";
 }
 
 export function hasExits(order) {
@@ -65,22 +71,22 @@ export function malformedExits(order) {
     if (problem) return problem;
   }
   const [profit, loss, base] = [order.takeProfit, order.stopLoss, order.limitPrice].map(parse);
-  const sign = order.side === "buy" ? 1n : -1n;
+  const long = (order.side === "buy") !== isExits(order);
+  const [sign, way] = long ? [1n, "below"] : [-1n, "above"];
   if (loss === null) return null;
   if (profit !== null && sign * (profit - loss) <= 0n) {
-    const way = order.side === "buy" ? "below" : "above";
     return at("stopLoss", `The stop has to lie ${way} the price for the profit.`);
   }
   if (has(order, "limitPrice") && sign * (base - loss) < CENT) {
-    const way = order.side === "buy" ? "below" : "above";
     return at("stopLoss", `The stop has to lie ${way} the limit price.`);
   }
   return null;
 }
 
-/** The exits in the body of the order: both make a bracket, one alone an OTO. */
+/** The exits in the body of the order: both make a bracket, one alone an OTO, without entry an OCO. */
 export function exits(order) {
-  const found = { order_class: order.takeProfit && order.stopLoss ? "bracket" : "oto" };
+  const both = isExits(order) ? "oco" : "bracket";
+  const found = { order_class: order.takeProfit && order.stopLoss ? both : "oto" };
   if (order.takeProfit) found.take_profit = { limit_price: plain(parse(order.takeProfit)) };
   if (order.stopLoss) found.stop_loss = { stop_price: plain(parse(order.stopLoss)) };
   return found;

@@ -6,7 +6,7 @@ import { number, plain } from "./decimal.js";
 import { money, price, quantity } from "./format.js";
 import { sentence } from "./notice-text.js";
 import { place } from "./order-entry.js";
-import { takesExits } from "./ticket-prices.js";
+import { isExits, takesExits } from "./ticket-prices.js";
 import { body, covers, sellsShort } from "./ticket-rules.js";
 
 const SETTLE_MS = 300; // a key still held down from the ticket must not confirm what nobody read
@@ -131,8 +131,9 @@ function lines(order, { estimated, quote }, desk, preview) {
     [order.side === "buy" ? "Ask now" : "Bid now", price(touch)],
     [order.side === "buy" ? "Estimated cost" : "Estimated proceeds", shown(estimated.value)],
   ];
-  if (takesExits(order) && order.takeProfit) rows.push(["Take profit", price(order.takeProfit)]);
-  if (takesExits(order) && order.stopLoss) rows.push(["Stop loss", price(order.stopLoss)]);
+  const exits = takesExits(order) || isExits(order);
+  if (exits && order.takeProfit) rows.push(["Take profit", price(order.takeProfit)]);
+  if (exits && order.stopLoss) rows.push(["Stop loss", price(order.stopLoss)]);
   if (order.by === "dollars" && estimated.shares !== null) {
     rows.push(["About", `${quantity(plain(estimated.shares))} shares`]);
   }
@@ -159,6 +160,7 @@ function kind(order) {
     limit: `Limit at ${limit}`,
     stop: `Stop at ${stop}`,
     stop_limit: `Stop at ${stop}, limit ${limit}`,
+    exits: "Two exits, one cancels the other",
     trailing_stop: `Trailing stop, ${order.trail} % behind`,
   }[order.type];
 }

@@ -6,6 +6,7 @@ import {
   exits,
   has,
   hasExits,
+  isExits,
   isStop,
   malformedExits,
   malformedPrices,
@@ -41,8 +42,7 @@ export function blankOrder(symbol = null) {
  */
 export function estimate(order, quote, buyingPower, position = null) {
   const touch = parse(order.side === "buy" ? quote?.ask : quote?.bid);
-  const own = has(order, "limitPrice") ? order.limitPrice : order.stopPrice;
-  const price = order.type === "market" || order.type === "trailing_stop" ? touch : parse(own);
+  const price = ["market", "trailing_stop"].includes(order.type) ? touch : ownPrice(order);
   const amount = parse(order.amount);
   const value = order.by === "dollars" ? amount : product(amount, price);
   const held = opens(order, position) ? holdOf(order, value, quote) : 0n;
@@ -68,7 +68,7 @@ export function body(order, clientOrderId) {
   const request = {
     symbol: order.symbol,
     side: order.side,
-    type: order.type,
+    type: isExits(order) ? "limit" : order.type,
     time_in_force: order.timeInForce,
     [size]: plain(parse(order.amount)),
     client_order_id: clientOrderId,
@@ -76,7 +76,7 @@ export function body(order, clientOrderId) {
   for (const [field, name] of Object.entries(NAMES)) {
     if (has(order, field)) request[name] = plain(parse(order[field]));
   }
-  return hasExits(order) ? { ...request, ...exits(order) } : request;
+  return hasExits(order) || isExits(order) ? { ...request, ...exits(order) } : request;
 }
 
 /** True where a sale is larger than what is held: it opens or adds to a short position. */
@@ -88,6 +88,12 @@ export function sellsShort(order, position) {
 /** True where a purchase buys back what was sold short. */
 export function covers(order, position) {
   return order.side === "buy" && (parse(position?.qty) ?? 0n) < 0n;
+}
+
+// The price that the order itself names.
+function ownPrice(order) {
+  if (isExits(order)) return parse(order.takeProfit);
+  return parse(has(order, "limitPrice") ? order.limitPrice : order.stopPrice);
 }
 
 function opens(order, position) {
@@ -111,6 +117,9 @@ function trouble(order, quote, market) {
 
 // Whether there is anything to sell.
 function unowned(order, position, market) {
+  if (isExits(order) && opens(order, position)) {
+    return at("form", `You hold no ${order.symbol}. Exits are for what you hold.`);
+  }
   if (hasExits(order) && !opens(order, position)) {
     return at("form", "Exits go with an order that enters a position, not with one that closes it.");
   }
@@ -132,13 +141,14 @@ function malformed(order) {
   if (order.by === "dollars" && !takesDollars(order)) {
     return at("amount", "Orders in dollars are market or limit orders.");
   }
-  if (order.timeInForce === "ioc" && (isStop(order) || hasExits(order))) {
+  const exiting = isExits(order) || hasExits(order);
+  if (order.timeInForce === "ioc" && (isStop(order) || exiting)) {
     return at("timeInForce", "Stops and exits are for the day or until canceled.");
   }
-  if (fractional && (order.type === "trailing_stop" || hasExits(order))) {
+  if (fractional && (order.type === "trailing_stop" || exiting)) {
     return at("amount", "Whole shares only.");
   }
-  return malformedPrices(order) ?? (hasExits(order) ? malformedExits(order) : null);
+  return malformedPrices(order) ?? (exiting ? malformedExits(order) : null);
 }
 
 // Shares are lent whole, and a number of them is what there is to give back.

@@ -6,7 +6,7 @@ import { money, quantity } from "./format.js";
 import { newClientOrderId } from "./order-entry.js";
 import { attachShortcuts } from "./ticket-shortcuts.js";
 import { Review } from "./ticket-review.js";
-import { has, takesExits } from "./ticket-prices.js";
+import { has, isExits, takesExits } from "./ticket-prices.js";
 import { blankOrder, estimate, obstacle, sellsShort } from "./ticket-rules.js";
 import { showTouch } from "./touch.js";
 
@@ -110,13 +110,24 @@ class Ticket {
     return { quote, position, power, estimated, obstacle: obstacle(order, context) };
   }
 
+  // Exits are on the other side of what is held, whatever was chosen before.
+  followPosition() {
+    const position = this.desk.position(this.order.symbol);
+    if (!isExits(this.order) || !position) return;
+    this.order.side = Number(position.qty) < 0 ? "buy" : "sell";
+    this.form.elements.side.value = this.order.side;
+  }
+
   show() {
+    this.followPosition();
     const { order, state } = this;
     this.panel.dataset.side = order.side;
     attribute(part("limit-field"), "hidden", !has(order, "limitPrice"));
     attribute(part("stop-field"), "hidden", !has(order, "stopPrice"));
     attribute(part("trail-field"), "hidden", !has(order, "trail"));
-    attribute(part("exits"), "hidden", !takesExits(order));
+    attribute(part("exits"), "hidden", !takesExits(order) && !isExits(order));
+    attribute(part("exits-hint"), "hidden", !isExits(order));
+    attribute(part("sides"), "hidden", isExits(order));
     write(part("ticket-symbol"), order.symbol ?? "–");
     write(part("ticket-holding"), holding(state.position));
     showTouch(state.quote);
