@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 from django.db import transaction
@@ -18,7 +19,7 @@ from django.db.models import Q
 from events import log
 from events.errors import Invalid, NotFound, Refused
 from events.transactions import retried
-from quotes import halts
+from quotes import halts, splits
 from quotes.amounts import PER_SHARE_PLACES, PRICE_MAX, plain, to_units
 from quotes.calendar import Calendar, TradingDay
 from quotes.clock import market_clock
@@ -28,6 +29,8 @@ from quotes.streaming.bus import CONTROL, bus
 AHEAD_MAX = timedelta(days=366)
 RATIO_MAX = 1_000
 DUE_MAX = 1_000  # actions read at a time
+LEAD = timedelta(seconds=60)  # before its prices split, a simulated market knows
+SIMULATED_RATIO_MAX = 100  # from a few dollars to a few hundred, prices stay prices
 Status = CorporateAction.Status
 # What beginning and finishing make of it.
 BEGINNINGS = {Status.ANNOUNCED: Status.UNDER_WAY, Status.TO_REVERSE: Status.REVERSING}
@@ -43,10 +46,10 @@ class AlreadyAnnounced(Refused):
     message = "this is announced already"
 
 
-class PricesDoNotSplit(Refused):
-    """The simulated market goes on at its old prices whatever is announced."""
+class PricesHaveSplit(Refused):
+    """The simulated market's prices have split, and cannot go back to what they were."""
 
-    message = "a simulated market's prices do not split"
+    message = "a simulated market's prices have split; announce the opposite split instead"
 
 
 class NotDone(Refused):
@@ -98,18 +101,19 @@ def announce_split(
 ) -> CorporateAction:
     """Announce `new_shares` for every `old_shares` when the trading day `ex_on` begins.
 
-    Raises NotFound, Invalid, TooLate, AlreadyAnnounced, PricesDoNotSplit.
+    Raises NotFound, Invalid, TooLate, AlreadyAnnounced.
     """
     instrument = _locked(symbol)
     clock = market_clock()
 
-    if clock.source.startswith("simulated"):
-        raise PricesDoNotSplit
     if not (1 <= new_shares <= RATIO_MAX and 1 <= old_shares <= RATIO_MAX):
         raise Invalid(f"a split is between 1:{RATIO_MAX} and {RATIO_MAX}:1")
     if new_shares == old_shares:
         raise Invalid("a split changes the number of shares")
     due_at = _check_ex_day(clock.calendar, ex_on).overnight_at
+    if _is_simulated():
+        _check_lead(due_at)
+        _check_price_after(instrument, new_shares, old_shares)
 
     return _announce(
         instrument,
@@ -150,6 +154,36 @@ def _check_ex_day(calendar: Calendar, ex_on: date) -> TradingDay:
     return day
 
 
+def _is_simulated() -> bool:
+    """Whether the market makes its prices itself."""
+    return market_clock().source.startswith("simulated")
+
+
+def _check_lead(due_at: datetime) -> None:
+    """The feed makes its prices a little ahead, and has to know by then."""
+    now = market_clock().now()
+    if due_at - now < LEAD:
+        raise TooLate(
+            f"a simulated market has to know {LEAD.seconds} seconds before its prices split",
+            now=now.isoformat(),
+            due_at=due_at.isoformat(),
+        )
+
+
+def _check_price_after(instrument: Instrument, new_shares: int, old_shares: int) -> None:
+    """All splits of the instrument together leave its simulated price where a price can be."""
+    ratio = Fraction(new_shares, old_shares)
+    for split in splits.announced():
+        if split.instrument_id == instrument.pk:
+            ratio *= Fraction(split.new, split.old)
+    if not Fraction(1, SIMULATED_RATIO_MAX) <= ratio <= SIMULATED_RATIO_MAX:
+        raise Invalid(
+            "all splits of a simulated instrument together are between"
+            f" 1:{SIMULATED_RATIO_MAX} and {SIMULATED_RATIO_MAX}:1",
+            together=f"{ratio.numerator}:{ratio.denominator}",
+        )
+
+
 def _announce(instrument: Instrument, actor: str, **terms: Any) -> CorporateAction:
     """Store what was checked, record it, tell the engine."""
     now = market_clock().now()
@@ -173,11 +207,14 @@ def _announce(instrument: Instrument, actor: str, **terms: Any) -> CorporateActi
 @retried
 @transaction.atomic
 def cancel(*, action_id: int, actor: str) -> CorporateAction:
-    """Call an announced action off. Raises TooLate once it is under way."""
+    """Call an announced action off. Raises TooLate once it is under way, and in a simulated market
+    once its prices may have split."""
     action = locked(action_id)
 
     if action.status != Status.ANNOUNCED:
         raise TooLate(status=action.status)
+    if action.kind == CorporateAction.Kind.SPLIT and _is_simulated():
+        _check_lead(action.due_at)
 
     action.status = Status.CANCELED
     action.save(update_fields=["status"])
@@ -193,12 +230,14 @@ def reverse(*, action_id: int, actor: str) -> CorporateAction:
     """Order that what an action did is taken back: carried out at once, account by account.
 
     Accounts whose shares of the instrument moved since keep what it did to them; each is listed
-    with its reason. Raises NotFound, NotDone.
+    with its reason. Raises NotFound, NotDone, PricesHaveSplit.
     """
     action = locked(action_id)
 
     if action.status != Status.DONE:
         raise NotDone(status=action.status)
+    if action.kind == CorporateAction.Kind.SPLIT and _is_simulated():
+        raise PricesHaveSplit(symbol=action.instrument.symbol)
 
     action.status, action.after_position = Status.TO_REVERSE, 0
     action.reverse_at = market_clock().now()

@@ -61,15 +61,23 @@ def _ratio(units: int, factor: int, divisor: int) -> int:
 
 def splits_of(instrument_ids: Collection[int], in_force: Q = DONE) -> list[Split]:
     """The splits of these instruments that are in force, in their order."""
-    rows = CorporateAction.objects.filter(in_force, kind=CorporateAction.Kind.SPLIT)
     if len(instrument_ids) <= NAMED_MAX:
-        rows = rows.filter(instrument_id__in=instrument_ids)
+        in_force &= Q(instrument_id__in=instrument_ids)
+    return [split for split in _read(in_force) if split.instrument_id in instrument_ids]
+
+
+def announced() -> list[Split]:
+    """All splits from their announcement on, in their order: by these a market goes that makes its
+    prices itself."""
+    return _read(~Q(status=CorporateAction.Status.CANCELED))
+
+
+def _read(chosen: Q) -> list[Split]:
+    rows = CorporateAction.objects.filter(chosen, kind=CorporateAction.Kind.SPLIT)
     columns = ("instrument_id", "instrument__symbol", "due_at", "ex_on", "new_shares", "old_shares")
     found = rows.order_by("due_at", "pk").values_list(*columns)
     return [
-        Split(pk, symbol, to_micros(at), on, new, old)
-        for pk, symbol, at, on, new, old in found
-        if pk in instrument_ids
+        Split(pk, symbol, to_micros(at), on, new, old) for pk, symbol, at, on, new, old in found
     ]
 
 

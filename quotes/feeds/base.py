@@ -12,11 +12,15 @@ stands before the trades that print on it. Sequences count per symbol, quotes an
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from events.errors import OpenbellError
 from quotes.ticks import Quote, Trade
+
+if TYPE_CHECKING:
+    from quotes.splits import Split
 
 Tick = Quote | Trade
 
@@ -52,6 +56,7 @@ class Feed:
     start_us: int
     end_us: int | None = None
     epoch: int = 0
+    makes_prices = False  # whether they follow from nothing but the feed, so that it has to be told
 
     def instruments(self) -> list[InstrumentSpec]:
         """The instruments it serves, by symbol."""
@@ -76,6 +81,10 @@ class Feed:
         """
         while self.read(at_us - 1):
             pass
+
+    def split(self, splits: Sequence[Split]) -> None:
+        """Go by these splits, which are all that are announced: prices from then on are of the new
+        shares. Recorded and real prices know of theirs."""
 
     def is_live(self) -> bool:
         """Whether its source can be heard. While it cannot, the market is silent."""

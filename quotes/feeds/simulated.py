@@ -4,6 +4,9 @@ Time is cut into seconds, and the ticks of a second follow from the seed and the
 the tape does not depend on when the feed was started, and catching up after a pause costs nothing:
 `skip_to` goes straight to the instant.
 
+A split divides the prices of its instrument from its instant on: the path goes on as it was, in new
+shares, with the spreads and sizes of a share that costs so much.
+
 At the usual activity it makes some 110 ticks a second over all instruments, little enough for the
 one process that does everything. Each day opens and closes with an auction in every instrument.
 """
@@ -11,6 +14,7 @@ one process that does everything. Each day opens and closes with an auction in e
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
 from datetime import date, timedelta
 from math import ceil, sqrt
 from operator import itemgetter
@@ -21,6 +25,7 @@ from quotes.calendar import NEW_YORK
 from quotes.feeds.base import READ_LIMIT, Feed, InstrumentSpec, Tick
 from quotes.feeds.listings import LISTINGS, Listing, listed_on
 from quotes.feeds.simulated_prices import PricePaths, activity_at, price_of
+from quotes.splits import Split
 from quotes.ticks import CLOSE, MICROSECONDS, OPEN, Quote, Trade, to_instant
 
 QUOTES_PER_SECOND = 1.4  # of an instrument of activity 1, at average time of day
@@ -41,10 +46,13 @@ _at_us = itemgetter(1)
 class SimulatedFeed(Feed):
     """The market of a seed from an instant on."""
 
+    makes_prices = True
+
     def __init__(self, seed: int, start_us: int) -> None:
         self.source = f"simulated-{seed}"
         self.start_us = start_us
         self._paths = PricePaths(seed)
+        self._splits: dict[str, list[Split]] = {}
         self._sequences = [[0, 0] for _ in LISTINGS]  # of quotes and of trades
         self._minute: tuple[int, list[list[float]]] = (-1, [])
         self._second = start_us // MICROSECONDS  # the next one to make
@@ -95,6 +103,12 @@ class SimulatedFeed(Feed):
             self._ticks, self._next = [], 0
         self._next = max(self._next, bisect_left(self._ticks, at_us, key=_at_us))
 
+    def split(self, splits: Sequence[Split]) -> None:
+        by_symbol: dict[str, list[Split]] = {}
+        for split in splits:
+            by_symbol.setdefault(split.symbol, []).append(split)
+        self._splits = by_symbol
+
     def _make_second(self) -> None:
         """Make the ticks of the next second, in order."""
         second, self._second = self._second, self._second + 1
@@ -144,7 +158,7 @@ class SimulatedFeed(Feed):
         spread = (quote.ask - quote.bid) // CENT
         if spread > 1 and draw.random() < INSIDE_SHARE:
             price = quote.bid + draw.randrange(1, spread) * CENT
-        size = min(displayed, displayed_size(price_of(LISTINGS[index], level) * 100, draw))
+        size = min(displayed, displayed_size(self._cents(index, at_us, level), draw))
         exchange = draw.choice(EXCHANGES)
         trade = Trade(
             quote.symbol, at_us, price, size, exchange=exchange, conditions=CONDITIONS
@@ -165,7 +179,7 @@ class SimulatedFeed(Feed):
 
     def _quote(self, index: int, at_us: int, level: float, draw: Random) -> Quote:
         listing = LISTINGS[index]
-        cents = price_of(listing, level) * 100
+        cents = self._cents(index, at_us, level)
         spread = spread_cents(listing, cents) + (draw.random() < WIDE_SHARE)
         bid = max(1, round(cents - spread / 2)) * CENT
         return Quote(
@@ -173,6 +187,15 @@ class SimulatedFeed(Feed):
             bid, displayed_size(cents, draw), bid + spread * CENT, displayed_size(cents, draw),
             bid_exchange=draw.choice(EXCHANGES), ask_exchange=draw.choice(EXCHANGES),
         )  # fmt: skip
+
+    def _cents(self, index: int, at_us: int, level: float) -> float:
+        """The price in cents that a level stands for at that instant."""
+        listing = LISTINGS[index]
+        cents = price_of(listing, level) * 100
+        for split in self._splits.get(listing.symbol, ()):
+            if split.at_us <= at_us:
+                cents *= split.old / split.new
+        return cents
 
     def _numbered(self, index: int, ticks: list[Tick]) -> list[Tick]:
         sequences = self._sequences[index]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -21,6 +21,7 @@ from quotes.feeds.base import Feed, Tick
 from quotes.ingest.recorder import Heard
 from quotes.models import MarketClock
 from quotes.pacing import Pace
+from quotes.splits import Split, announced
 from quotes.streaming.bus import BARS, TICK_TOPICS, Bus, tick_topic
 from quotes.tick_history.backlog import Backlog
 from quotes.ticks import MICROSECONDS, Bar, Batch, Place, Quote, Trade
@@ -111,6 +112,14 @@ class Ingest:
         self._pace = self._pace.changed(wall, self.watermark_us, speed=row.speed, paused=row.paused)
         self._row = row
         self._clock.follow(row)
+
+    def announced_splits(self) -> list[Split]:
+        """Those that the feed has to be told of. A database call."""
+        return announced() if self._feed.makes_prices else []
+
+    def split(self, splits: Sequence[Split]) -> None:
+        """Have the feed go by these splits."""
+        self._feed.split(splits)
 
     @property
     def ahead_us(self) -> int:

@@ -152,6 +152,7 @@ def _open(lease: Lease) -> tuple[Feed, Ingest]:
     clock.follow(row)
     history = Backlog(waits=mode not in WALL_MODES) if settings.TICK_RETENTION_DAYS else None
     ingest = Ingest(feed, row, clock, bus(), epoch=lease.epoch, history=history)
+    ingest.split(ingest.announced_splits())
     if row.watermark_us > row.opened_us:
         _skip(feed, row.watermark_us + 1, lease)
         symbols = [spec.symbol for spec in feed.instruments()]
@@ -288,12 +289,16 @@ class Player:
         watermark_us, ahead_us, is_live = ingest.watermark_us, ingest.ahead_us, ingest.is_live
         self._time_kept_at = time.monotonic()
         try:
-            row = await self._desk.write(
-                lambda: recorder.keep_time(watermark_us, ahead_us, is_live=is_live)
+            row, splits = await self._desk.write(
+                lambda: (
+                    recorder.keep_time(watermark_us, ahead_us, is_live=is_live),
+                    ingest.announced_splits(),  # after what the row asks for
+                )
             )
         except (DatabaseError, InterfaceError) as error:
             self._note_repeat(error)
         else:
+            ingest.split(splits)
             ingest.obey(row)
 
     async def _keep_heard(self) -> None:

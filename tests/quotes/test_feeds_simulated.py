@@ -11,6 +11,7 @@ from quotes.feeds.listings import LISTINGS
 from quotes.feeds.simulated import CENT, SimulatedFeed
 from quotes.feeds.simulated_history import simulated_history
 from quotes.feeds.simulated_prices import PricePaths, activity_at
+from quotes.splits import Split
 from quotes.ticks import MICROSECONDS, Bar, Quote, Trade, to_micros
 
 NOON = datetime(2026, 3, 4, 17, 0, 30, tzinfo=UTC)
@@ -36,6 +37,38 @@ def test_the_tape_does_not_depend_on_where_it_was_begun():
     early = [tick._replace(sequence=0) for tick in tape() if tick.at_us >= later_us]
     late = [tick._replace(sequence=0) for tick in tape(start_us=later_us, seconds=30)]
     assert late == early
+
+
+def test_a_split_divides_the_prices_of_its_instrument_from_its_instant_on():
+    split = Split(1, "AAPL", NOON_US + 30 * MICROSECONDS, NOON.date(), 4, 1)
+    feed = SimulatedFeed(7, NOON_US)
+    feed.split([split])
+    plain, found = tape(), feed.read(NOON_US + 60 * MICROSECONDS, limit=10**6)
+
+    assert [tick for tick in found if tick.at_us < split.at_us] == [
+        tick for tick in plain if tick.at_us < split.at_us
+    ]
+    bids = [
+        {
+            (tick.symbol, tick.at_us): tick.bid
+            for tick in ticks
+            if isinstance(tick, Quote) and tick.at_us >= split.at_us
+        }
+        for ticks in (plain, found)
+    ]
+    assert bids[0].keys() == bids[1].keys()
+    assert {symbol for symbol, _ in bids[0]} > {"AAPL", "MSFT"}
+    for (symbol, at_us), bid in bids[0].items():
+        factor = 4 if symbol == "AAPL" else 1
+        assert abs(bids[1][symbol, at_us] * factor - bid) <= 5 * CENT, symbol
+
+    again = SimulatedFeed(7, NOON_US)
+    again.split([split])
+    again.skip_to(split.at_us)
+    rest = again.read(NOON_US + 60 * MICROSECONDS, limit=10**6)
+    assert [tick._replace(sequence=0) for tick in rest] == [
+        tick._replace(sequence=0) for tick in found if tick.at_us >= split.at_us
+    ]
 
 
 def test_catching_up_a_year_costs_one_second_of_market():

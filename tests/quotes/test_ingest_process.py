@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,7 +18,8 @@ from django.db import OperationalError, connection
 from events import models
 from events.leases import DatabaseTime
 from events.models import Event
-from quotes import halts, history, latest, market
+from quotes import corporate_actions, halts, history, latest, market
+from quotes.corporate_actions import announce_split
 from quotes.feeds.base import FeedError
 from quotes.ingest import configured_feed, process, run_feed
 from quotes.models import Bar, LatestQuote, MarketClock
@@ -122,6 +123,38 @@ def test_restart_after_a_crash_skips_what_was_reserved(recording: Any) -> None:
     bar = Bar.objects.get(instrument__symbol="TICKY", start=NINE_US // MICROSECONDS)
     assert bar.trade_count == 10 + 20
     assert Event.objects.filter(kind="quotes.feed.gap").count() == 1
+
+
+def test_simulated_prices_split_as_announced_also_after_a_restart(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    midnight = datetime(2026, 3, 5, 5, tzinfo=UTC)  # in New York
+    begun = midnight - timedelta(seconds=10)
+    settings.FEED, settings.FEED_SEED, settings.FEED_STEPPED = "simulated", 7, True
+    monkeypatch.setattr(process, "_simulation_start_us", lambda: to_micros(begun))
+    monkeypatch.setattr(corporate_actions, "LEAD", timedelta(seconds=1))
+
+    def bid_at(at: datetime) -> int:
+        play_to(at)
+        quote = latest.get("AAPL").quote
+        assert quote is not None
+        return quote.bid
+
+    with running():
+        eventually(is_open)
+        before = bid_at(begun + timedelta(seconds=8))
+        announce_split(
+            symbol="AAPL", new_shares=4, old_shares=1, ex_on=date(2026, 3, 5), actor="operator:1"
+        )
+        after = bid_at(midnight + timedelta(seconds=5))
+    with running():
+        later = bid_at(midnight + timedelta(seconds=10))
+    assert [before / after, before / later] == pytest.approx([4, 4], rel=0.01)
+    # Nor has the first second after the restart a trade at an old price.
+    bar = Bar.objects.get(
+        instrument__symbol="AAPL", timeframe="1Min", start=to_micros(midnight) // MICROSECONDS
+    )
+    assert bar.high / bar.low < 1.05
 
 
 def test_replay_is_paused_and_goes_on(recording: Any) -> None:

@@ -15,7 +15,7 @@ from portfolios.models import Account, NonTradeActivity, Position
 from portfolios.queries import account_summary, position_view
 from quotes import corporate_actions, halts
 from quotes.clock import market_clock
-from quotes.corporate_actions import PricesDoNotSplit, announce_split
+from quotes.corporate_actions import announce_split
 from quotes.models import CorporateAction, Instrument, MarketClock
 from tests.portfolios.factories import assert_books_balance, funded_account, new_york
 from tests.portfolios.market import set_close
@@ -310,10 +310,3 @@ def test_bad_terms_are_refused_and_store_nothing(floor, fields, says):
     with pytest.raises(corporate_actions.Refused, match=says):
         announce(**fields)
     assert not CorporateAction.objects.exists()
-
-
-def test_a_simulated_market_has_prices_that_do_not_split(floor):
-    MarketClock.objects.update(source="simulated-7")
-    market_clock().refresh()
-    with pytest.raises(PricesDoNotSplit):
-        announce()
