@@ -7,6 +7,7 @@ Refused
 │   └── WatchlistNotFound
 ├── Forbidden
 │   ├── AccountClosed
+│   ├── AccountNotClosed       only what is closed can be erased
 │   ├── InsufficientFunds      the account cannot pay this now
 │   └── InsufficientMargin     what it holds needs the margin that it wants to give up
 ├── Invalid
@@ -38,6 +39,10 @@ class WatchlistNotFound(NotFound):
 
 class AccountClosed(Forbidden):
     message = "account is closed"
+
+
+class AccountNotClosed(Forbidden):
+    message = "close the account first"
 
 
 class TooManyAccounts(Refused):

@@ -1,0 +1,123 @@
+"""Erasing an account's payloads: they are gone, and the audit tells that from an alteration."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from events import chain
+from events.models import ChainHead, Event, Salt
+from events.signing import Signer
+from portfolios import erasure
+from portfolios.accounts import close_account, deposit
+from portfolios.models import Account
+from tests.events.test_audit import audit, chain_all
+from tests.portfolios.factories import assert_books_balance, funded_account
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def accounts(settings: Any, tmp_path: Path) -> list[Account]:
+    """Two that have paid in six times, all of it chained; the first one is closed."""
+    settings.AUDIT_HOME = tmp_path / "audit"
+    signer = Signer(settings.AUDIT_HOME)
+    ChainHead.objects.create(pk=ChainHead.ONLY, sequence=0, hash=chain.GENESIS)
+    accounts = [funded_account("100"), funded_account("100")]
+    for account in accounts * 5:
+        deposit(account_id=account.pk, amount=account.cash, actor="test")
+    close_account(account_id=accounts[0].pk, actor="test")
+    chain_all()
+    signer.sign()
+    return accounts
+
+
+def erase(account: Account, *options: str) -> str:
+    said = StringIO()
+    call_command("erase_payloads", account.number, *options, stdout=said, stderr=StringIO())
+    return said.getvalue().strip()
+
+
+def payloads(account: Account) -> list[dict[str, Any]]:
+    rows = Event.objects.filter(account_id=account.pk).order_by("account_sequence")
+    return list(rows.values_list("payload", flat=True))
+
+
+def test_payloads_and_salt_go_and_the_chain_holds(accounts: list[Account]) -> None:
+    erased, other = accounts
+    kept = payloads(other)
+    salt = Salt.objects.get(account_id=erased.pk).salt
+    count = len(payloads(erased)) + 1  # and the event that says that it begins
+
+    assert erase(erased, "--yes") == f"{count} events of account {erased.number} are erased"
+
+    assert payloads(erased) == [{}] * (count + 1)
+    assert payloads(other) == kept
+    assert not Salt.objects.filter(account_id=erased.pk).exists()
+    chain_all()
+    assert Salt.objects.get(account_id=erased.pk).salt != salt
+    code, said = audit()
+    assert code == 0, said
+    assert f"{Event.objects.count()} events are as they were chained" in said
+    assert f"{count - 1} of them erased" in said
+    assert_books_balance(erased, other)
+
+
+@pytest.mark.parametrize("calls", [0, 1, 2, 3])
+def test_killed_on_the_way_it_is_begun_again(
+    accounts: list[Account], monkeypatch: pytest.MonkeyPatch, calls: int
+) -> None:
+    monkeypatch.setattr(erasure, "SLICE", 3)
+    blank, left = erasure._blank, iter(range(calls))
+
+    def die(*args: int) -> None:
+        if next(left, None) is None:
+            raise KeyboardInterrupt
+        blank(*args)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(erasure, "_blank", die)
+        with pytest.raises(KeyboardInterrupt):
+            erase(accounts[0], "--yes")
+    assert audit()[0] == 0
+    chain_all()
+    assert audit()[0] == 0
+
+    erase(accounts[0], "--yes")
+    assert {} not in payloads(accounts[1])
+    assert all(payload == {} for payload in payloads(accounts[0]))
+    chain_all()
+    assert audit()[0] == 0
+
+
+def test_what_was_erased_cannot_be_altered_all_the_same(accounts: list[Account]) -> None:
+    erase(accounts[0], "--yes")
+    chain_all()
+    event = Event.objects.filter(account_id=accounts[0].pk).order_by("pk")[2]
+    Event.objects.filter(pk=event.pk).update(payload={"cash": "1"})
+    code, said = audit()
+    assert code != 0
+    assert "another payload" in said
+
+
+def test_a_payload_that_goes_without_a_word_is_an_alteration(accounts: list[Account]) -> None:
+    event = Event.objects.filter(account_id=accounts[1].pk).order_by("pk")[2]
+    Event.objects.filter(pk=event.pk).update(payload={})
+    code, said = audit()
+    assert code != 0
+    assert "another payload" in said
+
+
+def test_nothing_is_erased_without_a_yes_nor_of_an_open_account(accounts: list[Account]) -> None:
+    before = [payloads(account) for account in accounts]
+    with pytest.raises(CommandError, match="--yes"):
+        erase(accounts[0])
+    with pytest.raises(CommandError, match="close the account first"):
+        erase(accounts[1], "--yes")
+    with pytest.raises(CommandError, match="there is no account"):
+        call_command("erase_payloads", "NOBODY", "--yes")
+    assert [payloads(account) for account in accounts] == before
