@@ -35,7 +35,7 @@ from tests.trading.floor import now_of
 from trading import orders
 from trading.execution import engine
 from trading.execution.process import LEASE_NAME, run_execution
-from trading.models import Fill, Order, OrderType, Side, TimeInForce
+from trading.models import Fill, Leg, Order, OrderClass, OrderType, Side, TimeInForce
 from trading.request import OrderRequest
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -94,7 +94,19 @@ ASKED = {
     "at once": (replace(BUY, time_in_force=TimeInForce.IOC, limit_price=Decimal(50)), "canceled"),
     "resting": (replace(BUY, limit_price=Decimal(60)), "new"),
     "too late": (replace(BUY, limit_price=Decimal(61)), "expired"),
+    "with exits": (
+        replace(
+            BUY,
+            quantity=Decimal(5),
+            order_class=OrderClass.BRACKET,
+            take_profit=Decimal(99),
+            stop_loss=Decimal(50),
+        ),
+        "filled",
+    ),
 }
+EXITS = {Leg.TAKE_PROFIT.value: "filled", Leg.STOP_LOSS.value: "canceled"}
+ENDS = {name: end for name, (_, end) in ASKED.items()} | EXITS
 
 
 # --- a market, and orders in it -----------------------------------------------------------------
@@ -127,24 +139,33 @@ def place(account: Account) -> dict[str, Order]:
         for name, (request, _) in ASKED.items()
     }
     Order.objects.filter(pk=placed["too late"].pk).update(expires_at=datetime.now(UTC))
-    return placed
+    exits = Order.objects.filter(parent=placed["with exits"])
+    return placed | {order.leg: order for order in exits}
 
 
 def is_done(placed: dict[str, Order]) -> bool:
-    rows = Order.objects.filter(pk__in=[order.pk for order in placed.values()]).order_by("pk")
-    return list(rows.values_list("status", flat=True)) == [end for _, end in ASKED.values()]
+    rows = Order.objects.filter(pk__in=[order.pk for order in placed.values()])
+    statuses = dict(rows.values_list("pk", "status"))
+    return all(statuses[order.pk] == ENDS[name] for name, order in placed.items())
 
 
 def assert_executed(placed: dict[str, Order], when: str) -> None:
     """Every order has ended as it must, told its owner so once, and no fill is lost or doubled."""
-    for name, (_, end) in ASKED.items():
+    assert placed.keys() == ENDS.keys()
+    for name, end in ENDS.items():
         order = now_of(placed[name])
         said = f"{name}, {when}"
         fills = list(Fill.objects.filter(order=order).order_by("number"))
         assert [fill.number for fill in fills] == [*range(1, order.fill_count + 1)], said
         wanted = order.quantity if end == "filled" else 0
         assert sum(fill.quantity for fill in fills) == order.filled_quantity == wanted, said
-        assert kinds_of(order) in expected_kinds(end, len(fills)), said
+        expected = expected_kinds(end, len(fills))
+        if name == Leg.TAKE_PROFIT:
+            expected = [["held", *kinds[1:]] for kinds in expected]
+        elif name == Leg.STOP_LOSS:  # after each part of the other it has less to do
+            parts = now_of(placed[Leg.TAKE_PROFIT.value]).fill_count - 1
+            expected = [["held", "new", *["restated"] * parts, "canceled"]]
+        assert kinds_of(order) in expected, said
 
 
 def assert_kept(account: Account) -> None:
