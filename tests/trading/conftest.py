@@ -4,9 +4,25 @@ from collections.abc import Iterator
 
 import pytest
 
+from portfolios.models import Account
 from quotes.clock import forget_clock
 from quotes.latest import forget_latest
 from quotes.streaming.bus import forget_bus
+from tests.portfolios.factories import funded_account
+from tests.trading.floor import TradingFloor
+
+
+@pytest.fixture
+def floor() -> TradingFloor:
+    """A market that stands at 99 to 100."""
+    floor = TradingFloor()
+    floor.show()
+    return floor
+
+
+@pytest.fixture
+def account(floor: TradingFloor) -> Account:
+    return funded_account("100000")
 
 
 @pytest.fixture(autouse=True)

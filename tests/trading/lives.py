@@ -83,6 +83,7 @@ class Lives:
         self.lives: list[Life] = []
         self.orders: list[Ticket] = []
         self.touch, self.sizes, self.taken = [0, 0], [0, 0], [0, 0]  # of the bid, of the ask
+        self.takes = [(0, 0, 0)] * 2  # the last: price, size, all taken of it
         self.last = 0
         self.is_open, self.is_halted = True, False
         self.has_quote = self.has_trade = False  # of this session
@@ -244,12 +245,19 @@ class Lives:
         if order.status not in WORKING or beyond or self.is_halted or quantity <= 0 or short_of:
             return []
         self.taken[order.buys] += quantity
+        self.takes[order.buys] = (price, self.sizes[order.buys], self.taken[order.buys])
         order.filled += quantity
         side = "buy" if order.buys else "sell"
         fee = Decimal(0) if order.buys else fee_of(quantity, price)
         order.life.books.execute(side, Decimal(quantity), Decimal(price), fee)
         order.become("partially_filled" if order.left else "filled")
         return self.lead(order)
+
+    def forget(self) -> None:
+        """Another engine takes over: it knows of the last fills, but not of quotes in between."""
+        for side, (price, size, taken) in enumerate(self.takes):
+            left = max(taken - max(size - self.sizes[side], 0), 0)
+            self.taken[side] = left if price == self.touch[side] else 0
 
     def quote(self, bid: int, ask: int, bid_size: int, ask_size: int) -> None:
         for side, price, size in ((0, bid, bid_size), (1, ask, ask_size)):

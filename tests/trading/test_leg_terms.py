@@ -33,18 +33,6 @@ from trading.request import OrderRequest
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def floor() -> TradingFloor:
-    floor = TradingFloor()
-    floor.show()
-    return floor
-
-
-@pytest.fixture
-def account(floor: TradingFloor) -> Account:
-    return funded_account("100000")
-
-
 def test_exits_are_replaced_and_go_on_as_a_pair(floor: TradingFloor, account: Account) -> None:
     entry, profit, loss = entered(floor, account)
     higher = change(profit, limit_price="120")

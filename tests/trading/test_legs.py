@@ -31,18 +31,6 @@ from trading.orders import cancel_all
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def floor() -> TradingFloor:
-    floor = TradingFloor()
-    floor.show()
-    return floor
-
-
-@pytest.fixture
-def account(floor: TradingFloor) -> Account:
-    return funded_account("100000")
-
-
 def test_a_bracket_is_stored_with_its_legs_held(floor: TradingFloor, account: Account) -> None:
     order = bracket(floor, account, limit="98")
     entry, profit, loss = family(order)

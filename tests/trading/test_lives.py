@@ -132,6 +132,7 @@ class RandomLives(RuleBasedStateMachine):
         resume(self.floor.instrument, actor="test")
 
     def the_engine_dies(self) -> None:
+        self.model.forget()
         self.floor.restart()
 
     # Cash.

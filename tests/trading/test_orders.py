@@ -29,13 +29,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def floor() -> TradingFloor:
-    floor = TradingFloor()
-    floor.show()
-    return floor
-
-
-@pytest.fixture
 def account(floor: TradingFloor) -> Account:
     return funded_account("10000")
 

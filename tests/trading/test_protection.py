@@ -21,13 +21,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def floor() -> TradingFloor:
-    floor = TradingFloor()
-    floor.show("99", "100")
-    return floor
-
-
-@pytest.fixture
 def holder(floor: TradingFloor) -> Account:
     """Holds 10 shares."""
     account = funded_account("10000")

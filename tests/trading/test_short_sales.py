@@ -25,13 +25,6 @@ from trading.verification import verify_fills
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def floor() -> TradingFloor:
-    floor = TradingFloor()
-    floor.show("99", "100")
-    return floor
-
-
 def margin_account(cash: str = "10000", multiplier: str = "2") -> Account:
     account = funded_account(cash)
     return configure(

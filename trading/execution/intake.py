@@ -99,7 +99,9 @@ def relatives(families: Collection[int]) -> Iterator[Order]:
 def taken_levels(instrument_ids: Collection[int]) -> dict[tuple[int, bool], Level]:
     """What the newest fills have taken, by instrument and whether it was bought.
 
-    So displayed size that one engine has taken is not offered again by the next.
+    So displayed size that one engine has taken is not offered again by the next. What was quoted
+    between such a fill and now it cannot know: where the price went and came back, too much counts
+    as taken until the quote changes again.
     """
     fills = Fill.objects.filter(
         instrument_id__in=instrument_ids,

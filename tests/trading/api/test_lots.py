@@ -14,13 +14,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def floor() -> TradingFloor:
-    floor = TradingFloor()
-    floor.show()
-    return floor
-
-
-@pytest.fixture
 def trader(floor: TradingFloor) -> Trader:
     """Long 10 at 100, 10 at 130 and 10 at 110."""
     trader = Trader(funded_account("100000"))

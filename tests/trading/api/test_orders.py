@@ -65,13 +65,6 @@ class Trader:
 
 
 @pytest.fixture
-def floor() -> TradingFloor:
-    floor = TradingFloor()
-    floor.show()
-    return floor
-
-
-@pytest.fixture
 def trader(floor: TradingFloor) -> Trader:
     return Trader(funded_account("100000"))
 

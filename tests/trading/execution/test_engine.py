@@ -14,7 +14,7 @@ from quotes import halts
 from quotes.clock import Clock, market_clock
 from quotes.models import MarketClock
 from quotes.streaming.bus import CONTROL, ORDERS, TICK_TOPICS
-from quotes.ticks import Batch, to_micros
+from quotes.ticks import Batch
 from tests.portfolios.factories import assert_books_balance, funded_account, make_instrument
 from tests.trading.floor import CLOSE, MORNING, OPENING, TradingFloor, now_of
 from trading import orders
@@ -24,18 +24,6 @@ from trading.execution.matching import FillModel, Match
 from trading.models import Fill, Order, TimeInForce
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def floor() -> TradingFloor:
-    floor = TradingFloor()
-    floor.show()
-    return floor
-
-
-@pytest.fixture
-def account(floor: TradingFloor) -> Account:
-    return funded_account("100000")
 
 
 def events_of(order: Order) -> list[str]:
@@ -370,30 +358,6 @@ def test_a_fill_of_a_canceled_order_is_dropped_and_its_size_returned(
     assert_books_balance(account)
 
 
-def test_another_engine_goes_on_from_the_database(floor: TradingFloor, account: Account) -> None:
-    resting = floor.buy(account, "10", limit="97")
-    floor.pass_time(seconds=1)
-    floor.restart()
-    fresh = floor.buy(account, "5", limit="96")
-    floor.show("95", "96", ask_size=12)
-    assert now_of(resting).filled_quantity == 10
-    assert now_of(fresh).filled_quantity == 2
-    assert_books_balance(account)
-
-
-def test_what_one_engine_took_the_next_does_not_offer_again(
-    floor: TradingFloor, account: Account
-) -> None:
-    floor.show("99", "100", ask_size=30)
-    order = floor.buy(account, "50", limit="100")
-    floor.pass_time(seconds=1)
-    floor.restart()
-    floor.pass_time(seconds=1)
-    floor.show("99", "100", ask_size=35)
-    assert now_of(order).filled_quantity == 35
-    assert_books_balance(account)
-
-
 def test_batches_group_writes_and_never_decide(floor: TradingFloor, account: Account) -> None:
     """The same tape, tick by tick and all at once, gives the same fills."""
     make_instrument("MSFT")
@@ -450,18 +414,6 @@ def test_an_old_quote_after_a_newer_one_is_the_past(floor: TradingFloor, account
     old, new = floor.quote("95", "96"), floor.quote("99", "100")
     floor.play(new, old)
     assert now_of(order).status == "new"
-
-
-def test_an_advance_played_without_an_engine_is_caught_up(
-    floor: TradingFloor, account: Account
-) -> None:
-    order = floor.buy(account, "10")
-    floor.restart()
-    until_us = to_micros(CLOSE - timedelta(hours=1))
-    MarketClock.objects.update(advance_to_us=until_us, watermark_us=until_us)
-    assert floor.engine.pending is not None  # starts it
-    assert now_of(order).status == "filled"
-    assert MarketClock.objects.get().settled_us == until_us
 
 
 def test_settling_the_same_decisions_again_changes_nothing(

@@ -21,18 +21,6 @@ from trading.models import Order, OrderType, TimeInForce
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def floor() -> TradingFloor:
-    floor = TradingFloor()
-    floor.show()
-    return floor
-
-
-@pytest.fixture
-def account(floor: TradingFloor) -> Account:
-    return funded_account("100000")
-
-
 def stop_buy(floor: TradingFloor, account: Account, at: str, **fields: Any) -> Order:
     """Ten shares to buy once the price is there."""
     return floor.buy(account, "10", **{"type": OrderType.STOP, "stop_price": Decimal(at), **fields})
