@@ -42,7 +42,9 @@ class AlpacaFeed(Feed):
         served = [spec.symbol for spec in self._specs]
         self.mode, self.source = _market(upstream)
         self.start_us = time.time_ns() // 1_000
-        self._intake = Intake(self.start_us, known(served), honest=upstream.is_openbell)
+        self._intake = Intake(
+            self.start_us, known(served), honest=upstream.is_openbell, served=served
+        )
         self._link = Link(upstream, served, self._intake)
         self._numbers: Counter[tuple[type, str]] = Counter()  # the last of each kind and symbol
 

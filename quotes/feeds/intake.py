@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from prometheus_client import Counter
@@ -36,7 +36,8 @@ class Intake:
     their number cannot be known. The number itself is given when it is read.
 
     `known` has the instant of the last trade of each symbol that was heard before this start; an
-    `honest` upstream numbers what it says and has a heartbeat.
+    `honest` upstream numbers what it says and has a heartbeat. What it says of other symbols than
+    those `served`, if any are named, is passed over.
     """
 
     def __init__(
@@ -45,10 +46,12 @@ class Intake:
         known: Mapping[str, int],
         *,
         honest: bool,
+        served: Collection[str] = (),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.complete_us = start_us - 1  # the instant up to which everything is here
         self._known = known
+        self._served = frozenset(served)
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._waiting: list[Tick] = []
@@ -90,6 +93,8 @@ class Intake:
 
     def _take(self, message: Message) -> None:
         kind = message["T"]
+        if not self._serves(message.get("S")):
+            return
         if kind == "q":
             self._quote(message["S"], message)
         elif kind == "t":
@@ -100,6 +105,10 @@ class Intake:
             self._snapshot(message["S"], message)
         elif kind == "heartbeat":
             self._beat(message)
+
+    def _serves(self, symbol: str | None) -> bool:
+        """None stands for what is said of no symbol."""
+        return symbol is None or not self._served or symbol in self._served
 
     def _quote(self, symbol: str, message: Message) -> None:
         place = place_of(message)
@@ -158,7 +167,7 @@ class Intake:
             self._fed_at = max(self._fed_at, fed_at)
         for symbol, place in message["quotes"].items():
             known = self._places.get((Quote, symbol))
-            if known is None or known < Place(*place):
+            if self._serves(symbol) and (known is None or known < Place(*place)):
                 raise Lost(f"the newest quote of {symbol} did not arrive")
         if message["t"] is not None:
             self.complete_us = max(self.complete_us, micros_of(message["t"]))

@@ -25,6 +25,7 @@ from websockets.exceptions import WebSocketException
 
 from quotes.feeds.base import FeedError
 from quotes.feeds.intake import SILENT_SECONDS, Intake, Lost
+from quotes.streaming.limits import SYMBOLS_MAX
 
 log = logging.getLogger(__name__)
 
@@ -166,13 +167,20 @@ class Link:
         await socket.send(msgpack.packb({"action": "auth", **key}))
         while not _says(await self._hear(socket), "success", "authenticated"):
             continue
-        for start in range(0, len(self._symbols), SYMBOLS_A_MESSAGE):
-            some = list(self._symbols[start : start + SYMBOLS_A_MESSAGE])
+        for some in self._asked():
             wanted = dict.fromkeys(EACH, some)
             await socket.send(msgpack.packb({"action": "subscribe", **wanted}))
             while not _says(await self._hear(socket), "subscription"):
                 continue
         self._intake.subscribed()
+
+    def _asked(self) -> list[list[str]]:
+        """The symbols of each subscribe message. Another Openbell takes so many by name; beyond it
+        is asked for everything, and the intake passes over what is not ours."""
+        if self._upstream.is_openbell and len(EACH) * len(self._symbols) > SYMBOLS_MAX:
+            return [["*"]]
+        starts = range(0, len(self._symbols), SYMBOLS_A_MESSAGE)
+        return [list(self._symbols[start : start + SYMBOLS_A_MESSAGE]) for start in starts]
 
     async def _hear(self, socket: ClientConnection) -> list[dict[str, Any]]:
         """The next frame, taken in; an upstream that beats and then does not is lost."""

@@ -22,6 +22,7 @@ from quotes.streaming.codec import (
     msgpack_timestamp,
     unframed,
 )
+from quotes.streaming.limits import SYMBOLS_MAX
 from quotes.ticks import MICROSECONDS, Quote, Trade
 from tests.quotes.upstream import ScriptedUpstream, frames_of, upstream
 from tests.streams import OPENING_US, quote, trade
@@ -261,6 +262,28 @@ def test_a_connection_that_lost_a_message_is_made_anew(fed: Any):
         eventually(lambda: playing.attempts >= 2)
         assert not feed.is_live()
         feed.close()
+
+
+def test_more_symbols_than_are_taken_by_name_are_fed_by_everything():
+    """Of which this market takes its own."""
+    symbols = [f"S{number:04}" for number in range(SYMBOLS_MAX // 3 + 1)]
+    strange = quote("STRANGE", n=1)
+    beat = {"T": "heartbeat", "t": None, "quiet_ms": 1, "quotes": {"STRANGE": [1, 2]}}
+
+    def script(attempt: int) -> list[bytes]:
+        said = frames_of([strange, trade("S0007", n=1)])
+        after_three_answers = {**beat, "sent": 3 + len(said)}
+        return [*said, msgpack.packb([after_three_answers]), *frames_of([trade("S0007", n=2)])]
+
+    with upstream(script) as playing:
+        feed = AlpacaFeed(Upstream(playing.url, "KEY", "secret"), symbols)
+        ticks: list[Tick] = []
+        eventually(lambda: ticks.extend(feed.read(2**62)) or len(ticks) == 2)
+        feed.close()
+
+    assert playing.heard[1]["quotes"] == playing.heard[1]["trades"] == ["*"]
+    assert [(tick.symbol, tick.sequence) for tick in ticks] == [("S0007", 1), ("S0007", 2)]
+    assert playing.attempts == 1
 
 
 def test_only_a_market_on_wall_time_can_feed_another():
