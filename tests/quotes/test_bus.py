@@ -6,7 +6,8 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -317,46 +318,78 @@ class TestRedisBus(BusContract):
         reader.close()
 
 
-async def test_a_topic_dropped_before_redis_confirmed_it_does_not_flow() -> None:
+class Asked:
+    """A connection on which Redis answers nothing, and takes commands while it `is_quick`."""
+
+    def __init__(self) -> None:
+        self.commands: list[str] = []
+        self.is_quick = asyncio.Event()
+        self.is_quick.set()
+
+    async def subscribe(self, *channels: str) -> None:
+        self.commands += ["subscribe"]
+        await self.is_quick.wait()
+
+    async def unsubscribe(self, *channels: str) -> None:
+        self.commands += ["unsubscribe"]
+
+    async def ping(self) -> None:
+        pass
+
+    async def has(self, *commands: str) -> None:
+        async with asyncio.timeout(ARRIVAL_SECONDS_MAX):
+            while self.commands != [*commands]:
+                await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def asked_ear() -> AsyncIterator[tuple[Any, Asked, Callable[[], None]]]:
+    """An ear, what it asks of Redis, and Redis's answer that it is subscribed to CONTROL."""
     pytest.importorskip("redis")
     from redis.asyncio import Redis
 
     from quotes.streaming.bus.ear import Ear
     from quotes.streaming.bus.hearing import Heard
 
-    class Asked:
-        """A connection on which Redis has not answered yet."""
-
-        def __init__(self) -> None:
-            self.commands: list[str] = []
-
-        async def subscribe(self, *channels: str) -> None:
-            self.commands += ["subscribe"]
-
-        async def unsubscribe(self, *channels: str) -> None:
-            self.commands += ["unsubscribe"]
-
     ear, asked = Ear(Redis(), asyncio.get_running_loop()), Asked()
-    reader = ear.subscribe([CONTROL], limit=1)
-    confirmation = Heard(b"subscribe", ear._prefix + CONTROL, b"1")
-
-    async def asks(*commands: str) -> None:
-        async with asyncio.timeout(ARRIVAL_SECONDS_MAX):
-            while asked.commands != [*commands]:
-                await asyncio.sleep(0)
-
     following = asyncio.create_task(ear._follow_topics(asked))
-    await asks("subscribe")
-    reader.discard([CONTROL])
-    await asks("subscribe", "unsubscribe")
-    reader.add([CONTROL])
-    await asks("subscribe", "unsubscribe", "subscribe")
-
-    ear._take(confirmation)
-    assert not ear._flowing
-    ear._take(confirmation)
-    assert ear._flowing == {CONTROL}
+    confirmation = Heard(b"subscribe", ear._prefix + CONTROL, b"1")
+    yield ear, asked, lambda: ear._take(confirmation)
     following.cancel()
+
+
+async def test_a_topic_dropped_before_redis_confirmed_it_does_not_flow(asked_ear: Any) -> None:
+    ear, asked, confirm = asked_ear
+    reader = ear.subscribe([CONTROL], limit=1)
+    await asked.has("subscribe")
+    reader.discard([CONTROL])
+    await asked.has("subscribe", "unsubscribe")
+    reader.add([CONTROL])
+    await asked.has("subscribe", "unsubscribe", "subscribe")
+
+    confirm()
+    assert not ear._flowing
+    confirm()
+    assert ear._flowing == {CONTROL}
+
+
+async def test_a_topic_that_is_about_to_be_dropped_does_not_flow(asked_ear: Any) -> None:
+    ear, asked, confirm = asked_ear
+    reader = ear.subscribe([CONTROL], limit=1)
+    await asked.has("subscribe")
+    confirm()
+    assert ear._flowing == {CONTROL}
+
+    asked.is_quick.clear()
+    reader.discard([CONTROL])
+    reader.add([BARS])
+    await asked.has("subscribe", "subscribe")
+    reader.add([CONTROL])
+    assert not ear._flowing
+    asked.is_quick.set()
+    await asked.has("subscribe", "subscribe", "unsubscribe", "subscribe")
+    confirm()
+    assert ear._flowing == {CONTROL}
 
 
 async def test_publishing_without_redis_neither_waits_nor_grows() -> None:

@@ -119,19 +119,27 @@ class Ear(Bus):
         """Subscribe to what is wanted, as that changes, and keep the connection warm."""
         while True:
             self._topics_changed.clear()
-            had, wanted = self._subscribed, frozenset(self._readers) | self._own_topics()
-            self._subscribed = wanted
-            if new := wanted - had:
-                self._unconfirmed.update(new)
+            new, old = self._settle_topics()
+            if new:
                 await hearing.subscribe(*(self._prefix + topic for topic in new))
-            if old := had - wanted:
-                self._flowing -= old
+            if old:
                 await hearing.unsubscribe(*(self._prefix + topic for topic in old))
             try:
                 async with asyncio.timeout(PING_SECONDS):
                     await self._topics_changed.wait()
             except TimeoutError:
                 await hearing.ping()
+
+    def _settle_topics(self) -> tuple[frozenset[str], frozenset[str]]:
+        """What to subscribe to and what to drop. A topic flows no more from this moment on: whoever
+        attaches to it while Redis is told so waits until it is told otherwise."""
+        own = self._own_topics()
+        with self._lock:
+            had, wanted = self._subscribed, own | frozenset(self._readers)
+            self._subscribed = wanted
+            self._flowing -= had - wanted
+        self._unconfirmed.update(wanted - had)
+        return wanted - had, had - wanted
 
     async def _wait_out(self, direction: str, error: BaseException) -> None:
         if self._closing:
