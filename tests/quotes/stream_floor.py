@@ -1,8 +1,8 @@
 """A market data server for the tests beside it: `python -m tests.quotes.stream_floor`.
 
 The real server, the real consumer, the real hub, and a feed that never stops: every turn AAPL and
-IBM get a quote and a trade, FLOOD gets many of both. Prints the port it listens on. With
-`--crowd` one account may have a thousand sockets.
+IBM get a quote and a trade, FLOOD gets many of both. Prints the port it listens on, and then the
+port of its metrics. With `--crowd` one account may have a thousand sockets.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import time
 
 from channels.routing import URLRouter
 from django.urls import re_path
+from prometheus_client import start_http_server
 
 from config.server.server import OpenbellServer
 from quotes import latest
@@ -49,8 +50,9 @@ def main() -> None:
     router = URLRouter([re_path(r"^v2/(?P<feed>[^/]+)$", consumer)])
     listener = socket.create_server(("127.0.0.1", 0))
     threading.Thread(target=feed, daemon=True).start()
-    port = listener.getsockname()[1]
-    OpenbellServer(router, listener=listener, when_ready=lambda: print(port, flush=True)).run()
+    metrics, _ = start_http_server(0, "127.0.0.1")
+    ports = f"{listener.getsockname()[1]}\n{metrics.server_port}"
+    OpenbellServer(router, listener=listener, when_ready=lambda: print(ports, flush=True)).run()
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ from quotes.streaming.socket import (
     Socket,
     hang_up,
 )
-from tests.streams import PATIENCE_SECONDS, Wire, quote, trade
+from tests.quotes.hub_readers import until
+from tests.streams import Wire, quote, trade
 
 SLOW = JSON.control({"T": "error", "code": 407, "msg": "slow client"})
 A_LOT = b"x" * (HIGH_WATER_BYTES + 1)
@@ -226,13 +227,10 @@ async def test_the_fanout_releases_a_reader_that_reads_again() -> None:
     fanout.say(slow.socket, JSON.trade(trade()))
 
     slow.wire.drain(10**9)
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while slow.socket.holding:
-            await asyncio.sleep(0.005)
+    await until(lambda: not slow.socket.holding)
 
     assert [one["T"] for one in slow.heard] == ["t"]
-    await asyncio.sleep(0.05)
-    assert fanout._releasing is None
+    await until(lambda: fanout._releasing is None)
 
 
 # --- without the server's extension -------------------------------------------------------------
@@ -247,14 +245,13 @@ async def test_plain_send_gets_one_message_per_frame_in_order() -> None:
     frames = SentFrames(send)
     frames.write(framed(b"one", 0x81) + framed(b"two", 0x82))
     frames.write(framed(b"", 0x81))
-    await asyncio.sleep(0.01)
+    await until(lambda: frames.backlog() == 0)
 
     assert sent == [
         {"type": "websocket.send", "text": "one"},
         {"type": "websocket.send", "bytes": b"two"},
         {"type": "websocket.send", "text": ""},
     ]
-    assert frames.backlog() == 0
     frames.abort()
 
 
@@ -283,7 +280,7 @@ async def test_a_send_that_fails_ends_the_sending_quietly() -> None:
 
     frames = SentFrames(send)
     frames.write(framed(b"one", 0x81))
-    await asyncio.sleep(0.01)
+    await until(frames._sending.done)
     frames.write(framed(b"two", 0x81))
 
     assert frames.backlog() > 0
@@ -291,14 +288,21 @@ async def test_a_send_that_fails_ends_the_sending_quietly() -> None:
 
 
 async def test_closing_waits_until_the_last_words_have_left() -> None:
-    wire, order = Wire(0), []
+    looks: list[int] = []
+
+    class Watched(Wire):
+        def backlog(self) -> int:
+            looks.append(super().backlog())
+            return looks[-1]
+
+    wire, order = Watched(0), []
     wire.write(SLOW)
 
     async def send(message: dict[str, Any]) -> None:
-        order.append((message["type"], wire.backlog()))
+        order.append((message["type"], len(wire.waiting)))
 
     closing = asyncio.create_task(hang_up(wire, send, 4407))
-    await asyncio.sleep(0.06)
+    await until(lambda: len(looks) >= 3)
     assert order == []
     wire.drain(10**9)
     await closing

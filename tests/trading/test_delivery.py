@@ -152,8 +152,7 @@ async def test_news_without_a_row_neither_stop_the_reading_nor_keep_it_busy(
     updates: AccountUpdates, ear: Ear, log: Log
 ) -> None:
     updates.hear(news(5))
-    await until(lambda: log.asked)
-    await asyncio.sleep(0.1)
+    await until(lambda: log.asked and updates._reading and updates._reading.done())
     assert len(log.asked) == 1
 
     log.write(1, 2, 3, 4, 5)
