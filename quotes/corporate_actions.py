@@ -7,14 +7,15 @@ which positions are done.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from typing import Any
+from itertools import count, islice
+from typing import Any, TypeVar
 
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from events import log
 from events.errors import Invalid, NotFound, Refused
@@ -37,6 +38,7 @@ BEGINNINGS = {Status.ANNOUNCED: Status.UNDER_WAY, Status.TO_REVERSE: Status.REVE
 ENDS = {Status.UNDER_WAY: Status.DONE, Status.REVERSING: Status.REVERSED}
 UNFINISHED = Q(status__in=[*BEGINNINGS, *ENDS])
 TO_BEGIN = Q(status__in=list(BEGINNINGS), kind=CorporateAction.Kind.SPLIT)
+R = TypeVar("R")
 NEWS = "corporate_action"  # the kind of the message that says when one is announced or called off
 
 
@@ -255,8 +257,8 @@ def next_due_at(
     half done. Or when their next split has to begin, if only those matter.
     """
     rows = CorporateAction.objects.filter(TO_BEGIN if splits_to_begin else UNFINISHED)
-    columns = rows.order_by("due_at").values_list("due_at", "instrument_id")
-    return next((at for at, pk in columns[:DUE_MAX] if pk in instrument_ids), None)
+    columns = rows.order_by("due_at", "pk").values_list("due_at", "instrument_id")
+    return next((at for at, pk in _each(columns) if pk in instrument_ids), None)
 
 
 def due(
@@ -269,8 +271,18 @@ def due(
     rows = CorporateAction.objects.filter(UNFINISHED, due_at__lte=now)
     if not begins_splits:
         rows = rows.exclude(TO_BEGIN)
-    found = rows.select_related("instrument").order_by("due_at", "pk")[:DUE_MAX]
-    return [one for one in found if instrument_ids is None or one.instrument_id in instrument_ids]
+    found = _each(rows.select_related("instrument").order_by("due_at", "pk"))
+    own = (each for each in found if instrument_ids is None or each.instrument_id in instrument_ids)
+    return list(islice(own, DUE_MAX))
+
+
+def _each(rows: QuerySet[CorporateAction, R]) -> Iterator[R]:
+    """All of them, however many stand before those that matter; some of them at a time."""
+    for start in count(0, DUE_MAX):
+        found = list(rows[start : start + DUE_MAX])
+        yield from found
+        if len(found) < DUE_MAX:
+            return
 
 
 def begin_splits(now: datetime, instrument_ids: Collection[int], *, actor: str) -> None:

@@ -19,7 +19,12 @@ from quotes import corporate_actions
 from quotes.clock import market_clock
 from quotes.corporate_actions import AlreadyAnnounced, TooLate, announce_dividend
 from quotes.models import CorporateAction, MarketClock
-from tests.portfolios.factories import assert_books_balance, funded_account, new_york
+from tests.portfolios.factories import (
+    assert_books_balance,
+    funded_account,
+    make_instrument,
+    new_york,
+)
 from tests.trading.api.test_orders import Trader
 from tests.trading.floor import TradingFloor
 from trading import corporate_actions as carrying
@@ -252,6 +257,22 @@ def test_bad_terms_are_refused_and_store_nothing(floor, fields, says):
     with pytest.raises(corporate_actions.Refused, match=says):
         announce(**fields)
     assert not CorporateAction.objects.exists()
+
+
+def test_a_shards_own_are_found_behind_many_of_others(floor, monkeypatch):
+    monkeypatch.setattr(corporate_actions, "DUE_MAX", 2)
+    for symbol in ("MSFT", "IBM", "SPY"):
+        announce(symbol=make_instrument(symbol).symbol)
+    own = announce(ex_on=date(2013, 10, 9))
+    ids = {floor.instrument.pk}
+
+    assert corporate_actions.next_due_at(ids) == own.due_at
+    assert corporate_actions.due(PAID_AT, ids) == [own]
+    assert len(corporate_actions.due(PAID_AT)) == 2
+    carrying.carry_out(PAID_AT, ids)
+    assert corporate_actions.next_due_at(ids) is None
+    carrying.carry_out(PAID_AT)
+    assert {action.status for action in CorporateAction.objects.all()} == {"done"}
 
 
 def test_it_is_announced_once_and_can_be_called_off_until_it_is_due(floor):
