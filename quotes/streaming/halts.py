@@ -31,6 +31,7 @@ class Halts:
         self._tell = tell
         self._heard: dict[str, str | None] = {}  # since the reading that is under way began
         self._missed = False
+        self._owes = False  # somebody asked before anything was known
         self._reading: asyncio.Task[bool] | None = None
         self._retrying: asyncio.Task[None] | None = None
 
@@ -46,6 +47,14 @@ class Halts:
         if self._retrying is None or self._retrying.done():
             self._retrying = asyncio.create_task(self._find_out())
 
+    def has(self, symbol: str) -> bool | None:
+        """Whether the symbol is halted. None where nothing is known: it is told when it is."""
+        if self.known is None:
+            self._owes = True
+            self.miss()
+            return None
+        return symbol in self.known
+
     async def look(self) -> None:
         """Try once to find out, where nothing is known. All who ask wait for the same reading."""
         if self.known is None:
@@ -57,7 +66,7 @@ class Halts:
             if task is not None:
                 task.cancel()
         self._reading = self._retrying = self.known = None
-        self._missed = False
+        self._missed = self._owes = False
 
     async def _find_out(self) -> None:
         while self._missed:  # a reading that had begun before does not count
@@ -86,8 +95,8 @@ class Halts:
     def _settle(self, found: Mapping[str, str | None]) -> None:
         """Take what was read, and over it what was heard meanwhile, which is newer."""
         if self.known is None:
-            self.known = {symbol: why for symbol, why in found.items() if why is not None}
-            return
+            told = self._heard if self._owes else found
+            self.known = {symbol: why for symbol, why in told.items() if why is not None}
         for symbol in sorted({*self.known, *found}):
             if self.known.get(symbol) != found.get(symbol):
                 self._note(symbol, found.get(symbol))

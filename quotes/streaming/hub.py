@@ -148,9 +148,8 @@ class Hub:
 
     def snapshot(self, socket: Socket, standing: Mapping[str, Standing]) -> None:
         """Say where symbols stand."""
-        known = self._halts.known
         for symbol, stands in standing.items():
-            halted = None if known is None else symbol in known
+            halted = self._halts.has(symbol)
             frame = socket.codec.snapshot(symbol, *stands, halted=halted, resync=socket.resync)
             self._fanout.say(socket, frame, newest_of=f"snapshot of {symbol}")
 

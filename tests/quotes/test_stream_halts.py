@@ -143,6 +143,26 @@ async def test_who_looks_waits_for_one_attempt_only(halts: Halts, stored: Stored
     assert await known_after(halts, looking) is None
 
 
+async def test_who_asked_too_early_is_told_what_is_halted(
+    halts: Halts, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(halts_module, "RETRY_SECONDS", 0.001)
+    stored.halts = {"ENDS": "before", "STAYS": "before"}
+    looking = asyncio.create_task(halts.look())
+    await stored.is_asked(1)
+    stored.fail()
+    await looking
+
+    assert halts.has("STAYS") is None
+    await stored.is_asked(2)
+    halts.hear(resume("ENDS"))
+    stored.answer()
+    await until(lambda: halts.known is not None)
+
+    assert (halts.has("STAYS"), halts.has("ENDS")) == (True, False)
+    assert stored.told == [("ENDS", None), ("STAYS", "before")]
+
+
 async def test_a_snapshot_after_a_halt_during_the_first_reading_says_halted() -> None:
     """A chained feed takes its word for it, and would fill where nothing is traded."""
     store, stored = Store(), Stored()
