@@ -283,6 +283,18 @@ class TestRedisBus(BusContract):
         elsewhere.publish(CONTROL, "after")
         assert await hear(reader, 1) == [(CONTROL, "after")]
 
+    async def test_what_is_said_on_a_broken_connection_is_said_on_the_next(
+        self, bus: Bus, elsewhere: Bus
+    ) -> None:
+        from redis import Redis
+
+        reader = await listening(bus, CONTROL)
+        for word in ("before", "after", "again"):
+            elsewhere.publish(CONTROL, word)
+            assert (CONTROL, word) in await hear(reader, 1)
+            with Redis.from_url(settings.REDIS_STATE_URL) as operator:
+                operator.client_kill_filter(_type="normal", skipme=True)
+
     async def test_a_reader_of_very_much_loses_the_oldest_and_says_so(
         self, bus: Bus, elsewhere: Bus
     ) -> None:

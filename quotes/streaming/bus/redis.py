@@ -26,6 +26,7 @@ from quotes.streaming.bus.credit import REPEAT_SECONDS, REPORT_SECONDS, Credit, 
 from quotes.streaming.bus.ear import Ear, OwnEar
 from quotes.streaming.bus.mailbox import Subscription, WhenFull
 from quotes.streaming.bus.outbox import Outbox
+from quotes.streaming.bus.saying import Saying
 from quotes.streaming.bus.wire import pack, unpack
 
 CONNECT_SECONDS = 0.5
@@ -103,16 +104,18 @@ class RedisBus(Ear):
         self._carrying.cancel()
 
     async def _send(self) -> None:
-        while not self._closing:
-            messages = await self._outbox.take()
-            try:
-                pipeline = self._redis.pipeline(transaction=False)
-                for channel, packed in messages:
-                    pipeline.publish(channel, packed)
-                await pipeline.execute()
-            except (RedisError, OSError, TimeoutError) as error:
-                self._outbox.put_back(messages)
-                await self._wait_out("send", error)
+        saying = Saying(self._redis)
+        try:
+            while not self._closing:
+                messages = await self._outbox.take()
+                try:
+                    await saying.publish(messages, ANSWER_SECONDS)
+                except (RedisError, OSError, TimeoutError) as error:
+                    self._outbox.put_back(messages)
+                    await saying.close()
+                    await self._wait_out("send", error)
+        finally:
+            await saying.close()
 
     def _begin_anew(self) -> None:
         super()._begin_anew()
