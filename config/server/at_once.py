@@ -1,9 +1,13 @@
-"""Answers that a web process gives on its main thread, without waiting for anything.
+"""Answers that a web process gives without gunicorn's parser and WSGI.
 
 To hand a request to a thread and its connection back costs several times what an answer from
 memory does. So an application may offer such answers as `from_memory`: by path, a function that
 gives headers and body of a 200 answer, or None where it would have to wait, or refuse, or does not
-understand. Then the request takes the ordinary way, as if nobody had looked at it.
+understand. The main thread calls it, so nothing there waits.
+
+For a POST that arrives whole it may offer `with_body`: by path, a function of headers and body that
+gives status, headers and body of any answer. A thread of the pool calls it, so it may wait. Where
+either gives None the request takes the ordinary way, as if nobody had looked at it.
 """
 
 from __future__ import annotations
@@ -11,6 +15,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
+from http.client import responses
+from types import MappingProxyType
 
 from gunicorn.http.wsgi import SERVER
 from gunicorn.util import http_date
@@ -19,6 +26,8 @@ from config.server import plain
 
 Headers = list[tuple[str, str]]
 FromMemory = Callable[[str, Mapping[str, str]], tuple[Headers, bytes] | None]
+WithBody = Callable[[Mapping[str, str], bytes], tuple[int, Headers, bytes] | None]
+Job = Callable[[], bytes | None]
 
 log = logging.getLogger(__name__)
 
@@ -26,10 +35,14 @@ log = logging.getLogger(__name__)
 class AtOnce:
     """The answers of one application, as the bytes that gunicorn would send."""
 
-    def __init__(self, from_memory: Mapping[str, FromMemory]) -> None:
+    def __init__(
+        self,
+        from_memory: Mapping[str, FromMemory],
+        with_body: Mapping[str, WithBody] = MappingProxyType({}),
+    ) -> None:
         self._from_memory = from_memory
-        self._begin_of = 0  # the second that `_begin` was made in
-        self._begin = ""
+        self._with_body = with_body
+        self._second = (0, "")  # and what an answer begins with in it, after its status
 
     def answer(self, said: bytes) -> bytes | None:
         """The answer to what a client said; None when it has to take the ordinary way."""
@@ -44,15 +57,28 @@ class AtOnce:
         if found is None:
             return None
         headers, body = found
+        return self._whole(200, headers, body)
+
+    def job(self, said: bytes) -> Job | None:
+        """What a thread does to answer what a client said; None where that is gunicorn's business.
+
+        The thread hears the answer, or None when it has to take the ordinary way.
+        """
+        request = plain.read_post(said, self._with_body)
+        return None if request is None else partial(self._carry_out, request)
+
+    def _carry_out(self, request: plain.PlainPost) -> bytes | None:
+        found = self._with_body[request.path](request.headers, request.body)
+        return None if found is None else self._whole(*found)
+
+    def _whole(self, status: int, headers: Headers, body: bytes) -> bytes:
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers])
-        return (self._begun() + lines + "\r\n").encode("latin-1") + body
+        begin = f"HTTP/1.1 {status} {responses[status]}\r\n{self._begun()}"
+        return (begin + lines + "\r\n").encode("latin-1") + body
 
     def _begun(self) -> str:
-        now = int(time.time())
-        if now != self._begin_of:
-            self._begin = (
-                f"HTTP/1.1 200 OK\r\nServer: {SERVER}\r\nDate: {http_date(now)}\r\n"
-                "Connection: keep-alive\r\n"
-            )
-            self._begin_of = now
-        return self._begin
+        now, (second, begin) = int(time.time()), self._second
+        if now != second:
+            begin = f"Server: {SERVER}\r\nDate: {http_date(now)}\r\nConnection: keep-alive\r\n"
+            self._second = (now, begin)
+        return begin

@@ -7,6 +7,7 @@ Here
   - a new connection waits in the selector until it has something to say, and holds no thread;
   - what the application answers from memory (`at_once`), the main thread answers, and the
     connection stays in the selector; an answer that its client is slow to read waits there too;
+  - a POST that came whole, and that the application understands as it is, needs no parser;
   - once more than 2 × threads requests wait for a thread, or the oldest has waited a second, the
     main thread answers 503 with Retry-After: nothing of such a request was begun or stored;
   - a connection that is closed lingers in the selector, until its client has read the answer;
@@ -29,7 +30,8 @@ from typing import Any
 from gunicorn import http, util
 from gunicorn.workers import gthread
 
-from config.server.at_once import AtOnce
+from config.server.at_once import AtOnce, Job
+from config.server.collector import spare_the_collector
 from config.server.http import BUSY
 from config.server.plain import READ_MAX
 
@@ -69,6 +71,8 @@ class Connection(gthread.TConn):
     def __init__(self, worker: ThreadWorker, client: socket.socket, address: Any, own: Any) -> None:
         super().__init__(worker.cfg, client, address, own)
         self.parser: Any
+        self.job: Job | None = None  # how a thread answers what was said, which waits in `said`
+        self.said = b""
         self._worker = worker
 
     def close(self, graceful: bool = False) -> None:
@@ -85,7 +89,9 @@ class Connection(gthread.TConn):
         self.parser.unreader.unread(said)
 
     def was_read_ahead(self) -> bool:
-        return self.parser is not None and bool(self.parser.unreader.buf.getvalue())
+        return self.job is not None or (
+            self.parser is not None and bool(self.parser.unreader.buf.getvalue())
+        )
 
 
 class Line:
@@ -178,13 +184,19 @@ class ThreadWorker(gthread.ThreadWorker):
             for listener in self.sockets:
                 listener.close()
 
+    def run(self) -> None:
+        """Serve; all is loaded by now."""
+        spare_the_collector()
+        super().run()
+
     # --- answers at once -------------------------------------------------------------------------
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
-        from_memory = getattr(self.wsgi, "from_memory", None)
-        if from_memory and self._speaks_plainly():
-            self._at_once = AtOnce(from_memory)
+        from_memory = getattr(self.wsgi, "from_memory", {})
+        with_body = getattr(self.wsgi, "with_body", {})
+        if (from_memory or with_body) and self._speaks_plainly():
+            self._at_once = AtOnce(from_memory, with_body)
 
     def _speaks_plainly(self) -> bool:
         """Whether the bytes of a socket are HTTP/1 from the first, and nobody wants to log them."""
@@ -218,7 +230,9 @@ class ThreadWorker(gthread.ThreadWorker):
             return False
         answer = self._at_once.answer(said)
         if answer is None:
-            conn.unread(said)
+            conn.said, conn.job = said, self._at_once.job(said)
+            if conn.job is None:
+                conn.unread(said)
             return False
         self.nr += 1
         line.remove(conn)
@@ -226,6 +240,23 @@ class ThreadWorker(gthread.ThreadWorker):
         if line is self.pending_conns:
             self._listen_again(conn)
         self._send(conn, answer)
+        return True
+
+    def handle(self, conn: Connection) -> Any:
+        """On a thread: answer what was said, and say whether the connection stays."""
+        job, conn.job = conn.job, None
+        answer = job() if job is not None and self.alive else None
+        if answer is None:
+            if job is not None:
+                conn.unread(conn.said)
+            return super().handle(conn)
+        self.nr += 1
+        try:
+            conn.init()
+            conn.sock.setblocking(True)
+            conn.sock.sendall(answer)
+        except OSError:  # its client has gone
+            return False
         return True
 
     def _send(self, conn: Connection, answer: bytes) -> None:

@@ -1,7 +1,8 @@
 """Reads the requests that need no parser: plain ones, whole in what one read of a socket brought.
 
 Plain is `GET /path?query HTTP/1.1` with few and short headers, each of them once, and with nothing
-after it. All else is declined and left to gunicorn's parser. What is taken is read exactly as that
+after it; or `POST /path HTTP/1.1` with such headers and, after them, just as many bytes as they
+say. All else is declined and left to gunicorn's parser. What is taken is read exactly as that
 parser reads it: a property test compares the two, byte string by byte string.
 """
 
@@ -19,12 +20,13 @@ FIELDS_MAX = 32
 
 # Printable ASCII only, no fragment; names without the underscore that WSGI takes for a dash.
 LINE = re.compile(rb"GET (/[!-\"$&->@-~]*)\?([!-\"$-~]*) HTTP/1\.1")
+POST_LINE = re.compile(rb"POST (/[!-\"$&->@-~]*) HTTP/1\.1")
 HEADERS = re.compile(rb"(?:[A-Za-z0-9-]+:[ -~]*\r\n)+\r\n")
 
-# They announce a body, ask for another protocol, or can contradict X-Forwarded-Proto.
+# They announce a body in pieces, ask for another protocol, or can contradict X-Forwarded-Proto.
 NOT_PLAIN = frozenset(
     {
-        *("CONTENT_LENGTH", "HTTP_TRANSFER_ENCODING", "HTTP_EXPECT", "HTTP_UPGRADE"),
+        *("HTTP_TRANSFER_ENCODING", "HTTP_EXPECT", "HTTP_UPGRADE"),
         *("HTTP_X_FORWARDED_PROTOCOL", "HTTP_X_FORWARDED_SSL"),
     }
 )
@@ -38,6 +40,14 @@ class PlainRequest(NamedTuple):
     headers: Mapping[str, str]  # by their names in a WSGI environment
 
 
+class PlainPost(NamedTuple):
+    """A POST that came with its whole body, on a connection that stays open after its answer."""
+
+    path: str
+    headers: Mapping[str, str]  # by their names in a WSGI environment
+    body: bytes
+
+
 def read(said: bytes, paths: Container[str]) -> PlainRequest | None:
     """The request that these bytes are, if it is plain and for one of the paths."""
     line, _, headers = said.partition(b"\r\n")
@@ -48,7 +58,24 @@ def read(said: bytes, paths: Container[str]) -> PlainRequest | None:
     if path not in paths:
         return None
     named = read_headers(headers)
-    return None if named is None else PlainRequest(path, found[2].decode(), named)
+    if named is None or "CONTENT_LENGTH" in named:
+        return None
+    return PlainRequest(path, found[2].decode(), named)
+
+
+def read_post(said: bytes, paths: Container[str]) -> PlainPost | None:
+    """The POST that these bytes are, if it is plain, for one of the paths and here as a whole."""
+    line, _, rest = said.partition(b"\r\n")
+    found = POST_LINE.fullmatch(line)
+    if found is None or len(line) > LINE_MAX or found[1].decode() not in paths:
+        return None
+    headers, _, body = rest.partition(b"\r\n\r\n")
+    if len(headers) > HEADERS_MAX:
+        return None
+    named = read_headers(headers + b"\r\n\r\n")
+    if named is None or named.get("CONTENT_LENGTH") != str(len(body)):
+        return None
+    return PlainPost(found[1].decode(), named, body)
 
 
 @lru_cache(maxsize=1024)  # a client says the same ones with every request

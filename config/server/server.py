@@ -10,7 +10,6 @@ an empty answer.
 from __future__ import annotations
 
 import asyncio
-import gc
 import logging
 import socket
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from twisted.logger import (
     globalLogBeginner,
 )
 
+from config.server.collector import spare_the_collector
 from config.server.frames import EXTENSION
 from config.server.requests import BoundedHttpFactory
 from config.server.sockets import BoundedSocket, BoundedSocketFactory, Inbox
@@ -41,9 +41,6 @@ FINISH_SECONDS_MAX = 5.0  # for what still runs once the last was told
 CANCEL_SECONDS_MAX = 1.0
 PING_INTERVAL_SECONDS = 20
 BODY_MAX = 64 * 1024
-# New objects, then young and middle collections, between two of each generation of the collector;
-# Python's own 700, 10, 10 suit programs with few objects.
-COLLECTOR_THRESHOLDS = (20_000, 20, 50)
 
 
 class OpenbellServer(Server):
@@ -80,7 +77,7 @@ class OpenbellServer(Server):
     def run(self) -> None:
         """Serve; returns once drained."""
         _log_errors_of_twisted()
-        _spare_the_collector()
+        spare_the_collector()
         self.http_factory = BoundedHttpFactory(self)
         self.ws_factory = BoundedSocketFactory(self)
         self._listener.setblocking(False)
@@ -155,17 +152,6 @@ class OpenbellServer(Server):
     def _running(self) -> list[asyncio.Future[None]]:
         tasks = (details.get("application_instance") for details in self.connections.values())
         return [task for task in tasks if task is not None and not task.done()]
-
-
-def _spare_the_collector() -> None:
-    """Keep the cyclic garbage collector from walking over every connection again and again.
-
-    What the start has left is never garbage. Of what comes later most is freed by counting; each
-    full collection visits some 300 objects of every connection, for 10,000 of them half a second.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*COLLECTOR_THRESHOLDS)
 
 
 def _log_errors_of_twisted() -> None:

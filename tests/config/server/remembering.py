@@ -1,6 +1,7 @@
 """The busy application with answers from memory: `/memory?9` is nine bytes.
 
-`/memory?wait` would have to wait, `/memory?break` breaks; the ordinary way then says `0`.
+`/memory?wait` would have to wait, `/memory?break` breaks; the ordinary way then says `0`. What is
+posted whole to `/body` comes back, with 422 in front of it where it is `wrong`, but for `other`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ class Application:
 
     def __init__(self) -> None:
         self.from_memory = {"/memory": from_memory}
+        self.with_body = {"/body": with_body}
 
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
@@ -32,6 +34,15 @@ def from_memory(query: str, headers: Mapping[str, str]) -> Answer | None:
         raise RuntimeError("broken on purpose")
     body = b"m" * int(query)
     return [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))], body
+
+
+def with_body(
+    headers: Mapping[str, str], body: bytes
+) -> tuple[int, list[tuple[str, str]], bytes] | None:
+    if body == b"other":
+        return None
+    status = 422 if body == b"wrong" else 200
+    return status, [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))], body
 
 
 application = Application()

@@ -28,15 +28,15 @@ class Everything:
         return True
 
 
-def as_gunicorn_reads(said: bytes) -> dict[str, Any]:
+def as_gunicorn_reads(said: bytes, method: str = "GET", body: bytes = b"") -> dict[str, Any]:
     """The environment that gunicorn's parser makes of these bytes; fails where it refuses them."""
     config = Config()
     unreader = IterUnreader([said])
     request = Request(config, unreader, CLIENT)
     _, environ = create(request, None, CLIENT, SERVER, config)
-    assert request.method == "GET"
+    assert request.method == method
     assert not request.should_close()
-    assert request.body.read() == b""
+    assert request.body.read() == body
     assert not unreader.buf.getvalue()  # nothing of a next request
     return environ
 
@@ -48,6 +48,17 @@ def assert_read_alike(said: bytes) -> plain.PlainRequest | None:
     environ = as_gunicorn_reads(said)
     names = {name for name in environ if name.startswith(("HTTP_", "CONTENT_"))}
     assert (environ["PATH_INFO"], environ["QUERY_STRING"]) == (found.path, found.query)
+    assert {name: environ[name] for name in names} == found.headers
+    return found
+
+
+def assert_post_read_alike(said: bytes) -> plain.PlainPost | None:
+    found = plain.read_post(said, Everything())
+    if found is None:
+        return None
+    environ = as_gunicorn_reads(said, "POST", found.body)
+    names = {name for name in environ if name.startswith(("HTTP_", "CONTENT_"))}
+    assert (environ["PATH_INFO"], environ["QUERY_STRING"]) == (found.path, "")
     assert {name: environ[name] for name in names} == found.headers
     return found
 
@@ -158,3 +169,50 @@ def test_a_plain_request_changed_somewhere_is_read_alike_or_declined(
 ) -> None:
     raw = said.encode("latin-1")
     assert_read_alike(raw[:place] + put_in + raw[place + removed :])
+
+
+TAKEN_POSTS = [
+    f"POST /v2/x HTTP/1.1\r\n{HEAD}Content-Length: 4\r\n\r\nbody",
+    "POST / HTTP/1.1\r\ncontent-length:0\r\n\r\n",
+    f"POST /x HTTP/1.1\r\nContent-Length: 10\r\n{HEAD}\r\n\r\n\r\n\xff\x00\r\n\r\n",
+]
+DECLINED_POSTS = [
+    "",
+    f"POST /x HTTP/1.1\r\n{HEAD}\r\nbody",
+    f"POST /x?y HTTP/1.1\r\n{HEAD}Content-Length: 4\r\n\r\nbody",
+    f"POST /%41 HTTP/1.1\r\n{HEAD}Content-Length: 4\r\n\r\nbody",
+    f"POST /x HTTP/1.0\r\n{HEAD}Content-Length: 4\r\n\r\nbody",
+    f"PUT /x HTTP/1.1\r\n{HEAD}Content-Length: 4\r\n\r\nbody",
+    f"POST /x HTTP/1.1\r\n{HEAD}Content-Length: 4\r\n\r\nbod",
+    f"POST /x HTTP/1.1\r\n{HEAD}Content-Length: 4\r\n\r\nbody!",
+    f"POST /x HTTP/1.1\r\n{HEAD}Content-Length: 04\r\n\r\nbody",
+    f"POST /x HTTP/1.1\r\n{HEAD}Content-Length: +4\r\n\r\nbody",
+    f"POST /x HTTP/1.1\r\n{HEAD}Content-Length: 4\r\nContent-Length: 4\r\n\r\nbody",
+    f"POST /x HTTP/1.1\r\n{HEAD}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\nbody",
+    f"POST /x HTTP/1.1\r\n{HEAD}Content-Length: 4\r\nExpect: 100-continue\r\n\r\nbody",
+    f"POST /x HTTP/1.1\r\n{HEAD}Content-Length: 4\r\nConnection: close\r\n\r\nbody",
+    f"POST /x HTTP/1.1\r\n{HEAD}Content-Length: 4\r\n",
+    f"POST /x HTTP/1.1\r\nX-A: {'b' * plain.HEADERS_MAX}\r\nContent-Length: 4\r\n\r\nbody",
+]
+
+
+@pytest.mark.parametrize("said", TAKEN_POSTS)
+def test_plain_posts_are_taken_with_their_body(said: str) -> None:
+    found = assert_post_read_alike(said.encode("latin-1"))
+    assert found is not None
+    assert plain.read(said.encode("latin-1"), Everything()) is None
+    assert plain.read_post(said.encode("latin-1"), {"/other"}) is None
+
+
+@pytest.mark.parametrize("said", [*DECLINED_POSTS, *TAKEN])
+def test_all_other_posts_are_declined(said: str) -> None:
+    assert plain.read_post(said.encode("latin-1"), Everything()) is None
+
+
+@hypothesis_settings(max_examples=200, deadline=None)
+@given(st.integers(0, 120), st.integers(0, 3), st.binary(max_size=3), st.sampled_from(TAKEN_POSTS))
+def test_a_plain_post_changed_somewhere_is_read_alike_or_declined(
+    place: int, removed: int, put_in: bytes, said: str
+) -> None:
+    raw = said.encode("latin-1")
+    assert_post_read_alike(raw[:place] + put_in + raw[place + removed :])
