@@ -1,8 +1,8 @@
-"""Who may take the short way of the hot reads, and what it costs them: all from memory.
+"""Who may take the short ways before Django, and what it costs them.
 
-Only a key that an ordinary request has brought in is known here, for two seconds at most
-(`access.lookups`): whoever is not known takes the ordinary way, and is known after it. News of a
-revocation shortens that.
+A hot read is let in from memory alone: only a key that an ordinary request has brought in is known
+there, for two seconds at most (`access.lookups`); whoever is not known takes the ordinary way, and
+is known after it. News of a revocation shortens that. An order's key is looked up as everywhere.
 """
 
 from __future__ import annotations
@@ -12,10 +12,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from access import limits, lookups
+from access.authentication import Credential, authenticate_key
 
 
 class Gate:
-    """What `quotes.api.hot` asks about a request."""
+    """What `quotes.api.hot` and `trading.api.hot` ask about a request."""
+
+    def let_in(self, key_id: str, secret: str) -> Credential | None:
+        """Who holds this key; None for a key that does not work."""
+        return authenticate_key(key_id, secret)
 
     def recognise(self, key_id: str, secret: str, *, may_wait: bool) -> str | None:
         """Who holds this key, as limits name them; None for whom memory does not know."""

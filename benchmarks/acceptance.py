@@ -5,8 +5,13 @@
 Openbell takes `POST /v2/orders` with an API key from many accounts over 16 connections, in one web
 process with its usual threads: HTTP, key, limits, the body, risk at the latest quote, then in one
 transaction the order, its hold and its event, and the news of it. Every order is a limit order that
-rests. *Per core* is a second divided by the CPU time that the web process has for an order; beside
-it stands what was reached while client, Redis and database shared the machine.
+rests, asked for in plain: whole in one packet and without an Idempotency-Key, as programs that are
+in a hurry send it, so it takes the short way before Django (`trading.api.hot`).
+
+*Per core* is a second divided by the CPU time, the kernel's for it included, that all threads of
+the web process and its master have for an order: what one core would do that had nothing else to.
+Database, Redis and client have theirs beside it. What was reached while all of them shared the
+machine stands beside it.
 
 The peers (`benchmarks/peers/order_transactions.py`) write an order straight into the database, from
 two processes with eight connections each: no HTTP, nobody's key, no risk. The database flushes its

@@ -41,9 +41,7 @@ class JSONRenderer(renderers.BaseRenderer):
     charset = None
 
     def render(self, data: Any, accepted_media_type: Any = None, context: Any = None) -> bytes:
-        if data is None:
-            return b""
-        return orjson.dumps(data, default=_as_json, option=orjson.OPT_UTC_Z)
+        return write_json(data)
 
 
 class JSONParser(parsers.JSONParser):
@@ -53,17 +51,7 @@ class JSONParser(parsers.JSONParser):
     """
 
     def parse(self, stream: Any, media_type: Any = None, parser_context: Any = None) -> Any:
-        body = stream.read()
-        if not body.strip():
-            return {}
-        try:
-            orjson.loads(body)
-            data = json.loads(body, parse_float=_exact)
-        except (ValueError, RecursionError) as error:
-            raise exceptions.ParseError("request body is not valid JSON") from error
-        if not isinstance(data, dict):
-            raise exceptions.ParseError("request body must be a JSON object")
-        return data
+        return read_json(stream.read())
 
 
 class JSONOnly(negotiation.DefaultContentNegotiation):
@@ -76,12 +64,39 @@ class JSONOnly(negotiation.DefaultContentNegotiation):
         return renderers[0], renderers[0].media_type
 
 
+def read_json(body: bytes) -> dict[str, Any]:
+    """The object that a body is; an empty body is an empty one. Raises ParseError."""
+    if not body.strip():
+        return {}
+    try:
+        orjson.loads(body)
+        data = json.loads(body, parse_float=_exact)
+    except (ValueError, RecursionError) as error:
+        raise exceptions.ParseError("request body is not valid JSON") from error
+    if not isinstance(data, dict):
+        raise exceptions.ParseError("request body must be a JSON object")
+    return data
+
+
+def write_json(data: Any) -> bytes:
+    """The body of an answer; empty for None."""
+    if data is None:
+        return b""
+    return orjson.dumps(data, default=_as_json, option=orjson.OPT_UTC_Z)
+
+
 def error_response(error: Exception, context: dict[str, Any] | None = None) -> Response:
     """REST framework's exception handler: any error as the contract's body."""
+    status, headers, body = answer_error(error)
+    return Response(body, status=status, headers=headers)
+
+
+def answer_error(error: Exception) -> tuple[int, dict[str, str], dict[str, Any]]:
+    """Status, headers and body for an error; one that is ours is logged."""
     status, body = describe(error)
     if status >= 500:
         logger.error("answered %s to a request", status, exc_info=error)
-    return Response(body, status=status, headers=_headers(error, status))
+    return status, _headers(error, status), body
 
 
 def describe(error: Exception) -> tuple[int, dict[str, Any]]:

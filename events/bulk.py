@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import orjson
-from django.db import connection, models, transaction
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 from django.db.models.base import ModelState
 
 CHUNK = 200  # rows in one statement
@@ -59,21 +59,25 @@ def new_row(model: type[M], /, **values: Any) -> M:
 def insert_rows(rows: Iterable[models.Model]) -> None:
     """Append new rows of one model. Keys that the database gives are not filled in."""
     for some in _chunks(rows, CHUNK):
-        columns = _inserted(type(some[0]), connection.vendor)
+        head, columns = _insertion(type(some[0]), _changing().vendor)
         values: Values = []
         texts = ", ".join([f"({_text(row, columns, values)})" for row in some])
-        names = ", ".join(name for _, name, _ in columns)
-        _execute(f"INSERT INTO {_table(some[0])} ({names}) VALUES {texts}", values)
+        _execute(f"{head} {texts}", values)
 
 
 def insert_row(row: models.Model) -> None:
     """Append one new row, and fill in the key that the database gives it."""
-    assert transaction.get_connection().in_atomic_block, "rows change in a transaction"
-    columns = _inserted(type(row), connection.vendor)
+    head, columns = _insertion(type(row), _changing().vendor)
     values: Values = []
     text = _text(row, columns, values)
-    names = ", ".join(name for _, name, _ in columns)
-    _execute(f"INSERT INTO {_table(row)} ({names}) VALUES ({text})", values, row)
+    _execute(f"{head} ({text})", values, row)
+
+
+def _changing() -> Any:
+    """The connection that rows are changed on: one look for it costs what a column does."""
+    made = connections[DEFAULT_DB_ALIAS]
+    assert made.in_atomic_block, "rows change in a transaction"
+    return made
 
 
 def update_rows(rows: Iterable[models.Model], fields: Sequence[str]) -> None:
@@ -84,7 +88,7 @@ def update_rows(rows: Iterable[models.Model], fields: Sequence[str]) -> None:
     until it is written once.
     """
     for some in _chunks(rows, UPDATED):
-        model, vendor = type(some[0]), connection.vendor
+        model, vendor = type(some[0]), _changing().vendor
         (attribute, key, write_key), *columns = named_columns(model, vendor, (PRIMARY_KEY, *fields))
         held = [row.__dict__ for row in some]
         columns = _changed(columns, held, [row._state.__dict__.get(READ) for row in some])
@@ -94,7 +98,7 @@ def update_rows(rows: Iterable[models.Model], fields: Sequence[str]) -> None:
         values: Values = []
         assignments = ", ".join([_cases(held, keys, key, column, values) for column in columns])
         _execute(
-            f"UPDATE {_table(some[0])} SET {assignments} WHERE {key} IN ({', '.join(keys)})", values
+            f"UPDATE {_table(model)} SET {assignments} WHERE {key} IN ({', '.join(keys)})", values
         )
         _forget([attribute for attribute, _, _ in columns], some)
 
@@ -142,14 +146,14 @@ def _cases(
 
 
 def _chunks(rows: Iterable[models.Model], size: int) -> Iterator[list[models.Model]]:
-    assert transaction.get_connection().in_atomic_block, "rows change in a transaction"
     remaining = iter(rows)
     while some := list(islice(remaining, size)):
         yield some
 
 
-def _table(row: models.Model) -> str:
-    return connection.ops.quote_name(row._meta.db_table)
+@lru_cache
+def _table(model: type[models.Model]) -> str:
+    return connection.ops.quote_name(model._meta.db_table)
 
 
 class Trip:
@@ -171,14 +175,15 @@ class Trip:
             return
         statements, values, rows = "; ".join(self._statements), self._values, self._rows
         self._statements, self._values, self._rows = [], [], []
-        with connection.cursor() as cursor:
+        made = connections[DEFAULT_DB_ALIAS]
+        with made.cursor() as cursor:
             cursor.execute(statements, values)
             for number, row in enumerate(rows):
                 if number:
                     cursor.nextset()
                 if row is not None:
                     row.pk = cursor.lastrowid
-                    row._state.adding, row._state.db = False, connection.alias
+                    row._state.adding, row._state.db = False, made.alias
 
 
 _trip: ContextVar[Trip | None] = ContextVar("trip", default=None)
@@ -231,10 +236,12 @@ def _defaults(model: type[models.Model]) -> tuple[dict[str, Any], list[tuple[str
 
 
 @lru_cache
-def _inserted(model: type[models.Model], vendor: str) -> list[Column]:
+def _insertion(model: type[models.Model], vendor: str) -> tuple[str, list[Column]]:
+    """How a statement begins that inserts rows of the model, and the columns that it names."""
     fields: list[Any] = list(model._meta.concrete_fields)
-    given = [field for field in fields if not isinstance(field, models.AutoField)]
-    return [_column(field) for field in given]
+    columns = [_column(field) for field in fields if not isinstance(field, models.AutoField)]
+    names = ", ".join(name for _, name, _ in columns)
+    return f"INSERT INTO {_table(model)} ({names}) VALUES", columns
 
 
 @lru_cache

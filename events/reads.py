@@ -7,10 +7,10 @@ is converted by one function.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from functools import lru_cache, partial
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections, models
@@ -22,39 +22,78 @@ M = TypeVar("M", bound=models.Model)
 Convert = Callable[[Any], Any]
 
 
-def find_rows(
-    model: type[M],
-    *,
-    using: str = DEFAULT_DB_ALIAS,
-    lock: bool = False,
-    skip_locked: bool = False,
-    **wanted: Any,
-) -> list[M]:
-    """The rows whose columns have these values; where a set is given, one of these.
+class Wanted(Generic[M]):
+    """Rows of a model whose columns have these values; where a set is given, one of these.
 
-    By id, from the primary unless told otherwise. With `lock` they are locked in that order until
-    the transaction ends; with `skip_locked` those that somebody else has locked are left out.
+    With `lock` they are locked, in the order of their ids, until the transaction ends; with
+    `skip_locked` those that somebody else has locked are left out.
     """
+
+    def __init__(
+        self, model: type[M], *, lock: bool = False, skip_locked: bool = False, **columns: Any
+    ) -> None:
+        self.model = model
+        self.lock = lock
+        self.skip_locked = skip_locked
+        self.columns = columns
+
+    @property
+    def is_for_nothing(self) -> bool:
+        return any(isinstance(value, set) and not value for value in self.columns.values())
+
+    def statement(self, connection: Any, values: list[Any]) -> str:
+        """What asks for them; appends to the parameters."""
+        assert connection.in_atomic_block or not self.lock, "a lock lives in a transaction"
+        head, order, _, _ = _known(self.model, connection.alias)
+        columns = named_columns(self.model, connection.vendor, tuple(self.columns))
+        found = " AND ".join(
+            f"{name} IN ({', '.join([write(each, values) for each in sorted(value)])})"
+            if isinstance(value := self.columns[attribute], set)
+            else f"{name} = {write(value, values)}"
+            for attribute, name, write in columns
+        )
+        statement = f"{head} WHERE {found}{order}"
+        if self.lock and connection.features.has_select_for_update:
+            statement += " FOR UPDATE SKIP LOCKED" if self.skip_locked else " FOR UPDATE"
+        return statement
+
+    def made(self, using: str, rows: Iterable[Any]) -> list[M]:
+        """The model's rows of what the database answered."""
+        _, _, names, converts = _known(self.model, using)
+        return [_made(self.model, using, names, converts, row) for row in rows]
+
+
+def find_rows(model: type[M], *, using: str = DEFAULT_DB_ALIAS, **wanted: Any) -> list[M]:
+    """The rows that `Wanted` describes, by id, from the primary unless told otherwise."""
+    return _find(Wanted(model, **wanted), using)
+
+
+def find_together(*wanted: Wanted[Any], using: str = DEFAULT_DB_ALIAS) -> list[list[Any]]:
+    """The rows of each, asked for in this order, in one trip where there is a server to go to."""
     connection = connections[using]
-    assert connection.in_atomic_block or not lock, "a lock lives in a transaction"
-    if any(isinstance(value, set) and not value for value in wanted.values()):
-        return []
-    head, names, converts = _known(model, using)
-    columns = named_columns(model, connection.vendor, tuple(wanted))
+    if connection.vendor != "mysql" or any(each.is_for_nothing for each in wanted):
+        return [_find(each, using) for each in wanted]
     values: list[Any] = []
-    found = " AND ".join(
-        f"{name} IN ({', '.join([write(each, values) for each in sorted(wanted[attribute])])})"
-        if isinstance(wanted[attribute], set)
-        else f"{name} = {write(wanted[attribute], values)}"
-        for attribute, name, write in columns
-    )
-    key = connection.ops.quote_name(str(model._meta.pk.column))
-    statement = f"{head} WHERE {found} ORDER BY {key}"
-    if lock and connection.features.has_select_for_update:
-        statement += " FOR UPDATE SKIP LOCKED" if skip_locked else " FOR UPDATE"
+    statements = "; ".join([each.statement(connection, values) for each in wanted])
+    found: list[list[Any]] = []
+    with connection.cursor() as cursor:
+        cursor.execute(statements, values)
+        for each in wanted:
+            if found:
+                cursor.nextset()
+            found.append(each.made(using, cursor.fetchall()))
+    return found
+
+
+def _find(wanted: Wanted[M], using: str) -> list[M]:
+    if wanted.is_for_nothing:
+        return []
+    values: list[Any] = []
+    connection = connections[using]
+    statement = wanted.statement(connection, values)
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
-        return [_made(model, using, names, converts, row) for row in cursor.fetchall()]
+        return wanted.made(using, cursor.fetchall())
 
 
 def _made(
@@ -77,8 +116,9 @@ def _made(
 @lru_cache
 def _known(
     model: type[models.Model], alias: str
-) -> tuple[str, list[str], list[tuple[int, Convert]]]:
-    """The statement up to its conditions, the attributes, and what converts them, by place."""
+) -> tuple[str, str, list[str], list[tuple[int, Convert]]]:
+    """The statement up to its conditions and after them, the attributes, and what converts them,
+    by place."""
     connection = connections[alias]
     quote, table = connection.ops.quote_name, model._meta.db_table
     fields = model._meta.concrete_fields
@@ -86,6 +126,7 @@ def _known(
     converts = [(place, _convert(field, table, alias)) for place, field in enumerate(fields)]
     return (
         f"SELECT {columns} FROM {quote(table)}",
+        f" ORDER BY {quote(str(model._meta.pk.column))}",
         [field.attname for field in fields],
         [(place, convert) for place, convert in converts if convert is not None],
     )

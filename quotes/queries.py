@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 from uuid import UUID
 
 from django.db import router
@@ -10,6 +11,16 @@ from django.db import router
 from events.errors import NotFound
 from events.reads import find_rows
 from quotes.models import Instrument
+
+
+class Listed(NamedTuple):
+    """What an instrument is known by, and its row is read by together with other rows."""
+
+    pk: int
+    symbol: str
+
+
+_listed: dict[str, Listed] = {}  # those asked for before; whoever reads the row sees if it is so
 
 
 def instruments_by_symbol(symbols: Iterable[str]) -> dict[str, Instrument]:
@@ -28,3 +39,15 @@ def get_instrument(symbol_or_id: str) -> Instrument:
     if not found:
         raise NotFound(f"asset not found for {symbol_or_id}")
     return found[0]
+
+
+def get_listed(symbol_or_id: str, *, anew: bool = False) -> Listed:
+    """What the instrument of a symbol or of a public id is known by. Raises NotFound.
+
+    From memory where it was asked for before, unless it is to be asked `anew`.
+    """
+    found = None if anew else _listed.get(symbol_or_id.upper())
+    if found is None:
+        instrument = get_instrument(symbol_or_id)
+        found = _listed[instrument.symbol] = Listed(instrument.pk, instrument.symbol)
+    return found

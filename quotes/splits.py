@@ -10,17 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import date
+from operator import attrgetter
 from typing import NamedTuple
 
 from django.db.models import Q
 
+from events.reads import Wanted
 from quotes.latest import Latest
 from quotes.models import CorporateAction
 from quotes.ticks import MICROSECONDS, Bar, to_micros
 
 # Instruments that one query names; for more it reads the splits of all, which are few.
 NAMED_MAX = 500
-DONE = Q(status__in=[CorporateAction.Status.DONE, CorporateAction.Status.TO_REVERSE])
+IN_FORCE = (CorporateAction.Status.DONE, CorporateAction.Status.TO_REVERSE)
+DONE = Q(status__in=IN_FORCE)
 UNDER_WAY = Q(status__in=[CorporateAction.Status.UNDER_WAY, CorporateAction.Status.REVERSING])
 BEGUN = DONE | UNDER_WAY
 
@@ -79,6 +82,27 @@ def _read(chosen: Q) -> list[Split]:
     return [
         Split(pk, symbol, to_micros(at), on, new, old) for pk, symbol, at, on, new, old in found
     ]
+
+
+def wanted_splits(instrument_id: int) -> Wanted[CorporateAction]:
+    """The rows behind `splits_of` for one instrument, for a trip that brings something else too."""
+    return Wanted(
+        CorporateAction,
+        instrument_id=instrument_id,
+        kind=CorporateAction.Kind.SPLIT,
+        status=set(IN_FORCE),
+    )
+
+
+def splits_in(rows: Iterable[CorporateAction], symbol: str) -> list[Split]:
+    """Those rows of the symbol's instrument as `splits_of` gives them."""
+    found = []
+    for row in sorted(rows, key=attrgetter("due_at", "pk")):
+        new, old = row.new_shares, row.old_shares
+        assert new is not None and old is not None, "a split has its shares"  # noqa: PT018
+        at_us = to_micros(row.due_at)
+        found.append(Split(row.instrument_id, symbol, at_us, row.ex_on, new, old))
+    return found
 
 
 def counted() -> tuple[int, int]:

@@ -7,6 +7,8 @@ accounts, which need none, pay nothing for it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 
 from events.errors import NotFound
@@ -16,7 +18,7 @@ from portfolios.margin import CASH, Margin
 from portfolios.models import Account, Position
 from quotes.amounts import PRICE_PLACES, from_units, plain
 from quotes.models import Instrument
-from quotes.queries import get_instrument
+from quotes.queries import Listed, get_instrument, get_listed
 from trading import client_ids
 from trading.errors import InsufficientQuantity, LotsNotFound, OrderRuleBroken
 from trading.holds import OPENING
@@ -58,13 +60,12 @@ def account_view(
 
     `margin` is that of a margin account, None for a cash account.
     """
-    held = position or Position()
     return AccountView(
         pk=account.pk,
         cash=account.cash,
         hold_cash=account.hold_cash,
-        quantity=held.quantity,
-        held_quantity=held.hold_quantity,
+        quantity=ZERO if position is None else position.quantity,
+        held_quantity=ZERO if position is None else position.hold_quantity,
         is_active=account.status == Account.Status.ACTIVE,
         is_frozen=account.frozen,
         is_suspended=account.trading_suspended,
@@ -76,8 +77,20 @@ def account_view(
 
 def find_instrument(symbol: str) -> Instrument:
     """The instrument of a symbol or asset id. Raises OrderRuleBroken."""
-    try:
+    with _unknown_is_refused(symbol):
         return get_instrument(symbol)
+
+
+def find_listed(symbol: str) -> Listed:
+    """The same, as the key and the symbol that it is known by. Raises OrderRuleBroken."""
+    with _unknown_is_refused(symbol):
+        return get_listed(symbol)
+
+
+@contextmanager
+def _unknown_is_refused(symbol: str) -> Iterator[None]:
+    try:
+        yield
     except NotFound as error:
         raise OrderRuleBroken(error.message, symbol=symbol) from None
 

@@ -14,8 +14,12 @@ from uuid import UUID
 from django.db import transaction
 
 from events.errors import Unavailable
-from events.reads import find_rows
-from portfolios.models import Account
+from events.reads import Wanted, find_rows, find_together
+from portfolios.errors import AccountNotFound
+from portfolios.models import Account, Position
+from quotes.models import Instrument
+from quotes.queries import Listed, get_listed
+from quotes.splits import Split, splits_in, wanted_splits
 from trading.errors import AccountBusy, OrderNotFound
 from trading.legs import family_of, is_complex
 from trading.models import Order
@@ -59,6 +63,28 @@ def turn(account_id: int) -> Iterator[None]:
             queue.users -= 1
             if queue.users == 0:
                 del _queues[account_id]
+
+
+def lock_account_for(
+    account_id: int, listed: Listed
+) -> tuple[Account, Position | None, Instrument, list[Split]]:
+    """The account, locked, and in the same trip what an order of it has to be judged by.
+
+    That is its position in an instrument, if it has one, the instrument and its splits in force.
+    Raises AccountNotFound, NotFound.
+    """
+    accounts, positions, instruments, splits = find_together(
+        Wanted(Account, lock=True, id=account_id),
+        Wanted(Position, account_id=account_id, instrument_id=listed.pk),
+        Wanted(Instrument, id=listed.pk),
+        wanted_splits(listed.pk),
+    )
+    if not accounts:
+        raise AccountNotFound
+    if not instruments or instruments[0].symbol != listed.symbol:
+        return lock_account_for(account_id, get_listed(listed.symbol, anew=True))
+    position = positions[0] if positions else None
+    return accounts[0], position, instruments[0], splits_in(splits, listed.symbol)
 
 
 def lock_order(account: Account, order_id: UUID) -> Order:

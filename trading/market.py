@@ -8,6 +8,7 @@ from decimal import Decimal
 from quotes import history, latest
 from quotes.amounts import PRICE_PLACES, to_units
 from quotes.clock import market_clock
+from quotes.latest import Latest
 from quotes.models import Instrument
 from quotes.splits import Split, adjusted, splits_of
 from trading.models import AUCTIONS, TimeInForce
@@ -20,9 +21,26 @@ def market_view(
 ) -> MarketView:
     """What risk needs to know of the instrument now. Reads the latest quote, never from a cache
     that several share."""
+    return view_of(
+        instrument,
+        splits_of([instrument.pk]),
+        latest.get(instrument.symbol),
+        extended_hours=extended_hours,
+        time_in_force=time_in_force,
+    )
+
+
+def view_of(
+    instrument: Instrument,
+    splits: Sequence[Split],
+    known: Latest,
+    *,
+    extended_hours: bool,
+    time_in_force: str,
+) -> MarketView:
+    """The same from what was read of it: its splits in force, its latest quote and trade."""
     clock = market_clock()
-    splits = splits_of([instrument.pk])
-    newest = adjusted({instrument.symbol: latest.get(instrument.symbol)}, splits)[instrument.symbol]
+    newest = adjusted({instrument.symbol: known}, splits)[instrument.symbol]
     is_for_auction = time_in_force in AUCTIONS
     is_open = not is_for_auction and may_trade(clock.session(), extended_hours=extended_hours)
     if newest.trade is not None:

@@ -14,23 +14,26 @@ from uuid import UUID
 
 from django.db import transaction
 
-from events.bulk import insert_row, one_trip, update_rows
+from events.bulk import insert_row, new_row, one_trip, update_rows
 from events.errors import OpenbellError, Refused
 from events.transactions import retried
 from portfolios import ledger, positions
 from portfolios.borrowing import OwnMarks, with_marks
 from portfolios.locks import lock_account
 from portfolios.models import BOOK_FIELDS, Account
+from quotes import latest
 from quotes.clock import market_clock
+from quotes.latest import Latest
 from quotes.models import Instrument
+from quotes.queries import Listed
 from trading import client_ids, states, updates
 from trading.ending import end
 from trading.errors import OrderFinished
 from trading.execution.matching import Waiting
-from trading.judging import account_view, find_instrument, judge, margin_for
+from trading.judging import account_view, find_listed, judge, margin_for
 from trading.legs import legs_of
-from trading.locks import lock_order, lock_orders, turn
-from trading.market import market_view
+from trading.locks import lock_account_for, lock_order, lock_orders, turn
+from trading.market import view_of
 from trading.models import Leg, Order, OrderClass, OrderStatus, TimeInForce
 from trading.refusals import record_refusal
 from trading.request import OrderRequest, check_request
@@ -54,15 +57,11 @@ def submit(*, account_id: int, request: OrderRequest, actor: str) -> Order:
     """
     try:
         check_request(request)
-        instrument = find_instrument(request.symbol)
-        market = market_view(
-            instrument,
-            extended_hours=request.extended_hours,
-            time_in_force=request.time_in_force,
-        )
+        listed = find_listed(request.symbol)
+        known = latest.get(listed.symbol)
         with turn(account_id), client_ids.unique(account_id, request.client_order_id):
             return with_marks(
-                account_id, partial(_submit, account_id, request, instrument, market, actor)
+                account_id, partial(_submit, account_id, request, listed, known, actor)
             )
     except Refused as refusal:
         record_refusal(account_id, request.summary(), refusal, actor)
@@ -74,15 +73,20 @@ def submit(*, account_id: int, request: OrderRequest, actor: str) -> Order:
 def _submit(
     account_id: int,
     request: OrderRequest,
-    instrument: Instrument,
-    market: MarketView,
+    listed: Listed,
+    known: Latest,
     actor: str,
     marks: OwnMarks | None,
 ) -> Order:
-    account = lock_account(account_id)
+    account, position, instrument, splits = lock_account_for(account_id, listed)
     margin = margin_for(account, marks)
-    key = (account.pk, instrument.pk)
-    position = positions.load_positions([key]).get(key)
+    market = view_of(
+        instrument,
+        splits,
+        known,
+        extended_hours=request.extended_hours,
+        time_in_force=request.time_in_force,
+    )
 
     assessment = judge(request, account_view(account, position, margin), instrument, market)
 
@@ -242,9 +246,10 @@ def accepted_order(
     if account.last_order_at is not None:
         at = max(at, account.last_order_at + TICK)
     account.last_order_at = at
-    return Order(
-        account=account,
-        instrument=instrument,
+    order = new_row(
+        Order,
+        account_id=account.pk,
+        instrument_id=instrument.pk,
         client_order_id=request.client_order_id or str(uuid.uuid4()),
         side=request.side,
         type=request.type,
@@ -273,6 +278,8 @@ def accepted_order(
         ),
         recorded_at=datetime.now(UTC),
     )
+    order.account, order.instrument = account, instrument
+    return order
 
 
 def waits_for(order: Order, market: MarketView) -> str:

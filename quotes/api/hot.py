@@ -184,6 +184,7 @@ class ShortWay:
         self._gate = gate
         self._name_request = name_request
         self.from_memory = {PATH: self._answer_from_memory}
+        self.with_body = getattr(ordinary, "with_body", {})  # another's, behind this one
         self._fragments = Fragments()
         self._made_in = 0  # the process: what was made before a fork is not used after it
         self._making = threading.Lock()
@@ -229,15 +230,7 @@ class ShortWay:
         if rate is None:
             return None
         name = self._name_request(said.get("HTTP_X_REQUEST_ID", ""))
-        headers = [
-            ("Content-Type", "application/json"),
-            ("Content-Length", str(len(body))),
-            ("Cache-Control", "private, no-store"),
-            ("X-Content-Type-Options", "nosniff"),
-            ("X-Request-ID", name),
-            *rate,
-        ]
-        return headers, body
+        return answer_headers(body, name, rate), body
 
     def _is_started(self) -> bool:
         return self._made_in == os.getpid()
@@ -288,6 +281,18 @@ class Listener:
             self._gate.hear(message)
         else:
             self._fragments.hear(message)
+
+
+def answer_headers(body: bytes, name: str, rate: Headers) -> Headers:
+    """The headers of an answer to a program, which has no use for those that pages need."""
+    return [
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(body))),
+        ("Cache-Control", "private, no-store"),
+        ("X-Content-Type-Options", "nosniff"),
+        ("X-Request-ID", name),
+        *rate,
+    ]
 
 
 def is_fresh(fragment: Fragment | None, now: float) -> bool:

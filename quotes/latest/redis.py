@@ -23,7 +23,8 @@ from django.conf import settings
 from prometheus_client import Counter
 from redis import BlockingConnectionPool, Redis
 from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, RedisError
 from redis.retry import Retry
 
 from quotes.latest.local import Latest, newest
@@ -128,6 +129,7 @@ class RedisStore:
         self._put = self._redis.register_script(PUT_MANY)
         self._take = self._redis.register_script(TAKE)
         self._give = self._redis.register_script(GIVE)
+        self._own = threading.local()
         self._lock = threading.Lock()
         self._unsent: dict[tuple[str, str], Quote | Trade] = {}
         self._unsent_place: Place | None = None
@@ -184,7 +186,7 @@ class RedisStore:
         """
         found, locked = {}, []
         for symbols in _calls(keys):
-            answer: Any = self._take(keys=_keys(symbols), args=[token, lock_ms])
+            answer = self._run_take(_keys(symbols), token, lock_ms)
             rows = zip(symbols, answer[::3], answer[1::3], answer[2::3], strict=True)
             for symbol, quote, trade, state in rows:
                 if state == 0:
@@ -232,6 +234,20 @@ class RedisStore:
             chunk = rows[begin : begin + SYMBOLS_PER_CALL]
             values = [value for _, row in chunk for value in row]
             self._put(keys=[_key(name) for name, _ in chunk], args=values)
+
+    def _run_take(self, keys: list[str], *args: Any) -> Any:
+        """The answer of `TAKE`, on a connection of this thread's own.
+
+        Every order asks it, and a pool's ways to a connection cost more than the question.
+        """
+        if not hasattr(self._own, "connection"):
+            pool = self._redis.connection_pool
+            self._own.connection = pool.connection_class(**pool.connection_kwargs)
+        try:
+            self._own.connection.send_command("EVALSHA", self._take.sha, len(keys), *keys, *args)
+            return self._own.connection.read_response()
+        except (RedisConnectionError, NoScriptError):  # it was old, or Redis is new: once more
+            return self._take(keys=keys, args=args)
 
     def _is_away(self) -> bool:
         return time.monotonic() < self._away_until

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from django.db import models, transaction
+from django.db import connection, models, transaction
 
 from events.models import Event
-from events.reads import find_rows
+from events.reads import Wanted, find_rows, find_together
 from portfolios.models import Account, Lot, Position
 from quotes.models import Instrument
 from tests.portfolios.factories import funded_account, make_instrument
@@ -62,6 +62,21 @@ def test_columns_have_a_value_or_one_of_several() -> None:
     assert find_rows(Instrument, symbol="C") == [rows[2].instrument]
     assert find_rows(Instrument, symbol="C' OR '1'='1") == []
     assert find_rows(Account, public_id=other.public_id) == [other]
+
+
+def test_rows_of_several_models_come_together(django_assert_num_queries: Any) -> None:
+    account, other = funded_account(), funded_account()
+    held = position(account, "A")
+
+    with django_assert_num_queries(1 if connection.vendor == "mysql" else 3):
+        found = find_together(
+            Wanted(Account, lock=True, id=other.pk),
+            Wanted(Position, account_id=account.pk),
+            Wanted(Position, account_id=other.pk),
+        )
+    assert found == [[other], [held], []]
+    assert everything(found[1][0]) == everything(held)
+    assert find_together(Wanted(Position, id=set()), Wanted(Account, id=other.pk)) == [[], [other]]
 
 
 def test_none_of_nothing_needs_no_statement(django_assert_num_queries: Any) -> None:

@@ -9,7 +9,8 @@ import pytest
 from events.models import Event
 from portfolios.accounts import freeze
 from portfolios.models import Account, Position
-from tests.portfolios.factories import assert_books_balance, funded_account
+from quotes.models import Instrument
+from tests.portfolios.factories import assert_books_balance, funded_account, make_instrument
 from tests.trading.floor import CLOSE, MORNING, NOON, TradingFloor, now_of
 from trading import orders
 from trading.errors import (
@@ -54,6 +55,20 @@ def test_an_accepted_order_is_stored_held_and_told(floor: TradingFloor, account:
     assert event.payload["order"]["id"] == str(order.public_id)
     assert event.account_sequence == account.event_sequence
     assert_books_balance(account)
+
+
+def test_an_order_is_for_the_instrument_that_has_the_symbol_now(
+    floor: TradingFloor, account: Account
+) -> None:
+    floor.buy(account, "1", limit="90")
+    Instrument.objects.filter(pk=floor.instrument.pk).update(symbol="GONE")
+    taken_over = make_instrument("AAPL")
+
+    assert now_of(floor.buy(account, "1", limit="90")).instrument == taken_over
+
+    Instrument.objects.filter(pk=taken_over.pk).update(halted=True, tradable=False)
+    with pytest.raises(NotTradable):
+        floor.buy(account, "1", limit="90")
 
 
 def test_order_times_strictly_increase_while_the_market_stands(

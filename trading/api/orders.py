@@ -50,7 +50,7 @@ class OrderList(APIView):
     def post(self, request: Request) -> Response:
         order = orders.submit(
             account_id=request.auth.account_id,
-            request=read_order(request),
+            request=read_order(request.data),
             actor=request.auth.actor,
         )
         return Response(order_json(order))

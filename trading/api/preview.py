@@ -24,7 +24,7 @@ class OrderPreview(APIView):
         responses=schemas.Preview,
     )
     def post(self, request: Request) -> Response:
-        wanted = read_order(request)
+        wanted = read_order(request.data)
         found = preview(account_id=request.auth.account_id, request=wanted)
         return Response(_preview_json(wanted, found))
 

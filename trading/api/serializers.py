@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -62,17 +63,31 @@ class StopLoss(serializers.Serializer):
 
 
 class Body(serializers.Serializer):
-    """A body that is read often: its fields are made once, not copied for each request.
+    """A body that is read often, by `checked` alone: nothing is made or copied for a request."""
 
-    They keep nothing of what they read, so requests may share them.
-    """
+    @classmethod
+    def checked(cls, data: Any) -> dict[str, Any]:
+        """The values of a body. Raises ValidationError.
 
-    def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        kind = type(self)
-        if "shared_fields" not in kind.__dict__:
-            kind.shared_fields = self.fields  # type: ignore[attr-defined]
-        self.__dict__["fields"] = kind.shared_fields  # type: ignore[attr-defined]
+        What the body leaves out, and may leave out, is not looked at.
+        """
+        values, errors = {}, {}
+        for name, field in _fields_of(cls).items():
+            if name not in data and not field.required:
+                continue
+            try:
+                values[name] = field.run_validation(data.get(name, serializers.empty))
+            except serializers.ValidationError as error:
+                errors[name] = error.detail
+        if errors:
+            raise serializers.ValidationError(errors)
+        return values
+
+
+@lru_cache
+def _fields_of(body: type[Body]) -> dict[str, serializers.Field]:
+    """Its fields, once for all requests: they keep nothing of what they read."""
+    return dict(body().fields.items())
 
 
 class OrderBody(Body):
@@ -116,34 +131,6 @@ class OrderBody(Body):
     )
     take_profit = TakeProfit(required=False, allow_null=True)
     stop_loss = StopLoss(required=False, allow_null=True)
-
-    def order_request(self) -> OrderRequest:
-        """The validated body as a ticket. Raises InvalidOrder, NotOffered."""
-        data = self.validated_data
-        order_class = data.get("order_class") or OrderClass.SIMPLE
-        if order_class not in OrderClass.values:
-            raise NotOffered(f"order class {order_class}")
-        take_profit, stop_loss = data.get("take_profit") or {}, data.get("stop_loss") or {}
-        return OrderRequest(
-            symbol=data["symbol"],
-            side=Side(data["side"]),
-            type=OrderType(data["type"]),
-            time_in_force=TimeInForce(data["time_in_force"]),
-            quantity=data.get("qty"),
-            notional=data.get("notional"),
-            limit_price=_limit_price(data, order_class),
-            stop_price=data.get("stop_price"),
-            trail_price=data.get("trail_price"),
-            trail_percent=data.get("trail_percent"),
-            client_order_id=data.get("client_order_id") or "",
-            extended_hours=bool(data.get("extended_hours")),
-            order_class=OrderClass(order_class),
-            lot_method=LotMethod(data["lot_method"]) if data.get("lot_method") else None,
-            lots=tuple(data.get("lots") or ()),
-            take_profit=take_profit.get("limit_price"),
-            stop_loss=stop_loss.get("stop_price"),
-            stop_loss_limit=stop_loss.get("limit_price"),
-        )
 
 
 def _limit_price(data: dict[str, Any], order_class: str) -> Decimal | None:
@@ -238,10 +225,8 @@ def read_order_id(text: str) -> UUID:
 
 
 def read_changes(request: Request) -> Changes:
-    """What a request's body wants otherwise of an order. Raises Invalid."""
-    body = ReplaceBody(data=request.data)
-    body.is_valid(raise_exception=True)
-    data = body.validated_data
+    """What a request's body wants otherwise of an order. Raises ValidationError."""
+    data = ReplaceBody.checked(request.data)
     named = data.get("time_in_force")
     return Changes(
         quantity=data.get("qty"),
@@ -253,8 +238,30 @@ def read_changes(request: Request) -> Changes:
     )
 
 
-def read_order(request: Request) -> OrderRequest:
-    """The ticket in a request's body. Raises what `OrderBody` raises."""
-    body = OrderBody(data=request.data)
-    body.is_valid(raise_exception=True)
-    return body.order_request()
+def read_order(body: Any) -> OrderRequest:
+    """The ticket in the data of a body. Raises ValidationError, InvalidOrder, NotOffered."""
+    data = OrderBody.checked(body)
+    order_class = data.get("order_class") or OrderClass.SIMPLE
+    if order_class not in OrderClass.values:
+        raise NotOffered(f"order class {order_class}")
+    take_profit, stop_loss = data.get("take_profit") or {}, data.get("stop_loss") or {}
+    return OrderRequest(
+        symbol=data["symbol"],
+        side=Side(data["side"]),
+        type=OrderType(data["type"]),
+        time_in_force=TimeInForce(data["time_in_force"]),
+        quantity=data.get("qty"),
+        notional=data.get("notional"),
+        limit_price=_limit_price(data, order_class),
+        stop_price=data.get("stop_price"),
+        trail_price=data.get("trail_price"),
+        trail_percent=data.get("trail_percent"),
+        client_order_id=data.get("client_order_id") or "",
+        extended_hours=bool(data.get("extended_hours")),
+        order_class=OrderClass(order_class),
+        lot_method=LotMethod(data["lot_method"]) if data.get("lot_method") else None,
+        lots=tuple(data.get("lots") or ()),
+        take_profit=take_profit.get("limit_price"),
+        stop_loss=stop_loss.get("stop_price"),
+        stop_loss_limit=stop_loss.get("limit_price"),
+    )

@@ -4,7 +4,9 @@ looked into.
 
 from __future__ import annotations
 
+import time
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -25,11 +27,24 @@ LOST = frozenset({0, 2002, 2003, 2005, 2006, 2013, 2055, 1053, 1927})
 
 BEGIN = "BEGIN"
 
+# A connection that has answered within that time is taken to be there still.
+ANSWERED_SECONDS = 1.0
+
+
+counted = lru_cache(QUERIES.labels)
+
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """Django's MySQL connection; see the module."""
 
     is_to_begin = False  # a transaction, with the next statement
+    answered_at = float("-inf")  # monotonic: when the server last answered a statement
+
+    def is_usable(self) -> bool:
+        """Ask the server, unless it has just answered: a busy process would ask all the time."""
+        if not self.errors_occurred and time.monotonic() - self.answered_at < ANSWERED_SECONDS:
+            return True
+        return super().is_usable()
 
     def get_connection_params(self) -> dict[str, Any]:
         """With instants read by one call of C, where MySQLdb takes them apart in Python."""
@@ -38,7 +53,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return params
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        self.is_to_begin = False
+        self.is_to_begin, self.answered_at = False, float("-inf")
         try:
             return super().get_new_connection(conn_params)
         except Error as error:
@@ -88,7 +103,7 @@ class Cursor(base.CursorWrapper):
     def __init__(self, cursor: Any, wrapper: DatabaseWrapper) -> None:
         super().__init__(cursor)
         self._wrapper = wrapper
-        self._queries = QUERIES.labels(wrapper.alias)
+        self._queries = counted(wrapper.alias)
 
     def execute(self, query: str, args: Any = None) -> Any:
         self._queries.inc()
@@ -98,6 +113,7 @@ class Cursor(base.CursorWrapper):
         except Error as error:
             self._note(error)
             raise
+        self._wrapper.answered_at = time.monotonic()
         if begins:
             self.nextset()
             answer = self.cursor.rowcount
