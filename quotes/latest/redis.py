@@ -2,12 +2,16 @@
 
     openbell:latest:<symbol>         quote, quote:epoch, quote:sequence, trade, trade:epoch, …
                                      whole: the table has been asked, what is missing is nowhere
-    openbell:latest:<place>          place:epoch, place:sequence: the batch up to which all is here
+    openbell:latest:<place>          epoch, number: the batch up to which all that was put is here
     openbell:latest:<symbol>:lock    the token of who asks the table, for as long as that may take;
                                      empty where it knew nothing, for as long as that is believed
 
 Ticks are msgpack arrays of their fields. While Redis is away, `take` and `give` raise what redis-py
 raises (then the table answers), and what was put is kept, newest per symbol, until it is back.
+
+Redis may come back empty, or as it was a while ago, and nobody says so. But then the place is gone,
+or before the one that the feed wrote last: with its next batch the feed sees that, writes all that
+it ever put anew, and only then a place again.
 """
 
 from __future__ import annotations
@@ -16,7 +20,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgpack
 from django.conf import settings
@@ -29,6 +33,9 @@ from redis.retry import Retry
 
 from quotes.latest.local import Latest, newest
 from quotes.ticks import Place, Quote, Trade
+
+Item = TypeVar("Item")
+Key = tuple[str, str]  # field and symbol
 
 TIMEOUT_SECONDS = 0.2
 AWAY_SECONDS = 1.0  # after an error nobody waits for Redis again until then
@@ -47,11 +54,28 @@ local function put_unless_older(key, field, epoch, sequence, tick)
 end
 """
 
-# ARGV: for each key field, epoch, sequence, tick.
+# ARGV: for the first key, the place, epoch and number that are kept and those to come to, empty if
+# none; for each further key field, epoch, sequence, tick. Answers 0 where the place is gone or is
+# before the kept one: something is missing. A feed that was succeeded moves it no more.
 PUT_MANY = f"""{PUT}
-for i, key in ipairs(KEYS) do
-    put_unless_older(key, ARGV[4 * i - 3], ARGV[4 * i - 2], ARGV[4 * i - 1], ARGV[4 * i])
+for i = 2, #KEYS do
+    put_unless_older(KEYS[i], ARGV[4 * i - 3], ARGV[4 * i - 2], ARGV[4 * i - 1], ARGV[4 * i])
 end
+if ARGV[3] == '' then
+    return 1
+end
+local held = redis.call('HMGET', KEYS[1], 'epoch', 'number')
+local held_epoch, held_number = tonumber(held[1] or -1), tonumber(held[2] or -1)
+local function is_before(epoch, number)
+    return held_epoch < epoch or (held_epoch == epoch and held_number < number)
+end
+if is_before(tonumber(ARGV[1]), tonumber(ARGV[2])) then
+    return 0
+end
+if is_before(tonumber(ARGV[3]), tonumber(ARGV[4])) then
+    redis.call('HSET', KEYS[1], 'epoch', ARGV[3], 'number', ARGV[4])
+end
+return 1
 """
 
 # ARGV: token, lock ms. Answers for each key quote, trade, and 0 known, 1 locked for the caller,
@@ -103,10 +127,14 @@ return answer
 
 KNOWN, NIL = b"\x91\x92", b"\xc0"  # msgpack: a list of one that is a list of two; nothing
 UNKNOWN = b"\x90"  # an empty list
-PLACE = "<place>"  # no symbol
+PLACE = "openbell:latest:<place>"  # no symbol
+NOWHERE = Place(-1, -1)
 
 UNAVAILABLE = Counter(
     "openbell_latest_redis_unavailable_total", "Calls that Redis did not answer.", ["call"]
+)
+FILLED_AGAIN = Counter(
+    "openbell_latest_redis_filled_again_total", "Times that Redis had lost what was put."
 )
 log = logging.getLogger(__name__)
 
@@ -131,32 +159,40 @@ class RedisStore:
         self._give = self._redis.register_script(GIVE)
         self._own = threading.local()
         self._lock = threading.Lock()
-        self._unsent: dict[tuple[str, str], Quote | Trade] = {}
+        self._put_here: dict[Key, Quote | Trade] = {}  # the newest of what was put
+        self._unsent: set[Key] = set()
         self._unsent_place: Place | None = None
+        self._kept = NOWHERE  # the place that Redis has, unless it lost it
         self._away_until = 0.0
 
     def put_many(self, ticks: Iterable[Quote | Trade], place: Place | None = None) -> None:
         quotes, trades = newest(ticks)
         with self._lock:
-            self._unsent |= {("quote", symbol): quote for symbol, quote in quotes.items()}
-            self._unsent |= {("trade", symbol): trade for symbol, trade in trades.items()}
+            put: dict[Key, Quote | Trade] = {
+                **{("quote", symbol): quote for symbol, quote in quotes.items()},
+                **{("trade", symbol): trade for symbol, trade in trades.items()},
+            }
+            self._put_here |= put
+            self._unsent |= put.keys()
             self._unsent_place = place or self._unsent_place
             if self._is_away():
                 return
-            sending, self._unsent = self._unsent, {}
+            sending, self._unsent = self._unsent, set()
             place = self._unsent_place
         try:
-            self._send(list(sending.items()), place)
+            if not self._send(sending, self._kept, place):
+                self._fill_again(place or NOWHERE)
+            self._kept = place or self._kept
         except RedisError as error:
             self._note_away("put", error)
             with self._lock:
-                self._unsent = sending | self._unsent
+                self._unsent |= sending
 
     def place(self) -> Place | None:
         if self._is_away():
             return None
         try:
-            held: Any = self._redis.hmget(_key(PLACE), "place:epoch", "place:sequence")
+            held: Any = self._redis.hmget(PLACE, "epoch", "number")
         except RedisError as error:
             self._note_away("place", error)
             return None
@@ -215,25 +251,44 @@ class RedisStore:
 
     def clear(self) -> None:
         with self._lock:
+            self._put_here.clear()
             self._unsent.clear()
             self._unsent_place = None
+            self._kept = NOWHERE
         for key in self._redis.scan_iter(_key("*"), count=1000):
             self._redis.delete(key)
 
-    def _send(
-        self, unsent: list[tuple[tuple[str, str], Quote | Trade]], place: Place | None
-    ) -> None:
-        """Write the ticks, and only then that they are there."""
-        rows: list[tuple[str, Any]] = [
-            (symbol, (field, tick.epoch, tick.sequence, msgpack.packb(tick)))
-            for (field, symbol), tick in unsent
-        ]
-        if place is not None:
-            rows.append((PLACE, ("place", *place, "")))
-        for begin in range(0, len(rows), SYMBOLS_PER_CALL):
-            chunk = rows[begin : begin + SYMBOLS_PER_CALL]
-            values = [value for _, row in chunk for value in row]
-            self._put(keys=[_key(name) for name, _ in chunk], args=values)
+    def _send(self, keys: Iterable[Key], kept: Place, place: Place | None) -> bool:
+        """Write the ticks, and with the last that all up to the place is there.
+
+        False where what was there up to the `kept` place is not.
+        """
+        *calls, last = [*_calls(list(keys))] or [[]]
+        for some in calls:
+            self._put(*self._written(some))
+        return bool(self._put(*self._written(last, kept, place)))
+
+    def _written(
+        self, some: list[Key], kept: Place = NOWHERE, place: Place | None = None
+    ) -> tuple[list[str], list[Any]]:
+        """Keys and arguments of `PUT_MANY`."""
+        keys, args = [PLACE], [*kept, *(place or ("", ""))]
+        for field, symbol in some:
+            tick = self._put_here[field, symbol]
+            keys.append(_key(symbol))
+            args += (field, tick.epoch, tick.sequence, msgpack.packb(tick))
+        return keys, args
+
+    def _fill_again(self, place: Place) -> None:
+        """Write all that was put here. Where that gets lost, too, the next put does it again."""
+        with self._lock:
+            keys = list(self._put_here)
+        FILLED_AGAIN.inc()
+        log.warning("latest quotes: Redis has lost them; %d are written anew", len(keys))
+        begun = Place(place.epoch, 0)  # no batch has this number
+        self._redis.delete(PLACE)
+        self._send([], NOWHERE, begun)
+        self._send(keys, begun, place)
 
     def _run_take(self, keys: list[str], *args: Any) -> Any:
         """The answer of `TAKE`, on a connection of this thread's own.
@@ -266,9 +321,9 @@ def _keys(symbols: list[str]) -> list[str]:
     return [_key(symbol) for symbol in symbols]
 
 
-def _calls(symbols: list[str]) -> Iterator[list[str]]:
-    for begin in range(0, len(symbols), SYMBOLS_PER_CALL):
-        yield symbols[begin : begin + SYMBOLS_PER_CALL]
+def _calls(items: list[Item]) -> Iterator[list[Item]]:
+    for begin in range(0, len(items), SYMBOLS_PER_CALL):
+        yield items[begin : begin + SYMBOLS_PER_CALL]
 
 
 def _pair(quote: bytes | None, trade: bytes | None) -> bytes:

@@ -56,6 +56,7 @@ class Feed:
         self.store.clear()
         self.place = Place(1, 0)
         self.latest = dict.fromkeys(SYMBOLS, Latest())
+        self.quiet_speaks: bool | None = None  # once more, and then not again; None: now and then
         self.said: deque[tuple[float, dict[str, tuple[Any, Any]]]] = deque(maxlen=1_000)
 
     async def run(self) -> None:
@@ -72,7 +73,10 @@ class Feed:
 
     def _ticks(self, symbol: str) -> Iterator[Quote | Trade]:
         """QUIET speaks rarely: what it loses, no later tick makes good."""
-        if self.chance.random() > (0.05 if symbol == "QUIET" else 0.7):
+        speaks = self.chance.random() < (0.05 if symbol == "QUIET" else 0.7)
+        if symbol == "QUIET" and self.quiet_speaks is not None:
+            speaks, self.quiet_speaks = self.quiet_speaks, False
+        if not speaks:
             return
         bid, last = self.latest[symbol]
         newer = quote(symbol, n=bid.sequence + 1 if bid else 1)
@@ -267,3 +271,29 @@ async def test_redis_gone_and_back_is_healed_without_help(
             now = time.monotonic()
             assert not any(watcher.client.trusts(symbol, now) for symbol in SYMBOLS)
         await watcher.until(watcher.is_whole, "everything is healed")
+
+
+async def test_redis_that_comes_back_empty_is_filled_by_the_feed(
+    bus_way: ChaosProxy, client_way: ChaosProxy
+) -> None:
+    """What was said while it was away and never again, a client can only know from the store."""
+    async with watched(client_way.port) as watcher:
+        feed = watcher.feed
+        with mischief(bus_way, is_away=True):
+            before, feed.quiet_speaks = feed.said[-1][1]["QUIET"], True
+            await watcher.until(lambda: feed.said[-1][1]["QUIET"] > before, "QUIET has spoken")
+            said = feed.truth()["QUIET"]
+            await asyncio.to_thread(empty_redis)
+
+        def knows() -> bool:
+            client = watcher.client
+            return (client.quotes["QUIET"], client.prices["QUIET"]) == said
+
+        await watcher.until(lambda: knows() and watcher.is_whole(), "everything is healed")
+        assert feed.truth()["QUIET"] == said
+
+
+def empty_redis() -> None:
+    from redis import Redis
+
+    Redis.from_url(settings.REDIS_URL).flushdb()

@@ -19,7 +19,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from quotes.streaming.hub import REVOKED_CLOSE
 from quotes.streaming.watch import SWEEP_SECONDS
-from tests.faults.floor import PRIMARY, RECOVERY_SECONDS_MAX, WRITE, Floor
+from tests.faults.floor import PRIMARY, RECOVERY_SECONDS_MAX, WRITE, Floor, wait_until
 from tests.faults.load import Person
 
 AWAY_SECONDS = 3.0
@@ -68,9 +68,16 @@ def until_quotes_flow(stream: ClientConnection) -> None:
             return
 
 
+def stored_quotes(floor: Floor) -> set[str]:
+    """The keys of whatever Redis knows the newest quote of."""
+    keys = floor.redis("KEYS", "openbell:latest:*").split()
+    return {key for key in keys if not key.endswith(":lock")}
+
+
 def lose_redis(floor: Floor, hurt: Hurt) -> None:
-    """Nobody is refused anything, and on the same sockets the market goes on."""
-    load = floor.load
+    """Nobody is refused anything, on the same sockets the market goes on, and Redis is full again
+    though most instruments say nothing meanwhile."""
+    load, stored = floor.load, stored_quotes(floor)
     with market_stream(floor, load.people[1]) as stream:
         until_quotes_flow(stream)
         begun = time.monotonic()
@@ -80,6 +87,7 @@ def lose_redis(floor: Floor, hurt: Hurt) -> None:
             ended = time.monotonic()
 
         until_quotes_flow(stream)
+    wait_until(lambda: stored <= stored_quotes(floor), RECOVERY_SECONDS_MAX, "all quotes")
     assert [each for each in load.since(begun) if each.is_trouble or each.status == 429] == []
     assert [each for each in load.since(begun, WRITE, until=ended) if each.status == 200] != []
     floor.settle(begun, slowest=SLOWEST_SECONDS_MAX)
