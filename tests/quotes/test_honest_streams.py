@@ -79,11 +79,13 @@ class Feed:
     def __init__(self, chance: random.Random, store: Store, way: Chaos) -> None:
         self.chance = chance
         self.store = store
+        self.store.come_to = None  # it has been told nothing yet
         self.way = way
         self.place = Place(1, 0)
         self.latest = {symbol: Latest() for symbol in SYMBOLS}
         self.sequences: dict[tuple[type, str], int] = {}
         self.stores = True
+        self.all_trade = False  # in the next batch
 
     def run_once(self) -> None:
         self.place = Place(self.place.epoch, self.place.number + 1)
@@ -99,10 +101,11 @@ class Feed:
         self.sequences = {}
 
     def _ticks(self) -> Iterator[Quote | Trade]:
-        for symbol in SYMBOLS[:2] if self.chance.random() < 0.95 else SYMBOLS:
+        all_trade, self.all_trade = self.all_trade, False
+        for symbol in SYMBOLS[:2] if self.chance.random() < 0.95 and not all_trade else SYMBOLS:
             if self.chance.random() < 0.5:
                 yield self._note(quote(symbol, n=self._next(Quote, symbol), epoch=self.place.epoch))
-            for _ in range(self.chance.randrange(3)):
+            for _ in range(max(self.chance.randrange(3), all_trade)):
                 n, priced = self._next(Trade, symbol), self.chance.random() < 0.7
                 yield self._note(trade(symbol, n=n, epoch=self.place.epoch, sets_price=priced))
 
@@ -166,6 +169,8 @@ class Stage:
             self.check(told)
 
     def heal(self) -> None:
+        """No more accidents. Trades that set no price and were lost show with the next trade."""
+        self.feed.all_trade = True
         self.faults = Faults()
         self.feed.way.rate = self.wire.rate = 0.0
 
