@@ -1,6 +1,6 @@
 """A stream process for benchmarks/streams.py: the real server, consumer, hub, bus and key check.
 
-Only two things are not as in production: one account may open as many sockets as it likes and,
+Only two things are not as in production: one key may open as many sockets as it likes and,
 with OWN_WRITES=1, nothing is coalesced, so that every message is a write of its own.
 """
 
@@ -26,7 +26,9 @@ SOCKETS_MAX = 1_000_000
 def main() -> None:
     if os.environ.get("OWN_WRITES"):
         hub.SLICE_TICKS, hub.GATHER_SHARE = 1, 0.0
-    consumer = MarketDataConsumer.as_asgi(authenticate=sockets, sockets_per_account=SOCKETS_MAX)
+    consumer = MarketDataConsumer.as_asgi(
+        authenticate=sockets, sockets_per_account=SOCKETS_MAX, sockets_per_key=SOCKETS_MAX
+    )
     router = URLRouter([re_path(r"^v2/(?P<feed>[^/]+)/?$", consumer)])
     listener = socket.create_server(("127.0.0.1", int(os.environ["PORT"])), backlog=BACKLOG)
     OpenbellServer(router, listener=listener).run()

@@ -97,8 +97,9 @@ class TradeUpdatesConsumer(StreamConsumer):
         self,
         authenticate: Authenticator,
         sockets_per_account: int = limits.SOCKETS_PER_ACCOUNT_MAX,
+        sockets_per_key: int = limits.SOCKETS_PER_KEY_MAX,
     ) -> None:
-        super().__init__(authenticate, sockets_per_account)
+        super().__init__(authenticate, sockets_per_account, sockets_per_key)
         self._listener: Listener | None = None
         self._updates: AccountUpdates | None = None
 

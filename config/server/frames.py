@@ -95,4 +95,11 @@ def look_inside(transport: Any) -> tuple[socket.socket | None, int]:
     return (transport.socket if writable else None), queued
 
 
+def let_go(transport: Any) -> None:
+    """Drop what waited on a transport that is lost: the garbage collector may come for it late."""
+    if type(transport) in _PLAIN_TCP:
+        transport.dataBuffer, transport.offset = b"", 0
+        transport._tempDataBuffer, transport._tempDataLen = [], 0
+
+
 _PLAIN_TCP = frozenset({tcp.Server})

@@ -109,11 +109,14 @@ class OpenbellServer(Server):
             scope["extensions"] = {EXTENSION: protocol.frames}
             if self.draining:  # it came on a connection that was open already
                 reactor.callLater(0, protocol.go_away)
-        self.connections[protocol]["application_instance"] = asyncio.ensure_future(
+        application = asyncio.ensure_future(
             self.application(
                 scope=scope, receive=inbox.get, send=partial(self.handle_reply, protocol)
             )
         )
+        self.connections[protocol]["application_instance"] = application
+        if isinstance(protocol, BoundedSocket):
+            application.add_done_callback(protocol.application_ended)
         return inbox
 
     async def handle_reply(self, protocol: Any, message: dict[str, Any]) -> None:

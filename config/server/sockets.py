@@ -14,8 +14,9 @@ import socket
 from typing import Any
 
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
+from twisted.internet.protocol import connectionDone
 
-from config.server.frames import Frames
+from config.server.frames import Frames, let_go
 
 logger = logging.getLogger(__name__)
 
@@ -111,6 +112,7 @@ class BoundedSocket(WebSocketProtocol):
     def __init__(self) -> None:
         super().__init__()
         self.frames = Frames(self)
+        self.application_has_ended = False
         self._tap = Tap()
 
     def onOpen(self) -> None:
@@ -159,6 +161,26 @@ class BoundedSocket(WebSocketProtocol):
         """Begin the closing handshake, with any code and reason."""
         reason_bytes = reason.encode()[:CLOSE_REASON_BYTES_MAX].decode(errors="ignore").encode()
         self.sendCloseFrame(code=code, reasonUtf8=reason_bytes or None)
+
+    def connectionLost(self, reason: Any = connectionDone) -> None:
+        super().connectionLost(reason)
+        let_go(self.transport)
+        self.let_go()
+
+    def application_ended(self, application: Any) -> None:
+        """Its consumer is done, whatever the connection does."""
+        self.application_has_ended = True
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Once all is over, break the circles in which a socket's parts hold each other.
+
+        Otherwise each closed socket is kept until the next full garbage collection, which comes
+        rarely here (see `_spare_the_collector`).
+        """
+        if self.application_has_ended and self.state == self.STATE_CLOSED:
+            self.frames = self._tap = self.application_queue = None
+            self.is_open = self.is_closed = None
 
     def go_away(self) -> None:
         """The server stops: close 1001, or drop a handshake that is not done.

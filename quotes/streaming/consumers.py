@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
@@ -51,14 +51,16 @@ class StreamConsumer(AsyncConsumer):
         self,
         authenticate: Authenticator,
         sockets_per_account: int = limits.SOCKETS_PER_ACCOUNT_MAX,
+        sockets_per_key: int = limits.SOCKETS_PER_KEY_MAX,
     ) -> None:
         self.authenticator = authenticate
         self.sockets_per_account = sockets_per_account
+        self.sockets_per_key = sockets_per_key
         self.credential: Credential | None = None
         self.socket: Socket
         self.hub: Hub
         self._attempts = 0
-        self._seat: object = None
+        self._holders: tuple[Hashable, ...] = ()  # for whom this socket has taken a seat
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -148,13 +150,12 @@ class StreamConsumer(AsyncConsumer):
         watch().discard(self)
         if self._timer is not None:
             self._timer.cancel()
-        if self._seat is not None:
-            self.seats.release(self._seat)
+        self.seats.release(self._holders)
         for task in self._tasks:
             task.cancel()
         if hasattr(self, "socket"):
             self.hub.leave(self.socket)
-            self.socket.closed = True
+            self.socket.forget()
             if isinstance(self._frames, SentFrames):
                 self._frames.abort()
 
@@ -217,16 +218,22 @@ class StreamConsumer(AsyncConsumer):
         if self.socket.closed:
             return
         if self.credential is None:
-            seat = (credential.user_id, credential.account_id)
-            if not self.seats.take(seat, self.sockets_per_account):
+            limit_of = self._limits(credential)
+            if not self.seats.take(limit_of):
                 await self._fail(session.connection_limit_exceeded(), final=True)
                 return
-            self._seat = seat
+            self._holders = tuple(limit_of)
             self.credential = self.socket.credential = credential
             _strangers.discard(self)
             self._recheck_later(prove)
             watch().add(self)
         self.let_in(asked=asked)
+
+    def _limits(self, credential: Credential) -> dict[Hashable, int]:
+        """How many sockets the account, and the key if there is one, may have."""
+        account = (credential.user_id, credential.account_id)
+        of_key = {} if credential.key_id is None else {credential.key_id: self.sockets_per_key}
+        return {account: self.sockets_per_account, **of_key}
 
     async def _fail(self, refusal: Refusal, *, final: bool = False) -> None:
         """Refuse slowly: some clients come back at once, for ever."""
@@ -271,9 +278,10 @@ class MarketDataConsumer(StreamConsumer):
         self,
         authenticate: Authenticator,
         sockets_per_account: int = limits.SOCKETS_PER_ACCOUNT_MAX,
+        sockets_per_key: int = limits.SOCKETS_PER_KEY_MAX,
         feeds: frozenset[str] = FEEDS,
     ) -> None:
-        super().__init__(authenticate, sockets_per_account)
+        super().__init__(authenticate, sockets_per_account, sockets_per_key)
         self.feeds = feeds
         self.session = Session()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 
 # Entries over all channels of a socket. The whole US market is about 11,000 symbols; whoever wants
 # more than this many by name wants "*".
@@ -13,8 +13,10 @@ SYMBOL_LENGTH_MAX = 32
 # Room for SYMBOLS_MAX symbols in one message; alpaca-py sends everything at once.
 MESSAGE_BYTES_MAX = 64 * 1024
 
-# Alpaca allows one. Programs, charts and open tabs of one person stay below this.
+# Of each stream. Alpaca allows one. Programs, charts and open tabs of one person stay below this,
+# and one program that forgets to close its sockets does not take them all.
 SOCKETS_PER_ACCOUNT_MAX = 50
+SOCKETS_PER_KEY_MAX = 25
 # Sockets of a process that have not yet said who they are: a second's worth of a reconnecting
 # fleet, and few enough (30 KB each) to forget about.
 STRANGERS_MAX = 2_000
@@ -76,19 +78,23 @@ class Failures:
 
 
 class Seats:
-    """How many sockets each account has open on one stream of this process."""
+    """How many sockets each account, and each key of it, has open on one stream of this process."""
 
     def __init__(self) -> None:
         self._taken: Counter[Hashable] = Counter()
 
-    def take(self, account: Hashable, limit: int) -> bool:
-        """Take one if fewer than `limit` are taken; whoever took one releases it."""
-        if self._taken[account] >= limit:
+    def take(self, limits: dict[Hashable, int]) -> bool:
+        """Take one of each, unless one of them has as many as it may; who took them releases them.
+
+        `limits` are the most that each may have.
+        """
+        if any(self._taken.get(holder, 0) >= limit for holder, limit in limits.items()):
             return False
-        self._taken[account] += 1
+        self._taken.update(limits.keys())
         return True
 
-    def release(self, account: Hashable) -> None:
-        self._taken[account] -= 1
-        if not self._taken[account]:
-            del self._taken[account]
+    def release(self, holders: Iterable[Hashable]) -> None:
+        for holder in holders:
+            self._taken[holder] -= 1
+            if not self._taken[holder]:
+                del self._taken[holder]

@@ -245,6 +245,13 @@ class Socket:
         self._held.clear()
         self._close(code)
 
+    def forget(self) -> None:
+        """The connection is gone: keep nothing for it, and nobody who closes it."""
+        self.closed = self.holding = True
+        self.parts.clear()
+        self._held.clear()
+        self._close = _nothing
+
     def _begin_to_hold(self, backlog: int) -> None:
         self.holding = True
         self._least_backlog, self._moved_at = backlog, self._now()
@@ -263,6 +270,10 @@ class Socket:
         if taken:
             self.sent += len(taken)
             self._frames.write(b"".join(frame for _, frame in taken))
+
+
+def _nothing(code: int) -> None:
+    """Close nothing: it is closed."""
 
 
 async def hang_up(

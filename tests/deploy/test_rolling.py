@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import pytest
 
 from config.server.server import CLOSES_PER_SECOND, CLOSING_SECONDS_MAX
-from quotes.streaming.limits import SOCKETS_PER_ACCOUNT_MAX
+from quotes.streaming.limits import SOCKETS_PER_KEY_MAX
 from tests.conftest import ROOT
 from tests.deploy.cluster import Cluster
 from tests.deploy.crowd import Crowd
@@ -114,7 +114,7 @@ def busiest(instants: list[float]) -> int:
 
 
 async def restart_both(cluster: Cluster, count: int) -> None:
-    keys, symbols = await asyncio.to_thread(sign_up, cluster, count // SOCKETS_PER_ACCOUNT_MAX + 1)
+    keys, symbols = await asyncio.to_thread(sign_up, cluster, count // SOCKETS_PER_KEY_MAX + 1)
     url = f"ws://127.0.0.1:{cluster.port}/v2/iex?honest=1"
     with deploying(cluster) as deployment:
         async with Crowd(url, keys, symbols, count) as crowd:

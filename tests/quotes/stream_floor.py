@@ -46,7 +46,9 @@ def feed() -> None:
 
 def main() -> None:
     seats = 1_000 if "--crowd" in sys.argv else limits.SOCKETS_PER_ACCOUNT_MAX
-    consumer = MarketDataConsumer.as_asgi(authenticate=Doorman(), sockets_per_account=seats)
+    consumer = MarketDataConsumer.as_asgi(
+        authenticate=Doorman(), sockets_per_account=seats, sockets_per_key=seats
+    )
     router = URLRouter([re_path(r"^v2/(?P<feed>[^/]+)$", consumer)])
     listener = socket.create_server(("127.0.0.1", 0))
     threading.Thread(target=feed, daemon=True).start()

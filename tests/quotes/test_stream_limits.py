@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from quotes.streaming import limits
+from quotes.streaming.consumers import MarketDataConsumer
 from quotes.streaming.limits import Failures, Pace, Seats
+from quotes.streaming.session import AUTHENTICATED
+from tests.streams import Client, Doorman, Someone, connected, threads_of_its_own
 
 
 def test_pace_allows_its_burst_then_its_rate() -> None:
@@ -59,13 +64,46 @@ def test_the_memory_of_failures_is_bounded() -> None:
     assert failures.delay_after("0", now=0) == 0.25
 
 
-def test_seats_are_counted_per_account_and_given_back() -> None:
+def test_seats_are_counted_and_given_back() -> None:
     seats = Seats()
 
-    assert [seats.take(1, 2), seats.take(1, 2), seats.take(1, 2)] == [True, True, False]
-    assert seats.take(2, 2)
-    seats.release(1)
-    assert seats.take(1, 2)
+    assert [seats.take({1: 2}), seats.take({1: 2}), seats.take({1: 2})] == [True, True, False]
+    assert seats.take({2: 2})
+    seats.release([1])
+    assert seats.take({1: 2})
     for account in (1, 1, 2):
-        seats.release(account)
+        seats.release([account])
     assert not seats._taken
+
+
+def test_who_gets_no_seat_for_the_key_takes_none_of_the_account() -> None:
+    seats = Seats()
+    assert seats.take({"account": 2, "key": 1})
+
+    assert not seats.take({"account": 2, "key": 1})
+
+    assert seats.take({"account": 2, "other key": 1})
+    assert not seats.take({"account": 2, "third key": 1})
+    seats.release(["account", "key"])
+    seats.release(["account", "other key"])
+    assert not seats._taken
+
+
+async def test_406_for_one_socket_too_many_of_a_key_though_its_account_has_room() -> None:
+    doorman = Doorman({(key, "secret"): Someone(key_id=key) for key in ("KEY", "SECOND")})
+    app = MarketDataConsumer.as_asgi(authenticate=doorman, sockets_per_key=1)
+
+    async def enter(client: Client, key: str) -> Any:
+        client.say({"action": "auth", "key": key, "secret": "secret"})
+        return (await client.hear_many(2))[1]
+
+    with threads_of_its_own():
+        async with connected(app) as one, connected(app) as two, connected(app) as other:
+            assert await enter(one, "KEY") == [AUTHENTICATED]
+            [refused] = await enter(two, "KEY")
+            assert (refused["code"], refused["msg"]) == (406, "connection limit exceeded")
+            assert await two.closed() == 4406
+            assert await enter(other, "SECOND") == [AUTHENTICATED]
+        async with connected(app) as again:
+            assert await enter(again, "KEY") == [AUTHENTICATED]
+    assert not MarketDataConsumer.seats._taken

@@ -1,12 +1,13 @@
 """A small server for the tests beside it: `python -m tests.config.server.floor`.
 
 Prints the port it listens on, then one line per thing that ended well. The WSGI side answers
-`/` with what it got, `/slow` late; each socket does what its path says.
+`/` with what it got, `/slow` late, `/sockets` with how many it has in memory; each socket does what its path says.
 """
 
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import socket
@@ -17,6 +18,7 @@ from typing import Any
 from config.server.frames import EXTENSION
 from config.server.http import HttpApplication
 from config.server.server import OpenbellServer
+from config.server.sockets import BoundedSocket
 
 MEGABYTE = b"x" * 1024 * 1024
 FRAME = b"\x82\x05frame"
@@ -25,6 +27,11 @@ FRAME = b"\x82\x05frame"
 def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
     if environ["PATH_INFO"] == "/slow":
         time.sleep(float(environ["QUERY_STRING"]))
+    if environ["PATH_INFO"] == "/sockets":
+        gc.disable()
+        kept = sum(isinstance(each, BoundedSocket) for each in gc.get_objects())
+        start_response("200 OK", [("Content-Type", "application/json")])
+        return [str(kept).encode()]
     if environ["PATH_INFO"] == "/broken":
         raise RuntimeError("broken on purpose")
     status = "204 No Content" if environ["PATH_INFO"] == "/empty" else "200 OK"
@@ -99,6 +106,9 @@ ROOMS = {"/echo": echo, "/shared": shared, "/flood": flood, "/pile": pile, "/sle
 
 
 def main() -> None:
+    from config.server import requests  # after the server's module, which installs the reactor
+
+    requests.HEAD_SECONDS_MAX = float(os.environ.get("HEAD_SECONDS", requests.HEAD_SECONDS_MAX))
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     http = HttpApplication(wsgi, threads=2, waiting_max=2, wait_seconds_max=1.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
+import urllib.request
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -13,6 +14,8 @@ from websockets.sync.client import ClientConnection, connect
 from config.server.server import CLOSES_PER_SECOND
 from config.server.sockets import STALL_SECONDS_MAX
 from tests.config.server.conftest import Floor
+
+PATIENCE_SECONDS = 20
 
 
 def opened(floor: Floor, path: str) -> ClientConnection:
@@ -40,6 +43,38 @@ def test_a_refused_handshake_is_403(floor):
         opened(floor, "/refuse")
 
     assert refused.value.response.status_code == 403
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setenv("HEAD_SECONDS", "2")
+
+
+def trickle_until_dropped(client: socket.socket) -> None:
+    """Send a byte now and then; raises OSError once the server has had enough."""
+    client.settimeout(0.05)
+    until = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < until:
+        client.sendall(b"x")
+        with contextlib.suppress(TimeoutError):
+            if not client.recv(1):
+                raise OSError("closed")
+
+
+def test_a_handshake_that_trickles_in_is_given_up(impatient, floor):
+    address = ("127.0.0.1", floor.port)
+    with (
+        opened(floor, "/echo") as other,
+        socket.create_connection(address) as first,
+        socket.create_connection(address) as second,
+    ):
+        first.sendall(b"G")
+        second.sendall(b"GET /echo HTTP/1.1\r\nX-Slow: ")
+        for slow in (first, second):
+            with pytest.raises(OSError):  # noqa: PT011  # reset, closed or broken
+                trickle_until_dropped(slow)
+        other.send("still here")
+        assert other.recv(timeout=5) == "still here"
 
 
 def test_frames_keep_their_place_among_sends(floor):
@@ -112,6 +147,25 @@ def test_backlog_says_what_a_stalled_reader_has_not_taken(floor):
     floor.ask_to_stop()
 
     assert "backlog after" in floor.output()[0]
+
+
+def test_nothing_of_a_socket_stays_in_memory_until_the_garbage_is_collected(floor):
+    def kept() -> int:
+        with urllib.request.urlopen(f"http://127.0.0.1:{floor.port}/sockets", timeout=10) as said:
+            return int(said.read())
+
+    assert kept() == 0  # and from now on nothing is collected
+    clients = [opened(floor, "/echo") for _ in range(5)]
+    clients[0].send("close")
+    readers = [stalled(floor, "/flood"), stalled(floor, "/pile")]
+    assert kept() > 0
+    for each in [*clients, *readers]:
+        each.close()
+
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while kept():
+        assert time.monotonic() < deadline, f"{kept()} sockets are kept"
+        time.sleep(0.1)
 
 
 def test_a_flood_waits_in_the_kernel_not_in_our_memory(floor):
