@@ -221,6 +221,8 @@ class TradeTick(models.Model):
     conditions = models.CharField(max_length=64)  # in the tape's letters, with commas between
     sets_price = models.BooleanField()
     counts_volume = models.BooleanField()
+    # "canceled", "incorrect" or "corrected", once that is known.
+    amended = models.CharField(max_length=9, default="", db_default="")
 
     def __str__(self) -> str:
         return f"trade {self.sequence} of instrument {self.instrument_id} at {self.at_us}"

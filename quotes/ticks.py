@@ -16,6 +16,9 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 OPEN, CLOSE = "open", "close"  # the two official auctions of a day
 
+# What becomes of a printed trade: it never was, or it was wrong and another stands in its place.
+CANCELED, INCORRECT, CORRECTED = "canceled", "incorrect", "corrected"
+
 
 class Quote(NamedTuple):
     """The NBBO of one symbol at one instant. A price of 0 means that the side is empty."""
@@ -58,6 +61,20 @@ class Trade(NamedTuple):
     sets_price: bool = True  # False: counts as volume only, never as open, high, low, close or last
     counts_volume: bool = True  # False: neither
     auction: str = ""  # OPEN or CLOSE: it prints the listing exchange's official cross
+    amended: str = ""  # CANCELED, INCORRECT or CORRECTED, once that is known
+
+
+class Amendment(NamedTuple):
+    """What the tape says of a trade that it printed earlier: it is corrected, or canceled.
+
+    A corrected trade stands at the time of the original, under a sequence beyond those of prints.
+    """
+
+    symbol: str
+    at_us: int  # when it was said
+    original: Trade
+    corrected: Trade | None = None  # None: canceled
+    action: str = "C"  # of a cancellation: C by the exchange's wish, E an error
 
 
 class Bar(NamedTuple):
@@ -93,6 +110,7 @@ class Batch(NamedTuple):
     watermark_us: int
     epoch: int
     number: int = 0  # gap-free per epoch, so that a subscriber can see what it missed
+    amendments: tuple[Amendment, ...] = ()  # of trades in this batch or before
 
     @property
     def place(self) -> Place:

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from rest_framework import serializers
 
+from quotes.ticks import CANCELED, CORRECTED, INCORRECT
+
 
 class QuoteItem(serializers.Serializer):
     t = serializers.DateTimeField(help_text="market time")
@@ -30,6 +32,11 @@ class TradeItem(serializers.Serializer):
     i = serializers.IntegerField(help_text="number of the trade")
     c = serializers.ListField(child=serializers.CharField(), help_text="conditions")
     z = serializers.CharField(help_text="tape")
+    u = serializers.ChoiceField(
+        [CANCELED, INCORRECT, CORRECTED],
+        required=False,
+        help_text="what became of it: it never was, it was wrong, or it stands for one that was",
+    )
 
 
 class BarItem(serializers.Serializer):

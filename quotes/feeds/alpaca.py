@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from quotes.feeds.base import READ_LIMIT, Feed, FeedError, InstrumentSpec, Tick
-from quotes.feeds.intake import Intake
+from quotes.feeds.intake import Heard, Intake
 from quotes.feeds.listings import describe
+from quotes.feeds.tape import Tape
 from quotes.feeds.upstream import Link, Upstream
 from quotes.models import Exchange, MarketClock
+from quotes.ticks import Amendment, Trade
 
 # Market time goes on with the wall's; a chain cannot follow one that is played or stands.
 ON_WALL_TIME = frozenset({MarketClock.Mode.LIVE, MarketClock.Mode.SIMULATED})
@@ -47,6 +49,7 @@ class AlpacaFeed(Feed):
         )
         self._link = Link(upstream, served, self._intake)
         self._numbers: Counter[tuple[type, str]] = Counter()  # the last of each kind and symbol
+        self._tape = Tape()
 
     def instruments(self) -> list[InstrumentSpec]:
         return self._specs
@@ -60,10 +63,13 @@ class AlpacaFeed(Feed):
     def read(self, until_us: int, limit: int = READ_LIMIT) -> list[Tick]:
         if not self._link.is_open:
             self._link.open()
-        return [self._numbered(tick) for tick in self._intake.take(until_us, limit)]
+        return [self._numbered(heard) for heard in self._intake.take(until_us, limit)]
 
     def take_halts(self) -> Mapping[str, tuple[bool, str]]:
         return self._intake.take_halts()
+
+    def take_amendments(self) -> Sequence[Amendment]:
+        return self._tape.amend(self._intake.take_revisions())
 
     def skip_to(self, at_us: int) -> None:
         self._intake.skip_to(at_us)
@@ -71,11 +77,14 @@ class AlpacaFeed(Feed):
     def close(self) -> None:
         self._link.close()
 
-    def _numbered(self, tick: Tick) -> Tick:
+    def _numbered(self, heard: Heard) -> Tick:
         """Trades that are missing leave their numbers out."""
-        kind = type(tick), tick.symbol
-        self._numbers[kind] += 1 + tick.sequence
-        return tick._replace(sequence=self._numbers[kind], epoch=self.epoch)
+        kind = type(heard.tick), heard.tick.symbol
+        self._numbers[kind] += 1 + heard.tick.sequence
+        tick = heard.tick._replace(sequence=self._numbers[kind], epoch=self.epoch)
+        if isinstance(tick, Trade):
+            self._tape.print(heard.name, tick)
+        return tick
 
 
 def _instruments(upstream: Upstream, symbols: list[str]) -> list[InstrumentSpec]:

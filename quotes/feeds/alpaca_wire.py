@@ -8,6 +8,7 @@ of an extended session.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Any, NamedTuple
 
 import msgpack
@@ -30,6 +31,17 @@ class Place(NamedTuple):
 
     epoch: int
     number: int
+
+
+class Revision(NamedTuple):
+    """What a message says of an earlier trade, which it calls by name."""
+
+    symbol: str
+    at_us: int
+    of: Hashable
+    corrected: Trade | None  # without a number; None: canceled
+    name: Hashable  # of the corrected one, which may be corrected again
+    action: str
 
 
 def place_of(message: Message) -> Place | None:
@@ -79,6 +91,25 @@ def read_trade(symbol: str, message: Message) -> Trade:
         counts_volume=message.get("counts_volume", told or COUNTS_NO_VOLUME.isdisjoint(letters)),
         auction=message.get("auction", "") if told else _auction(symbol, exchange, letters),
     )
+
+
+def name_of(symbol: str, message: Message, key: str = "i") -> Hashable:
+    """A trade's own name: exchanges number their trades, each for itself."""
+    return symbol, message.get("x", ""), message.get(key)
+
+
+def read_revision(symbol: str, message: Message) -> Revision:
+    """A correction (T: c) or a cancellation (T: x); KeyError, TypeError or AttributeError."""
+    at_us = micros_of(message["t"])
+    if message["T"] == "x":
+        of = name_of(symbol, message)
+        return Revision(symbol, at_us, of, None, None, message.get("a", "C"))
+    corrected = read_trade(
+        symbol,
+        {**message, "i": message["ci"], "p": message["cp"], "s": message["cs"], "c": message["cc"]},
+    )
+    of, name = name_of(symbol, message, "oi"), name_of(symbol, message, "ci")
+    return Revision(symbol, at_us, of, corrected, name, "")
 
 
 def _auction(symbol: str, exchange: str, letters: tuple[str, ...]) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from events.errors import OpenbellError
-from quotes.ticks import Quote, Trade
+from quotes.ticks import Amendment, Quote, Trade
 
 if TYPE_CHECKING:
     from quotes.splits import Split
@@ -93,6 +93,10 @@ class Feed:
     def take_halts(self) -> Mapping[str, tuple[bool, str]]:
         """Symbols that the source halted (True) or resumed since the last call, and why."""
         return {}
+
+    def take_amendments(self) -> Sequence[Amendment]:
+        """What the source said since the last call of trades that were read already."""
+        return ()
 
     def close(self) -> None:
         """Let go of files or connections; the feed is not used afterwards."""

@@ -8,12 +8,23 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from collections import deque
+from collections.abc import Callable, Collection, Hashable, Mapping
+from typing import NamedTuple
 
 from prometheus_client import Counter
 
-from quotes.feeds.alpaca_wire import Message, Place, micros_of, place_of, read_quote, read_trade
+from quotes.feeds.alpaca_wire import (
+    Message,
+    Place,
+    Revision,
+    micros_of,
+    name_of,
+    place_of,
+    read_quote,
+    read_revision,
+    read_trade,
+)
 from quotes.feeds.base import Tick, tick_order
 from quotes.ticks import Quote, Trade
 
@@ -21,12 +32,21 @@ from quotes.ticks import Quote, Trade
 WAITING_MAX = 100_000
 # An honest upstream's heart beats every two seconds; a venue calls a feed silent after five.
 SILENT_SECONDS = 5.0
+# Corrections and cancellations that wait for the trade they are of.
+REVISIONS_MAX = 10_000
 
 MISSED = Counter("openbell_feed_missed_trades_total", "Trades that an upstream sent in vain.")
 
 
 class Lost(Exception):
     """Messages of this connection are missing: what it says next cannot be trusted."""
+
+
+class Heard(NamedTuple):
+    """A tick, and by what name the upstream may speak of it again."""
+
+    tick: Tick
+    name: Hashable = None
 
 
 class Intake:
@@ -54,7 +74,8 @@ class Intake:
         self._served = frozenset(served)
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._waiting: list[Tick] = []
+        self._waiting: list[Heard] = []
+        self._revisions: deque[Revision] = deque(maxlen=REVISIONS_MAX)
         self._sorted = True
         self._places: dict[tuple[type, str], Place] = {}
         self._traded: set[str] = set()
@@ -99,6 +120,8 @@ class Intake:
             self._quote(message["S"], message)
         elif kind == "t":
             self._trade(message["S"], message)
+        elif kind in "cx":
+            self._revisions.append(read_revision(message["S"], message))
         elif kind == "s":
             self._halts[message["S"]] = (message["sc"] != "T", message.get("rm", ""))
         elif kind == "snapshot":
@@ -113,7 +136,7 @@ class Intake:
     def _quote(self, symbol: str, message: Message) -> None:
         place = place_of(message)
         if self._is_new(Quote, symbol, place):
-            self._add(read_quote(symbol, message))
+            self._add(Heard(read_quote(symbol, message)))
 
     def _trade(self, symbol: str, message: Message) -> None:
         place = place_of(message)
@@ -124,7 +147,8 @@ class Intake:
         MISSED.inc(missed)
         self._doubtful.discard(symbol)
         self._traded.add(symbol)
-        self._add(read_trade(symbol, message)._replace(sequence=missed))
+        trade = read_trade(symbol, message)._replace(sequence=missed)
+        self._add(Heard(trade, name_of(symbol, message)))
 
     def _missed(self, symbol: str, before: Place | None, place: Place | None) -> int:
         """How many trades are missing before this one: at least so many."""
@@ -172,12 +196,12 @@ class Intake:
         if message["t"] is not None:
             self.complete_us = max(self.complete_us, micros_of(message["t"]))
 
-    def _add(self, tick: Any) -> None:
-        self._waiting.append(tick)
+    def _add(self, heard: Heard) -> None:
+        self._waiting.append(heard)
         self._sorted = False
         self._fed_at = self._monotonic()
         # The last instant may go on in the next frame.
-        self.complete_us = max(self.complete_us, tick.at_us - 1)
+        self.complete_us = max(self.complete_us, heard.tick.at_us - 1)
 
     # --- ingest's thread --------------------------------------------------------------------
 
@@ -192,20 +216,27 @@ class Intake:
         """The instant of the next tick, as far as is known."""
         with self._lock:
             self._sort()
-            return self._waiting[0].at_us if self._waiting else self.complete_us + 1
+            return self._waiting[0].tick.at_us if self._waiting else self.complete_us + 1
 
-    def take(self, until_us: int, limit: int) -> list[Tick]:
+    def take(self, until_us: int, limit: int) -> list[Heard]:
         """The waiting ticks in order up to an instant, at most so many."""
         with self._lock:
             self._sort()
             count = 0
-            for tick in self._waiting[:limit]:
+            for tick, _ in self._waiting[:limit]:
                 if tick.at_us > until_us:
                     break
                 count += 1
             taken = self._waiting[:count]
             del self._waiting[:count]
         return taken
+
+    def take_revisions(self) -> list[Revision]:
+        """What was said since the last call of trades that were printed before."""
+        with self._lock:
+            revisions = list(self._revisions)
+            self._revisions.clear()
+        return revisions
 
     def take_halts(self) -> dict[str, tuple[bool, str]]:
         """Symbols that were halted or resumed since the last call, and why."""
@@ -216,10 +247,14 @@ class Intake:
     def skip_to(self, at_us: int) -> None:
         """Forget what is older than an instant, and count from there."""
         with self._lock:
-            self._waiting = [tick for tick in self._waiting if tick.at_us >= at_us]
+            self._waiting = [each for each in self._waiting if each.tick.at_us >= at_us]
             self.complete_us = max(self.complete_us, at_us - 1)
 
     def _sort(self) -> None:
         if not self._sorted:
-            self._waiting.sort(key=tick_order)
+            self._waiting.sort(key=_order)
             self._sorted = True
+
+
+def _order(heard: Heard) -> tuple[int, str, bool, int]:
+    return tick_order(heard.tick)

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -24,7 +25,7 @@ from quotes.pacing import Pace
 from quotes.splits import Split, announced
 from quotes.streaming.bus import BARS, TICK_TOPICS, Bus, tick_topic
 from quotes.tick_history.backlog import Backlog
-from quotes.ticks import MICROSECONDS, Bar, Batch, Place, Quote, Trade
+from quotes.ticks import MICROSECONDS, Amendment, Bar, Batch, Place, Quote, Trade
 
 BATCH_TICKS = 500  # some 5 ms of work, so that readers start while the next ones are read
 TURN_SECONDS = 0.005  # ticks that come closer together share a batch
@@ -49,6 +50,8 @@ BEHIND = Gauge(
 SLIPPED = Counter(
     "openbell_feed_slipped_seconds_total", "Wall seconds by which the schedule was put off."
 )
+
+Item = TypeVar("Item", Tick, Amendment)
 
 _RECEIVED = {kind: kind._fields.index("received_us") for kind in (Quote, Trade)}
 
@@ -101,7 +104,8 @@ class Ingest:
         watermark_us = self._reached(target_us)
         if ticks or self._is_news(wall, watermark_us):
             ticks = await self._take(ticks)
-            self._publish(ticks, watermark_us)
+            amendments = await self._take_amendments()
+            self._publish(ticks, watermark_us, amendments)
             self._published_at = wall
         self._keep_pace(wall, watermark_us)
         return 0.0 if has_more else self._idle_seconds(wall)
@@ -226,10 +230,7 @@ class Ingest:
         self.heard.trades.update(trades)
         newest: list[Tick] = [*quotes.values(), *trades.values()]
         place = Place(self._epoch, self._number + 1)  # whoever hears of the batch finds it stored
-        if latest.store().is_remote:
-            await asyncio.get_running_loop().run_in_executor(None, latest.put_many, newest, place)
-        else:
-            latest.put_many(newest, place)
+        await _with_store(latest.put_many, newest, place)
         add = self.bars.add
         printed = [tick for tick in ticks if type(tick) is Trade]
         for trade in printed:
@@ -238,16 +239,48 @@ class Ingest:
         TICKS.labels("quote").inc(len(ticks) - len(printed))
         return ticks
 
-    def _publish(self, ticks: list[Tick], watermark_us: int) -> None:
+    async def _take_amendments(self) -> Sequence[Amendment]:
+        """What trades were corrected or canceled. A last price that was corrected is the new one;
+        one that was canceled stands until the next trade, for nobody remembers the one before.
+
+        Bars stay as they are.
+        """
+        amendments = self._feed.take_amendments()
+        corrected = {
+            each.symbol: each.corrected._replace(
+                sequence=each.original.sequence, received_us=each.original.received_us
+            )
+            for each in amendments
+            if each.corrected is not None and each.corrected.sets_price
+        }
+        if corrected:
+            await _with_store(self._correct, corrected)
+        return amendments
+
+    def _correct(self, corrected: dict[str, Trade]) -> None:
+        """Put these trades where the same ones are the last of their symbols."""
+        for symbol, held in latest.store().get_many(list(corrected)).items():
+            trade = corrected[symbol]
+            last = held.trade
+            if last and (last.epoch, last.sequence) == (trade.epoch, trade.sequence):
+                latest.put_many([trade])
+                self.heard.trades[symbol] = trade
+
+    def _publish(
+        self, ticks: list[Tick], watermark_us: int, amendments: Sequence[Amendment]
+    ) -> None:
         self._number += 1
+        amended = _by_topic(amendments)
         for topic, some in _by_topic(ticks).items():
-            batch = Batch(tuple(some), watermark_us, self._epoch, self._number)
+            batch = Batch(
+                tuple(some), watermark_us, self._epoch, self._number, tuple(amended[topic])
+            )
             self._bus.publish(topic, batch)
         self._publish_bars(watermark_us)
         self.watermark_us = watermark_us
         self._clock.observe(watermark_us)
-        if self.history is not None and ticks:
-            self.history.offer(ticks)
+        if self.history is not None and (ticks or amendments):
+            self.history.offer([*ticks, *amendments] if amendments else ticks)
         BATCH_SIZE.observe(len(ticks))
 
     def _publish_bars(self, watermark_us: int) -> None:
@@ -277,11 +310,19 @@ def _received(ticks: Iterable[Tick], received_us: int) -> list[Tick]:
     return stamped
 
 
-def _by_topic(ticks: list[Tick]) -> dict[str, list[Tick]]:
-    """The ticks of each shard; a shard without ticks hears the watermark all the same."""
+async def _with_store(job: Callable[..., None], *arguments: Any) -> None:
+    """Do what may wait for the store, off the loop where it does."""
+    if latest.store().is_remote:
+        await asyncio.get_running_loop().run_in_executor(None, job, *arguments)
+    else:
+        job(*arguments)
+
+
+def _by_topic(items: Sequence[Item]) -> dict[str, Sequence[Item]]:
+    """What each shard has to hear; one without ticks hears the watermark all the same."""
     if len(TICK_TOPICS) == 1:
-        return {TICK_TOPICS[0]: ticks}
-    shards: dict[str, list[Tick]] = {topic: [] for topic in TICK_TOPICS}
-    for tick in ticks:
-        shards[tick_topic(tick.symbol)].append(tick)
-    return shards
+        return {TICK_TOPICS[0]: items}
+    shards: dict[str, list[Item]] = {topic: [] for topic in TICK_TOPICS}
+    for item in items:
+        shards[tick_topic(item.symbol)].append(item)
+    return dict(shards)

@@ -17,7 +17,7 @@ import msgpack
 import orjson
 
 from quotes.amounts import PRICE_UNIT
-from quotes.ticks import MICROSECONDS, Bar, Quote, Trade
+from quotes.ticks import MICROSECONDS, Amendment, Bar, Quote, Trade
 
 Message = dict[str, Any]
 Stamp = Callable[[int], Any]  # microseconds since the epoch → the codec's timestamp
@@ -56,7 +56,7 @@ def quote_item(quote: Quote, stamp: Stamp) -> Message:
 
 
 def trade_item(trade: Trade, stamp: Stamp) -> Message:
-    return {
+    item = {
         "i": trade_id(trade),
         "x": trade.exchange,
         "p": trade.price / PRICE_UNIT,
@@ -64,6 +64,32 @@ def trade_item(trade: Trade, stamp: Stamp) -> Message:
         "t": stamp(trade.at_us),
         "c": list(trade.conditions),
         "z": _NO_TAPE,
+    }
+    if trade.amended:
+        item["u"] = trade.amended
+    return item
+
+
+def amendment_item(amendment: Amendment, stamp: Stamp) -> Message:
+    """A correction, with the trade as it was and as it is; or a cancellation."""
+    was, now = amendment.original, amendment.corrected
+    said = {"x": was.exchange, "t": stamp(amendment.at_us), "z": _NO_TAPE}
+    if now is None:
+        return said | {
+            "i": trade_id(was),
+            "p": was.price / PRICE_UNIT,
+            "s": was.size,
+            "a": amendment.action,
+        }
+    return said | {
+        "oi": trade_id(was),
+        "op": was.price / PRICE_UNIT,
+        "os": was.size,
+        "oc": list(was.conditions),
+        "ci": trade_id(now),
+        "cp": now.price / PRICE_UNIT,
+        "cs": now.size,
+        "cc": list(now.conditions),
     }
 
 
@@ -139,6 +165,15 @@ class Codec:
     def trade(self, trade: Trade) -> bytes:
         return self._data("t", trade.symbol, self._trade_item(trade))
 
+    def amendment(self, amendment: Amendment, number: Numbered) -> bytes:
+        """A correction or a cancellation of a trade."""
+        item = self._numbered(amendment_item(amendment, self.stamp), number)
+        if amendment.corrected is None:
+            return self._data("x", amendment.symbol, item)
+        if self.honest:
+            item |= _counts_for(amendment.corrected)
+        return self._data("c", amendment.symbol, item)
+
     def bar(self, kind: str, bar: Bar, number: Numbered) -> bytes:
         """`kind` is b, u or d: a minute bar, a corrected one, the running daily bar."""
         return self._data(kind, bar.symbol, self._numbered(bar_item(bar, self.stamp), number))
@@ -194,14 +229,7 @@ class Codec:
     def _trade_item(self, trade: Trade) -> Message:
         """An honest trade says what it counts for, where that is not price and volume alone."""
         item = self._numbered(trade_item(trade, self.stamp), trade)
-        if self.honest:
-            if not trade.sets_price:
-                item["sets_price"] = False
-            if not trade.counts_volume:
-                item["counts_volume"] = False
-            if trade.auction:
-                item["auction"] = trade.auction
-        return item
+        return item | _counts_for(trade) if self.honest else item
 
     def _numbered(self, item: Message, number: Numbered) -> Message:
         if self.honest:
@@ -210,6 +238,18 @@ class Codec:
 
     def _data(self, kind: str, symbol: str, item: Message) -> bytes:
         return self.frame([{"T": kind, "S": symbol, **item}])
+
+
+def _counts_for(trade: Trade) -> Message:
+    """What a trade counts for, where that is not price and volume alone."""
+    said: Message = {}
+    if not trade.sets_price:
+        said["sets_price"] = False
+    if not trade.counts_volume:
+        said["counts_volume"] = False
+    if trade.auction:
+        said["auction"] = trade.auction
+    return said
 
 
 class Number(NamedTuple):

@@ -33,7 +33,7 @@ from quotes.streaming.audience import (
     reduced,
 )
 from quotes.streaming.bus import CONTROL, TICK_TOPICS, Subscription, bus
-from quotes.streaming.codec import Codec
+from quotes.streaming.codec import Codec, Number
 from quotes.streaming.fanout import Fanout
 from quotes.streaming.halts import Halts
 from quotes.streaming.market import LOOK_UP_MAX, LookUp, Market, StoredMarket
@@ -41,7 +41,7 @@ from quotes.streaming.news import News, topics_of
 from quotes.streaming.resync import Resync
 from quotes.streaming.socket import Socket
 from quotes.streaming.standings import Arrival, Standing, Standings, chunks
-from quotes.ticks import Batch, Quote, Trade
+from quotes.ticks import Amendment, Batch, Quote, Trade
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +82,9 @@ class Hub:
         self._standings = Standings()
         self._lookup = LookUp(market, self._standings, self.hearing)
         self._news = News(self._audiences, self._fanout, self._standings)
+        self._amendments: list[
+            tuple[Amendment, Number]
+        ] = []  # of the round that is being delivered
         self._users: Tally[str] = Tally()  # of each topic
         self._tasks: list[asyncio.Task[None]] = []
         self._resync = Resync(market.place, self._take_stock)
@@ -241,6 +244,7 @@ class Hub:
                     self._lost()
                 await asyncio.sleep(0)
             self._standings.told()
+            self._deliver_amendments()
             await asyncio.sleep(self._pause(time.monotonic() - began))
 
     def _pause(self, took: float) -> float:
@@ -268,6 +272,8 @@ class Hub:
                 self._resync.doubt.hear(batch.place)
             if arrival is not Arrival.OLD:
                 ticks += batch.ticks
+            if batch.amendments and arrival in (Arrival.NEXT, Arrival.AFTER_GAP):
+                self._amendments += map(self._news.numbered, batch.amendments)
         return ticks
 
     def deliver(self, ticks: Iterable[Quote | Trade]) -> None:
@@ -283,8 +289,18 @@ class Hub:
                 offer(trades, symbol, Codec.trade, tick)
         self._fanout.flush()
 
+    def _deliver_amendments(self) -> None:
+        """Tell who wants trades what became of some of them: after all the trades of the round."""
+        amendments, self._amendments = self._amendments, []
+        for amendment, number in amendments:
+            try:
+                self._news.amend(amendment, number)
+            except Exception:
+                log.exception("a correction was not delivered")
+
     def _lost(self) -> None:
         GAPS.inc()
+        self._news.skip_numbers_of_amendments()
         self._resync.lost()
 
     async def _take_stock(self) -> None:

@@ -1,4 +1,5 @@
-"""What the bus brings besides ticks: bars, changes of trading status, and news for listeners."""
+"""What the bus brings besides ticks: bars, amendments of trades, changes of trading status, and
+news for listeners."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ from quotes.streaming.bus import BARS, TICK_TOPICS, tick_topic
 from quotes.streaming.codec import Codec, Number, Status
 from quotes.streaming.fanout import Fanout
 from quotes.streaming.standings import Standings
-from quotes.ticks import Bar
+from quotes.ticks import Amendment, Bar
 
 _BAR_CHANNELS = frozenset({Channel.BARS, Channel.UPDATED_BARS, Channel.DAILY_BARS})
 
@@ -36,6 +37,7 @@ class News:
         self._fanout = fanout
         self._standings = standings
         self._numbers: Counter[tuple[Channel, str]] = Counter()  # channel, symbol → last number
+        self._amended: Counter[str] = Counter()  # symbol → last number of its amendments
         self._newest_start: dict[str, int] = {}
         self._changed: Changed = {}
 
@@ -45,6 +47,23 @@ class News:
             self._hear_bars(message)
         for hear in tuple(self.listeners.get(topic, ())):
             hear(message)
+
+    def numbered(self, amendment: Amendment) -> tuple[Amendment, Number]:
+        """The amendment with the next number of its symbol's."""
+        self._amended[amendment.symbol] += 1
+        return amendment, Number(self._amended[amendment.symbol], self._standings.epoch)
+
+    def amend(self, amendment: Amendment, number: Number) -> None:
+        """Tell everyone who wants the symbol's trades what became of one of them."""
+        self._standings.amend(amendment)
+        audience = self._audiences[Channel.TRADES]
+        self._fanout.offer(audience, amendment.symbol, Codec.amendment, amendment, number)
+        self._fanout.flush()
+
+    def skip_numbers_of_amendments(self) -> None:
+        """Batches were lost, and perhaps amendments with them: leave a gap, for clients to see."""
+        for symbol in self._amended:
+            self._amended[symbol] += 1
 
     def skip_numbers(self) -> None:
         """Messages were lost: leave a gap in each numbering, for clients to see."""

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from quotes.streaming.audience import Changed, Channel
 from quotes.streaming.bus import TICK_TOPICS, tick_topic
-from quotes.ticks import MICROSECONDS, Batch, Quote, Trade
+from quotes.ticks import MICROSECONDS, Amendment, Batch, Quote, Trade
 
 # A feed says that it is there four times a second, whatever the market does.
 SILENT_SECONDS = 1.5
@@ -115,6 +115,15 @@ class Standings:
             if heard is not None and is_newer(trade, heard):
                 self._trades[trade.symbol] = trade
                 self._changed[Channel.TRADES][trade.symbol] = (trade.epoch, trade.sequence)
+
+    def amend(self, amendment: Amendment) -> None:
+        """A last price that was corrected is the corrected one."""
+        was, now = amendment.original, amendment.corrected
+        held = self._priced.get(amendment.symbol)
+        if now is None or held is None or not now.sets_price:
+            return
+        if (held.epoch, held.sequence) == (was.epoch, was.sequence):
+            self._priced[amendment.symbol] = now._replace(sequence=was.sequence)
 
     def knows(self, symbol: str) -> bool:
         """Whether both a quote and a price of the symbol were heard."""

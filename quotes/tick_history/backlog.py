@@ -12,8 +12,8 @@ from collections import deque
 
 from prometheus_client import Counter, Gauge
 
-from quotes.feeds.base import Tick
 from quotes.streaming.bus import NoRoom
+from quotes.tick_history.store import Kept
 
 PLACES = 100_000  # ticks: some 30 MB, and five seconds of a whole recorded day in a minute
 POLL_SECONDS = 0.002  # of a feed that waits for room
@@ -36,7 +36,7 @@ class Backlog:
         """`waits`: the feed asks for room first, so nothing is dropped."""
         self._waits = waits
         self._places = places
-        self._batches: deque[list[Tick]] = deque()
+        self._batches: deque[list[Kept]] = deque()
         self._waiting = 0
         self._wanted = 0  # by the writer: it need not be woken for less
         self._closed = False
@@ -51,7 +51,7 @@ class Backlog:
     def is_closed(self) -> bool:
         return self._closed
 
-    def offer(self, ticks: list[Tick]) -> None:
+    def offer(self, ticks: list[Kept]) -> None:
         """Leave a batch to be written; never waits."""
         with self._changed:
             if self._closed or (not self._waits and self._waiting + len(ticks) > self._places):
@@ -73,7 +73,7 @@ class Backlog:
         except TimeoutError:
             raise NoRoom("no room in the tick history") from None
 
-    def take(self, most: int, timeout_seconds: float) -> list[Tick]:
+    def take(self, most: int, timeout_seconds: float) -> list[Kept]:
         """The oldest ticks in order, whole batches until there are `most`; [] when none came.
 
         Waits for as many, until the time is up or the backlog is closed.
@@ -83,7 +83,7 @@ class Backlog:
             self._changed.wait_for(
                 lambda: self._waiting >= most or self._closed, timeout=timeout_seconds
             )
-            ticks: list[Tick] = []
+            ticks: list[Kept] = []
             while self._batches and len(ticks) < most:
                 ticks += self._batches.popleft()
             self._waiting -= len(ticks)

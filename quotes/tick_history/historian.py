@@ -17,11 +17,11 @@ from django.db import (
 from prometheus_client import Counter
 
 from events.leases import Lease, LeaseLost
-from quotes.feeds.base import Tick
 from quotes.latest.rows import instrument_ids
 from quotes.tick_history import store
 from quotes.tick_history.backlog import DROPPED, Backlog
 from quotes.tick_history.retention import Retention
+from quotes.tick_history.store import Kept
 
 SLICE_TICKS = 500  # some 5 ms of writing on SQLite
 KEEP_SECONDS = 0.25  # ticks that come slowly are written together
@@ -73,7 +73,7 @@ class Historian:
             self._backlog.close()  # however it ended, nobody waits for it any longer
             connection.close()
 
-    def _written(self, ticks: list[Tick]) -> bool:
+    def _written(self, ticks: list[Kept]) -> bool:
         """Write a slice, however often it takes; False where that is hopeless or time is up."""
         while time.monotonic() < self._leave_by:
             try:
@@ -89,7 +89,7 @@ class Historian:
                 return True
         return False
 
-    def _write(self, ticks: list[Tick]) -> None:
+    def _write(self, ticks: list[Kept]) -> None:
         self._retention.make_room(ticks[-1].at_us)
         ids = instrument_ids({tick.symbol for tick in ticks})
         with transaction.atomic():

@@ -2,7 +2,8 @@
 
 SQL is written by hand and speaks integers, as in `quotes.history`. One statement with many rows
 lets SQLite work without holding up the interpreter's other threads, which `executemany` would do
-row by row. A tick that is there already is left as it is, so writing again does no harm.
+row by row. A tick that is there already is left as it is, so writing again does no harm. A trade
+that was canceled or corrected stays, and says so; the one in its place is a row of its own.
 """
 
 from __future__ import annotations
@@ -17,10 +18,11 @@ from django.db.models.constants import OnConflict
 from quotes.feeds.base import Tick
 from quotes.history import instrument_ids
 from quotes.models import QuoteTick, TradeTick
-from quotes.ticks import Quote, Trade
+from quotes.ticks import CANCELED, INCORRECT, Amendment, Quote, Trade
 
 ROWS_PER_STATEMENT = 500  # 11 values each, a third of what SQLite takes
 
+Kept = Tick | Amendment
 Row = tuple[Any, ...]
 Position = tuple[str, int, int]  # symbol, instant and sequence of a tick
 
@@ -59,15 +61,16 @@ def _quote(symbol: str, row: Row) -> Quote:
 def _trade_row(trade: Trade) -> Row:
     return (
         trade.at_us, trade.sequence, trade.epoch, trade.price, trade.size, trade.exchange,
-        ",".join(trade.conditions), trade.sets_price, trade.counts_volume,
+        ",".join(trade.conditions), trade.sets_price, trade.counts_volume, trade.amended,
     )  # fmt: skip
 
 
 def _trade(symbol: str, row: Row) -> Trade:
-    at_us, sequence, epoch, price, size, exchange, conditions, sets_price, counts_volume = row
+    at_us, sequence, epoch, price, size, exchange, conditions, sets_price, counts_volume, u = row
     return Trade(
         symbol, at_us, price, size, sequence, epoch, 0, exchange,
         tuple(conditions.split(",")) if conditions else (), bool(sets_price), bool(counts_volume),
+        amended=u,
     )  # fmt: skip
 
 
@@ -84,7 +87,7 @@ TRADES = Kind(
     TradeTick._meta.db_table,
     (
         "at_us", "sequence", "epoch", "price", "size", "exchange", "conditions", "sets_price",
-        "counts_volume",
+        "counts_volume", "amended",
     ),
     _trade_row,
     _trade,
@@ -92,17 +95,38 @@ TRADES = Kind(
 KINDS = (QUOTES, TRADES)
 
 
-def insert(ticks: Iterable[Tick], ids: Mapping[str, int]) -> int:
+def insert(ticks: Iterable[Kept], ids: Mapping[str, int]) -> int:
     """Write ticks, in the caller's transaction if there is one; how many had an instrument."""
     rows: dict[Kind, list[Row]] = {QUOTES: [], TRADES: []}
+    amendments = []
     for tick in ticks:
-        if tick.symbol in ids:
-            kind = TRADES if type(tick) is Trade else QUOTES
-            rows[kind].append((ids[tick.symbol], *kind.row(tick)))
+        if tick.symbol not in ids:
+            continue
+        if isinstance(tick, Amendment):
+            amendments.append(tick)
+            if tick.corrected is not None:
+                rows[TRADES].append((ids[tick.symbol], *TRADES.row(tick.corrected)))
+            continue
+        kind = TRADES if type(tick) is Trade else QUOTES
+        rows[kind].append((ids[tick.symbol], *kind.row(tick)))
     for kind, some in rows.items():
         for start in range(0, len(some), ROWS_PER_STATEMENT):
             _insert(kind, some[start : start + ROWS_PER_STATEMENT])
+    for amendment in amendments:
+        _amend(ids[amendment.symbol], amendment)
     return sum(map(len, rows.values()))
+
+
+def _amend(instrument_id: int, amendment: Amendment) -> None:
+    """Say of a trade that it no longer counts."""
+    was = amendment.original
+    became = CANCELED if amendment.corrected is None else INCORRECT
+    with connections[router.db_for_write(TradeTick)].cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {TRADES.table} SET amended = %s"
+            " WHERE instrument_id = %s AND at_us = %s AND sequence = %s",
+            [became, instrument_id, was.at_us, was.sequence],
+        )
 
 
 def _insert(kind: Kind, rows: Sequence[Row]) -> None:

@@ -117,7 +117,7 @@ class Hearing:
 
     def missed(self) -> list[int]:
         """How many trades are missing before each that waits."""
-        return [tick.sequence for tick in self.intake.take(2**62, 1_000)]
+        return [tick.sequence for tick, _ in self.intake.take(2**62, 1_000)]
 
 
 def test_a_missing_trade_leaves_its_number_out():
@@ -158,7 +158,7 @@ def test_a_trade_that_was_heard_before_the_start_is_not_told_again():
     hearing = Hearing(known={"AAPL": last.at_us})
     hearing.snapshot(quote(n=3), last, [1, 9])
     hearing.trades(10)
-    [first, second] = hearing.intake.take(2**62, 10)
+    [(first, _), (second, _)] = hearing.intake.take(2**62, 10)
     assert isinstance(first, Quote)
     assert (second.at_us, second.sequence) == (trade(n=10).at_us, 0)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgpack
 
-from quotes.ticks import Bar, Batch, Quote, Trade
+from quotes.ticks import Amendment, Bar, Batch, Quote, Trade
 
 PLAIN, BATCH, BARS = 0, 1, 2
 
@@ -35,12 +35,18 @@ def unpack(data: bytes) -> tuple[str, int, Any]:
 
 
 def _batch(body: bytes) -> Batch:
-    ticks, watermark_us, epoch, number = msgpack.unpackb(body, use_list=False)
-    return Batch(tuple([_tick(tick) for tick in ticks]), watermark_us, epoch, number)
+    ticks, watermark_us, epoch, number, amended = msgpack.unpackb(body, use_list=False)
+    amendments = tuple([_amendment(*fields) for fields in amended])
+    return Batch(tuple([_tick(tick) for tick in ticks]), watermark_us, epoch, number, amendments)
 
 
 def _tick(fields: tuple[Any, ...]) -> Quote | Trade:
     return Trade._make(fields) if type(fields[_CONDITIONS]) is tuple else Quote._make(fields)
+
+
+def _amendment(symbol: str, at_us: int, original: Any, corrected: Any, action: str) -> Amendment:
+    now = None if corrected is None else Trade._make(corrected)
+    return Amendment(symbol, at_us, Trade._make(original), now, action)
 
 
 def _bars(body: bytes) -> list[Bar]:
