@@ -1,7 +1,8 @@
 """A small server for the tests beside it: `python -m tests.config.server.floor`.
 
 Prints the port it listens on, then one line per thing that ended well. The WSGI side answers
-`/` with what it got, `/slow` late, `/sockets` with how many it has in memory; each socket does what its path says.
+`/` with what it got, `/slow` late, and `/sockets` with how many it has in memory; each socket does
+what its path says.
 """
 
 from __future__ import annotations
