@@ -108,11 +108,12 @@ class BoundedSocket(WebSocketProtocol):
     """One WebSocket connection."""
 
     maxMessagePayloadSize: int  # autobahn copies it from the factory's options
+    is_lost = False  # the connection
+    application_has_ended = False
 
     def __init__(self) -> None:
         super().__init__()
         self.frames = Frames(self)
-        self.application_has_ended = False
         self._tap = Tap()
 
     def onOpen(self) -> None:
@@ -165,6 +166,7 @@ class BoundedSocket(WebSocketProtocol):
     def connectionLost(self, reason: Any = connectionDone) -> None:
         super().connectionLost(reason)
         let_go(self.transport)
+        self.is_lost = True
         self.let_go()
 
     def application_ended(self, application: Any) -> None:
@@ -178,9 +180,9 @@ class BoundedSocket(WebSocketProtocol):
         Otherwise each closed socket is kept until the next full garbage collection, which comes
         rarely here (see `_spare_the_collector`).
         """
-        if self.application_has_ended and self.state == self.STATE_CLOSED:
-            self.frames = self._tap = self.application_queue = None
-            self.is_open = self.is_closed = None
+        if self.application_has_ended and self.is_lost:
+            for name in ("frames", "_tap", "application_queue", "is_open", "is_closed"):
+                setattr(self, name, None)
 
     def go_away(self) -> None:
         """The server stops: close 1001, or drop a handshake that is not done.

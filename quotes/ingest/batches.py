@@ -280,7 +280,7 @@ class Ingest:
         self.watermark_us = watermark_us
         self._clock.observe(watermark_us)
         if self.history is not None and (ticks or amendments):
-            self.history.offer([*ticks, *amendments] if amendments else ticks)
+            self.history.offer([*ticks, *amendments])
         BATCH_SIZE.observe(len(ticks))
 
     def _publish_bars(self, watermark_us: int) -> None:

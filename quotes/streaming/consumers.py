@@ -232,8 +232,10 @@ class StreamConsumer(AsyncConsumer):
     def _limits(self, credential: Credential) -> dict[Hashable, int]:
         """How many sockets the account, and the key if there is one, may have."""
         account = (credential.user_id, credential.account_id)
-        of_key = {} if credential.key_id is None else {credential.key_id: self.sockets_per_key}
-        return {account: self.sockets_per_account, **of_key}
+        limit_of: dict[Hashable, int] = {account: self.sockets_per_account}
+        if credential.key_id is not None:
+            limit_of[credential.key_id] = self.sockets_per_key
+        return limit_of
 
     async def _fail(self, refusal: Refusal, *, final: bool = False) -> None:
         """Refuse slowly: some clients come back at once, for ever."""

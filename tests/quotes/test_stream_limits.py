@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -89,7 +90,10 @@ def test_who_gets_no_seat_for_the_key_takes_none_of_the_account() -> None:
     assert not seats._taken
 
 
-async def test_406_for_one_socket_too_many_of_a_key_though_its_account_has_room() -> None:
+async def test_406_for_one_socket_too_many_of_a_key_though_its_account_has_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(limits, "FAILURE_DELAY_SECONDS_MAX", 0.0)
     doorman = Doorman({(key, "secret"): Someone(key_id=key) for key in ("KEY", "SECOND")})
     app = MarketDataConsumer.as_asgi(authenticate=doorman, sockets_per_key=1)
 
