@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from tests.deploy.line import opened
 
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 20.0
@@ -45,10 +43,7 @@ class Client:
             before = len(self.entered)
             try:
                 await self._listen()
-            except ConnectionClosed as closed:
-                code = closed.rcvd.code if closed.rcvd else None
-                self.left.append((time.monotonic(), code, self._warned))
-            except (OSError, TimeoutError, InvalidHandshake) as error:
+            except (OSError, TimeoutError) as error:
                 self.trouble = str(error)
             attempt = 0 if len(self.entered) > before else attempt + 1
             bound = min(LONGEST_WAIT_SECONDS, FIRST_WAIT_SECONDS * 2**attempt)
@@ -56,15 +51,12 @@ class Client:
 
     async def _listen(self) -> None:
         key_id, secret = self.key
-        async with connect(self.url, proxy=None, compression=None, close_timeout=2) as socket:
-            await socket.send(json.dumps({"action": "auth", "key": key_id, "secret": secret}))
-            await socket.send(json.dumps({"action": "subscribe", "quotes": [self.symbol]}))
+        async with opened(self.url, self._hear) as line:
             self._warned = False
-            frames = 0
-            while True:
-                for message in json.loads(await socket.recv()):
-                    self._hear(message, frames)
-                frames += 1
+            line.say({"action": "auth", "key": key_id, "secret": secret})
+            line.say({"action": "subscribe", "quotes": [self.symbol]})
+            code = await line.over
+        self.left.append((time.monotonic(), code, self._warned))
 
     def _hear(self, message: dict[str, Any], frames: int) -> None:
         kind = message["T"]
