@@ -14,7 +14,6 @@ import socket
 from typing import Any
 
 from daphne.ws_protocol import WebSocketFactory, WebSocketProtocol
-from twisted.internet.protocol import connectionDone
 
 from config.server.frames import Frames, let_go
 
@@ -148,10 +147,6 @@ class BoundedSocket(WebSocketProtocol):
         self.frames.give_way()
         super().dropConnection(abort)
 
-    def connectionLost(self, reason: Any) -> None:
-        self.frames.give_way()
-        super().connectionLost(reason)
-
     def handle_reply(self, message: dict[str, Any]) -> None:
         if message["type"] == "websocket.close" and self.state == self.STATE_OPEN:
             self.close(message.get("code") or 1000, message.get("reason") or "")
@@ -163,7 +158,8 @@ class BoundedSocket(WebSocketProtocol):
         reason_bytes = reason.encode()[:CLOSE_REASON_BYTES_MAX].decode(errors="ignore").encode()
         self.sendCloseFrame(code=code, reasonUtf8=reason_bytes or None)
 
-    def connectionLost(self, reason: Any = connectionDone) -> None:
+    def connectionLost(self, reason: Any) -> None:
+        self.frames.give_way()
         super().connectionLost(reason)
         let_go(self.transport)
         self.is_lost = True

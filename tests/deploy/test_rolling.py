@@ -31,7 +31,7 @@ from django.contrib.auth import get_user_model
 from access.keys import create_key
 from portfolios.accounts import open_account
 for n in range({count}):
-    user = get_user_model().objects.create_user(f"crowd-{{n}}")
+    user = get_user_model().objects.create_user(f"crowd-{count}-{{n}}")
     account = open_account(user=user, cash=Decimal(1000), actor="system")
     key, secret = create_key(account_id=account.pk, user=user, name="crowd", actor="system")
     print("KEY", key.key_id, secret)
