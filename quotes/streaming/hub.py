@@ -33,7 +33,7 @@ from quotes.streaming.audience import (
     reduced,
 )
 from quotes.streaming.bus import CONTROL, TICK_TOPICS, Subscription, bus
-from quotes.streaming.codec import Codec, Number
+from quotes.streaming.codec import Codec
 from quotes.streaming.fanout import Fanout
 from quotes.streaming.halts import Halts
 from quotes.streaming.market import LOOK_UP_MAX, LookUp, Market, StoredMarket
@@ -41,7 +41,7 @@ from quotes.streaming.news import News, topics_of
 from quotes.streaming.resync import Resync
 from quotes.streaming.socket import Socket
 from quotes.streaming.standings import Arrival, Standing, Standings, chunks
-from quotes.ticks import Amendment, Batch, Quote, Trade
+from quotes.ticks import Batch, Quote, Trade
 
 log = logging.getLogger(__name__)
 
@@ -244,7 +244,7 @@ class Hub:
                     self._lost()
                 await asyncio.sleep(0)
             self._standings.told()
-            self._deliver_amendments()
+            self._news.amend()
             await asyncio.sleep(self._pause(time.monotonic() - began))
 
     def _pause(self, took: float) -> float:
@@ -273,7 +273,7 @@ class Hub:
             if arrival is not Arrival.OLD:
                 ticks += batch.ticks
             if batch.amendments and arrival in (Arrival.NEXT, Arrival.AFTER_GAP):
-                self._amendments += map(self._news.numbered, batch.amendments)
+                self._news.note_amendments(batch.amendments)
         return ticks
 
     def deliver(self, ticks: Iterable[Quote | Trade]) -> None:
@@ -288,15 +288,6 @@ class Hub:
             else:
                 offer(trades, symbol, Codec.trade, tick)
         self._fanout.flush()
-
-    def _deliver_amendments(self) -> None:
-        """Tell who wants trades what became of some of them: after all the trades of the round."""
-        amendments, self._amendments = self._amendments, []
-        for amendment, number in amendments:
-            try:
-                self._news.amend(amendment, number)
-            except Exception:
-                log.exception("a correction was not delivered")
 
     def _lost(self) -> None:
         GAPS.inc()

@@ -3,6 +3,7 @@ news for listeners."""
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -13,6 +14,8 @@ from quotes.streaming.codec import Codec, Number, Status
 from quotes.streaming.fanout import Fanout
 from quotes.streaming.standings import Standings
 from quotes.ticks import Amendment, Bar
+
+log = logging.getLogger(__name__)
 
 _BAR_CHANNELS = frozenset({Channel.BARS, Channel.UPDATED_BARS, Channel.DAILY_BARS})
 
@@ -38,6 +41,7 @@ class News:
         self._standings = standings
         self._numbers: Counter[tuple[Channel, str]] = Counter()  # channel, symbol → last number
         self._amended: Counter[str] = Counter()  # symbol → last number of its amendments
+        self._to_tell: list[tuple[Amendment, Number]] = []
         self._newest_start: dict[str, int] = {}
         self._changed: Changed = {}
 
@@ -48,16 +52,23 @@ class News:
         for hear in tuple(self.listeners.get(topic, ())):
             hear(message)
 
-    def numbered(self, amendment: Amendment) -> tuple[Amendment, Number]:
-        """The amendment with the next number of its symbol's."""
-        self._amended[amendment.symbol] += 1
-        return amendment, Number(self._amended[amendment.symbol], self._standings.epoch)
+    def note_amendments(self, amendments: Iterable[Amendment]) -> None:
+        """Number them by symbol, to be told after the trades that came with them."""
+        for amendment in amendments:
+            self._amended[amendment.symbol] += 1
+            number = Number(self._amended[amendment.symbol], self._standings.epoch)
+            self._to_tell.append((amendment, number))
 
-    def amend(self, amendment: Amendment, number: Number) -> None:
-        """Tell everyone who wants the symbol's trades what became of one of them."""
-        self._standings.amend(amendment)
+    def amend(self) -> None:
+        """Tell everyone who wants a symbol's trades what became of some of them."""
+        to_tell, self._to_tell = self._to_tell, []
         audience = self._audiences[Channel.TRADES]
-        self._fanout.offer(audience, amendment.symbol, Codec.amendment, amendment, number)
+        for amendment, number in to_tell:
+            try:
+                self._standings.amend(amendment)
+                self._fanout.offer(audience, amendment.symbol, Codec.amendment, amendment, number)
+            except Exception:
+                log.exception("a correction was not delivered")
         self._fanout.flush()
 
     def skip_numbers_of_amendments(self) -> None:
