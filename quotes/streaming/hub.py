@@ -82,9 +82,6 @@ class Hub:
         self._standings = Standings()
         self._lookup = LookUp(market, self._standings, self.hearing)
         self._news = News(self._audiences, self._fanout, self._standings)
-        self._amendments: list[
-            tuple[Amendment, Number]
-        ] = []  # of the round that is being delivered
         self._users: Tally[str] = Tally()  # of each topic
         self._tasks: list[asyncio.Task[None]] = []
         self._resync = Resync(market.place, self._take_stock)

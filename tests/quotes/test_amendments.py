@@ -121,9 +121,11 @@ async def test_a_corrected_last_price_is_what_the_next_one_is_told() -> None:
         bus().publish(TICKS, batch(number=2)._replace(amendments=amendments))
         await reader.has(5)
 
-        stands = await hub.look_again(reader.socket)
+        await hub.resync(reader.socket, 1)
+        snapshot = (await reader.has(6))[-1]
 
-    assert stands["AAPL"].trade == was._replace(price=494_000, amended=CORRECTED)
+    assert snapshot["trade"]["i"] == trade_id(was)
+    assert (snapshot["trade"]["p"], snapshot["trade"]["u"]) == (49.4, CORRECTED)
 
 
 def test_the_bus_carries_them_whole() -> None:
