@@ -17,13 +17,13 @@ from django.db.models import Q
 from events.errors import Unavailable
 from portfolios.margin import Margin, Stake, Terms, margin_of, pack_on
 from portfolios.models import Account, Position
-from portfolios.splits import splits_for
+from portfolios.splits import splits_between
 from portfolios.valuation import mark
 from quotes import history, latest
 from quotes.amounts import EXACT, rounded
 from quotes.calendar import Session
 from quotes.clock import Clock, market_clock
-from quotes.splits import Split, adjusted
+from quotes.splits import Split, adjusted, splits_of
 
 T = TypeVar("T")
 
@@ -70,10 +70,11 @@ class OwnMarks:
 
     def go_with(self, account: Account) -> bool:
         """Whether no split of what was held has been booked or taken back in the locked account
-        since: asked of its number of transactions, and only where that has grown of the splits."""
+        since: asked of its number of transactions, and only where that has grown, of the splits.
+        """
         if account.transaction_sequence == self.transaction:
             return True
-        return tuple(splits_for(account.pk, self.held)) == self.splits
+        return tuple(splits_between(account.pk, self.held)) == self.splits
 
 
 def terms_now(clock: Clock | None = None) -> Terms:
@@ -105,13 +106,13 @@ def read_marks(account_id: int) -> OwnMarks:
     if not found:
         return OwnMarks()
     held = {pk: symbol for pk, symbol, _ in found}
-    splits = splits_for(account_id, held.keys())
+    splits = splits_between(account_id, held.keys())
     return OwnMarks(_prices(held, splits), found[0][2], tuple(splits), frozenset(held))
 
 
 def marks_of(held: Mapping[int, str]) -> Mapping[int, Decimal]:
     """The prices of instruments, given as their symbols by id, as far as there are any."""
-    return _prices(held, splits_for(None, held.keys())) if held else {}
+    return _prices(held, splits_of(held.keys())) if held else {}
 
 
 def _prices(held: Mapping[int, str], splits: list[Split]) -> Mapping[int, Decimal]:

@@ -15,7 +15,7 @@ from django.db.models import Q, QuerySet
 from portfolios.borrowing import POSITIONS_MAX, terms_now
 from portfolios.errors import AccountNotFound, PositionNotFound
 from portfolios.models import Account, Lot, Position
-from portfolios.splits import splits_for
+from portfolios.splits import splits_between
 from portfolios.valuation import (
     AccountSummary,
     Holding,
@@ -128,7 +128,7 @@ def _valued(
 ) -> list[PositionView]:
     """Three round trips for any number of positions: splits, quotes and closes."""
     ids = {holding.instrument_id for holding in held}
-    splits = splits_for(account_id, ids) if ids else []
+    splits = splits_between(account_id, ids) if ids else []
     quotes = adjusted(latest.get_many([holding.symbol for holding in held]), splits)
     closes = history.previous_close(ids, now, splits)
     return [

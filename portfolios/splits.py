@@ -43,7 +43,7 @@ from quotes.amounts import (
 )
 from quotes.clock import market_clock
 from quotes.models import CorporateAction
-from quotes.splits import DONE, UNDER_WAY, Split, splits_of
+from quotes.splits import DONE, TO_COME, UNDER_WAY, Split, splits_of
 
 ZERO = Decimal(0)
 TAKEN_BACK = "back"
@@ -261,15 +261,21 @@ def _tell(
     )
 
 
-def splits_for(account_id: int | None, instrument_ids: Collection[int]) -> list[Split]:
+def splits_for(account_id: int, instrument_ids: Collection[int]) -> list[Split]:
     """The splits in force for an account: those that are done, and of those that are booked or
-    taken back just now, those that are in its books.
+    taken back just now, those that are in its books."""
+    return splits_of(instrument_ids, DONE | (UNDER_WAY & _is_booked(account_id)))
 
-    For no account in particular, those that are done.
-    """
-    if account_id is None:
-        return splits_of(instrument_ids)
-    booked = Entitlement.objects.filter(
+
+def splits_between(account_id: int, instrument_ids: Collection[int]) -> list[Split]:
+    """The splits between an account's books and the market's prices: those in force for it, and as
+    ahead those to come, for the market has split at their time, whatever is booked."""
+    booked = _is_booked(account_id)
+    return splits_of(instrument_ids, DONE | (UNDER_WAY & booked), TO_COME & ~booked)
+
+
+def _is_booked(account_id: int) -> Q:
+    rows = Entitlement.objects.filter(
         action_id=OuterRef("pk"), account_id=account_id, reversal=None
     )
-    return splits_of(instrument_ids, DONE | (UNDER_WAY & Q(Exists(booked))))
+    return Q(Exists(rows))

@@ -3,17 +3,18 @@ where it is read.
 
 A price from before a split of `new` for `old` counts `old ÷ new` of itself after it, rounded
 half-even to the price's four decimals. A split is in force once it is done and until it is taken
-back; while either is booked, account by account, the caller says for which it is.
+back; while either is booked, account by account, the caller says for which it is. Where the market
+has split and the books have not, it is the prices from after it that count `new ÷ old`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from operator import attrgetter
 from typing import NamedTuple
 
-from django.db.models import Q
+from django.db.models import Case, Q, Value, When
 
 from events.reads import Wanted
 from quotes.latest import Latest
@@ -26,6 +27,7 @@ IN_FORCE = (CorporateAction.Status.DONE, CorporateAction.Status.TO_REVERSE)
 DONE = Q(status__in=IN_FORCE)
 UNDER_WAY = Q(status__in=[CorporateAction.Status.UNDER_WAY, CorporateAction.Status.REVERSING])
 BEGUN = DONE | UNDER_WAY
+TO_COME = Q(status__in=[CorporateAction.Status.ANNOUNCED, CorporateAction.Status.UNDER_WAY])
 
 
 class Split(NamedTuple):
@@ -37,14 +39,19 @@ class Split(NamedTuple):
     on: date
     new: int
     old: int
+    is_ahead: bool = False  # of the books, which are still as before it
+
+    def changes(self, at_us: int) -> bool:
+        """Whether a price of that instant is one of the other side."""
+        return (at_us < self.at_us) is not self.is_ahead
 
     def price(self, units: int) -> int:
-        """What a price from before it is after it; scaled integers."""
-        return _ratio(units, self.old, self.new)
+        """What such a price counts; scaled integers."""
+        return _ratio(units, *((self.new, self.old) if self.is_ahead else (self.old, self.new)))
 
     def bar(self, bar: Bar) -> Bar:
         """What a bar is after it: its prices, and its volume in the shares of today."""
-        if bar.start * MICROSECONDS >= self.at_us:
+        if not self.changes(bar.start * MICROSECONDS):
             return bar
         return bar._replace(
             open=self.price(bar.open),
@@ -62,11 +69,14 @@ def _ratio(units: int, factor: int, divisor: int) -> int:
     return whole + (2 * rest > divisor or (2 * rest == divisor and whole % 2 == 1))
 
 
-def splits_of(instrument_ids: Collection[int], in_force: Q = DONE) -> list[Split]:
-    """The splits of these instruments that are in force, in their order."""
+def splits_of(
+    instrument_ids: Collection[int], in_force: Q = DONE, ahead: Q | None = None
+) -> list[Split]:
+    """The splits of these instruments that are in force, in their order; and those ahead."""
+    chosen = in_force if ahead is None else in_force | ahead
     if len(instrument_ids) <= NAMED_MAX:
-        in_force &= Q(instrument_id__in=instrument_ids)
-    return [split for split in _read(in_force) if split.instrument_id in instrument_ids]
+        chosen &= Q(instrument_id__in=instrument_ids)
+    return [split for split in _read(chosen, ahead) if split.instrument_id in instrument_ids]
 
 
 def announced() -> list[Split]:
@@ -75,12 +85,14 @@ def announced() -> list[Split]:
     return _read(~Q(status=CorporateAction.Status.CANCELED))
 
 
-def _read(chosen: Q) -> list[Split]:
+def _read(chosen: Q, ahead: Q | None = None) -> list[Split]:
     rows = CorporateAction.objects.filter(chosen, kind=CorporateAction.Kind.SPLIT)
     columns = ("instrument_id", "instrument__symbol", "due_at", "ex_on", "new_shares", "old_shares")
-    found = rows.order_by("due_at", "pk").values_list(*columns)
+    is_ahead = Value(False) if ahead is None else Case(When(ahead, then=True), default=False)
+    found = rows.order_by("due_at", "pk").values_list(*columns, is_ahead)
     return [
-        Split(pk, symbol, to_micros(at), on, new, old) for pk, symbol, at, on, new, old in found
+        Split(pk, symbol, to_micros(at), on, new, old, bool(is_ahead))
+        for pk, symbol, at, on, new, old, is_ahead in found
     ]
 
 
@@ -105,25 +117,27 @@ def splits_in(rows: Iterable[CorporateAction], symbol: str) -> list[Split]:
     return found
 
 
-def counted() -> tuple[int, int]:
-    """How many splits are being booked, and how many are done: unequal before and after something
-    means that prices and quantities read meanwhile may not go together."""
-    rows = CorporateAction.objects.filter(BEGUN, kind=CorporateAction.Kind.SPLIT)
+def counted(now: datetime) -> tuple[int, int]:
+    """How many splits are being booked or due, and how many are done: unequal before and after
+    something means that prices and quantities read meanwhile may not go together."""
+    late = Q(status=CorporateAction.Status.ANNOUNCED, due_at__lte=now)
+    rows = CorporateAction.objects.filter(BEGUN | late, kind=CorporateAction.Kind.SPLIT)
     done = rows.filter(DONE).count()
     return rows.count() - done, done
 
 
 def adjusted(newest: Mapping[str, Latest], splits: Iterable[Split]) -> dict[str, Latest]:
-    """The latest ticks by symbol, those from before a split with the prices they have after it."""
+    """The latest ticks by symbol, those from before a split with the prices they have after it; and
+    the other way round where it is ahead."""
     found = dict(newest)
     for split in splits:
         known = found.get(split.symbol)
         if known is None:
             continue
         quote, trade = known.quote, known.trade
-        if quote is not None and quote.at_us < split.at_us:
+        if quote is not None and split.changes(quote.at_us):
             quote = quote._replace(bid=split.price(quote.bid), ask=split.price(quote.ask))
-        if trade is not None and trade.at_us < split.at_us:
+        if trade is not None and split.changes(trade.at_us):
             trade = trade._replace(price=split.price(trade.price))
         found[split.symbol] = Latest(quote=quote, trade=trade)
     return found
@@ -132,6 +146,6 @@ def adjusted(newest: Mapping[str, Latest], splits: Iterable[Split]) -> dict[str,
 def adjusted_close(start: int, close: int, splits: Sequence[Split], instrument_id: int) -> int:
     """A daily close, of the bar that starts there, as it counts after these splits."""
     for split in splits:
-        if split.instrument_id == instrument_id and start * MICROSECONDS < split.at_us:
+        if split.instrument_id == instrument_id and split.changes(start * MICROSECONDS):
             close = split.price(close)
     return close

@@ -68,13 +68,13 @@ def watch(lease: Lease, stop: threading.Event) -> None:
 def look(between: Callable[[], None] = lambda: None) -> None:
     """Look at every margin account once; `between` is called before each slice and each change.
 
-    Not while a split is booked: then prices and quantities do not go together.
+    Not while a split is due or booked: then prices and quantities do not go together.
     """
     for multiplier in (MARGIN, INTRADAY):
         after = 0
         while accounts := _next_slice(multiplier, after):
             between()
-            counted = splits.counted()
+            counted = splits.counted(market_clock().now())
             if counted[0]:
                 return
             held = _held(accounts)
@@ -143,7 +143,7 @@ def _look_at(account: Account, marks: Marks, counted: tuple[int, int]) -> None:
 def _judge(account_id: int, marks: Marks, counted: tuple[int, int]) -> tuple[Account, Margin]:
     """Make the call, or end it. Raises Unavailable where splits were booked since the marks."""
     account = lock_account(account_id)
-    if splits.counted() != counted:
+    if splits.counted(market_clock().now()) != counted:
         raise Unavailable("a split is being booked")
     margin = margin_now(account, marks)
     if margin.is_short_of_maintenance == (account.called_at is not None):

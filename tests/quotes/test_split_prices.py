@@ -10,7 +10,7 @@ import pytest
 from quotes import history
 from quotes.latest import Latest
 from quotes.models import CorporateAction, Instrument
-from quotes.splits import adjusted, splits_of
+from quotes.splits import TO_COME, adjusted, splits_of
 from quotes.ticks import Quote, Trade, to_micros
 from tests.people import a_trader
 from tests.portfolios.factories import make_instrument, new_york
@@ -94,6 +94,23 @@ def test_ticks_from_before_it_are_adjusted_and_later_ones_are_not(instrument):
     assert told.quote is not None
     assert (told.quote.bid, told.quote.ask) == (1_000_000, 1_000_100)
     assert adjusted({"AAPL": after}, splits) == {"AAPL": after}
+
+
+def test_where_the_books_are_behind_it_is_later_ticks_that_are_put_back(instrument):
+    announce(instrument, "under_way")
+    at_us = to_micros(SPLIT_AT)
+    before = Latest(Quote("AAPL", at_us - 1, 4_000_000, 1, 4_000_400, 1), None)
+    after = Latest(None, Trade("AAPL", at_us, 1_000_000, 1))
+    assert splits_of([instrument.pk]) == []
+    (split,) = splits_of([instrument.pk], ahead=TO_COME)
+
+    assert adjusted({"AAPL": before}, [split]) == {"AAPL": before}
+    (told,) = adjusted({"AAPL": after}, [split]).values()
+    assert told.trade is not None
+    assert told.trade.price == 4_000_000
+    for at, close in (("2013-10-08 12:00", "410.02"), ("2013-10-09 12:00", "404")):
+        found = history.previous_close([instrument.pk], new_york(at), [split])
+        assert found == {instrument.pk: Decimal(close)}
 
 
 def test_splits_of_others_are_not_told(instrument):

@@ -9,14 +9,17 @@ from decimal import Decimal
 
 import pytest
 
+from portfolios.accounts import withdraw
 from portfolios.configurations import configure
+from portfolios.errors import InsufficientFunds
 from portfolios.history import HistoryRequest, portfolio_history
 from portfolios.models import Account, NonTradeActivity, Position
 from portfolios.queries import account_summary, position_view
-from quotes import corporate_actions, halts
+from quotes import corporate_actions, halts, latest
 from quotes.clock import market_clock
 from quotes.corporate_actions import announce_split
 from quotes.models import CorporateAction, Instrument, MarketClock
+from quotes.ticks import to_micros
 from tests.portfolios.factories import assert_books_balance, funded_account, new_york
 from tests.portfolios.market import set_close
 from tests.trading.floor import TradingFloor, now_of
@@ -229,6 +232,48 @@ def test_no_margin_is_called_while_a_split_is_booked(floor):
     margin_calls.look()
 
     assert Account.objects.get(pk=short.pk).called_at is before is None
+
+
+@pytest.mark.parametrize("is_begun", [False, True])
+def test_until_its_books_are_split_an_account_counts_the_market_as_it_was(floor, is_begun):
+    long, short = holder(floor), short_seller(floor)
+    action = announce()
+    before = [summary_of(account) for account in (long, short)]
+    MarketClock.objects.update(watermark_us=to_micros(NIGHT))
+    market_clock().refresh()
+    latest.put_many([floor.quote("24.75", "25", at=NIGHT)])  # which is 99 to 100 of before
+    if is_begun:
+        corporate_actions.begin(action.pk, actor="engine")
+
+    assert [summary_of(account).equity for account in (long, short)] == [
+        one.equity for one in before
+    ]
+    with pytest.raises(InsufficientFunds):
+        withdraw(account_id=short.pk, amount=Decimal(8000), actor="test")
+    margin_calls.look()
+    assert Account.objects.get(pk=short.pk).called_at is None
+    carrying.carry_out(NIGHT)
+    assert [summary_of(account).equity for account in (long, short)] == [
+        one.equity for one in before
+    ]
+    assert_books_balance(long, short)
+
+
+def test_no_margin_is_called_between_a_splits_time_and_its_booking(floor):
+    account = funded_account("10000")
+    configure(account_id=account.pk, changes={"max_margin_multiplier": "2"}, actor="test")
+    floor.buy(account, "180", limit="100")
+    floor.show("99", "100")
+    announce()
+    MarketClock.objects.update(watermark_us=to_micros(NIGHT))
+    market_clock().refresh()
+    latest.put_many([floor.quote("24.75", "25", at=NIGHT)])
+
+    margin_calls.look()
+    assert Account.objects.get(pk=account.pk).called_at is None
+    carrying.carry_out(NIGHT)
+    margin_calls.look()
+    assert Account.objects.get(pk=account.pk).called_at is None
 
 
 def test_an_operators_own_halt_stays(floor):
