@@ -22,8 +22,9 @@ from trading import states
 from trading.kill_switch import cancel_what_is_left
 from trading.models import Order
 
-# What an owner has chosen for an account, and means for the one that takes its place too.
-CHOICES = ("multiplier", "shorting", "fractional_trading", "lot_method")
+# What an owner has chosen for an account, and means for the one that takes its place too; and that
+# an operator has frozen it, which its owner cannot undo.
+CARRIED_OVER = ("multiplier", "shorting", "fractional_trading", "lot_method", "frozen")
 
 
 def reset_account(*, account_id: int, cash: Decimal, actor: str) -> Account:
@@ -65,9 +66,9 @@ def _succeed(account_id: int, cash: Decimal, actor: str) -> Account:
         raise OrdersStillOpen
 
     new = open_account(user=old.user, name=old.name, cash=cash, actor=actor)
-    for choice in CHOICES:
-        setattr(new, choice, getattr(old, choice))
-    new.save(update_fields=CHOICES)
+    for name in CARRIED_OVER:
+        setattr(new, name, getattr(old, name))
+    new.save(update_fields=CARRIED_OVER)
     keys = ApiKey.objects.filter(account=old, revoked_at=None).update(account=new)
     old.successor = new
 
@@ -77,7 +78,7 @@ def _succeed(account_id: int, cash: Decimal, actor: str) -> Account:
         subject=f"account:{old.public_id}",
         account=old,
         at=market_clock().now(),
-        payload={"successor": new.number, "keys": keys},
+        payload={"successor": new.number, "keys": keys, "frozen": new.frozen},
     )
     old.save(update_fields=["successor", "event_sequence"])
 

@@ -24,7 +24,7 @@ from access.forms import MarginForm, OpenForm, ResetForm, TransferForm
 from events.errors import OpenbellError
 from portfolios.accounts import open_another_account, transfer
 from portfolios.configurations import configuration, configure
-from portfolios.errors import AccountNotFound
+from portfolios.errors import AccountClosed, AccountNotFound
 from portfolios.models import Account
 from portfolios.queries import get_account, users_account, users_accounts
 from trading.kill_switch import stop_trading
@@ -50,8 +50,9 @@ def accounts(request: HttpRequest) -> HttpResponse:
 
 def _choose(request: HttpRequest) -> None:
     chosen = _named(request)
-    if chosen.status == Account.Status.ACTIVE:
-        request.session["account_id"] = chosen.pk
+    if chosen.status != Account.Status.ACTIVE:
+        raise AccountClosed(account_number=chosen.number)
+    request.session["account_id"] = chosen.pk
 
 
 def _open(request: HttpRequest) -> forms.Form | None:

@@ -20,7 +20,14 @@ from access.errors import OrdersStillOpen
 from access.models import ApiKey
 from events.models import Event
 from portfolios import accounts
-from portfolios.accounts import close_account, deposit, open_account, transfer, withdraw
+from portfolios.accounts import (
+    close_account,
+    deposit,
+    freeze,
+    open_account,
+    transfer,
+    withdraw,
+)
 from portfolios.errors import (
     AccountClosed,
     AccountNotFound,
@@ -206,6 +213,19 @@ def test_a_reset_leaves_the_old_book_to_be_read_and_moves_keys_to_a_fresh_one():
     assert trader.browser().get("/v2/account").json()["account_number"] == new.number
     assert Event.objects.get(kind="access.account.reset").payload["keys"] == 1
     assert_books_balance(old, new)
+
+
+def test_what_an_operator_froze_stays_frozen_when_its_owner_begins_anew():
+    floor = TradingFloor()
+    floor.show()
+    account = a_trader().account
+    freeze(account_id=account.pk, actor="operator:1", reason="test")
+
+    new = reset_account(account_id=account.pk, cash=Decimal(777), actor="test")
+
+    with pytest.raises(AccountBlocked):
+        floor.buy(new, "1")
+    assert Event.objects.get(kind="access.account.reset").payload["frozen"] is True
 
 
 def test_a_reset_that_was_interrupted_is_finished_by_the_next_one(monkeypatch):

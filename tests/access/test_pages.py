@@ -88,6 +88,8 @@ def test_beginning_anew_takes_a_word_and_leads_on_with_the_new_account(trader):
 
     post(browser, "reset", **{"reset-cash": "5", "reset-sure": "on"})
 
+    closed = post(browser, "choose", account=str(trader.account.public_id))
+    assert "Account is closed" in closed.content.decode()
     new = Account.objects.get(predecessor=trader.account)
     assert f"begun anew as {new.number}" in shown(browser)
     assert browser.get("/v2/account").json()["cash"] == "5"
