@@ -70,7 +70,7 @@ def read_json(body: bytes) -> dict[str, Any]:
         return {}
     try:
         orjson.loads(body)
-        data = json.loads(body, parse_float=_exact)
+        data = _decoder.decode(body.decode())
     except (ValueError, RecursionError) as error:
         raise exceptions.ParseError("request body is not valid JSON") from error
     if not isinstance(data, dict):
@@ -174,6 +174,9 @@ def _exact(number: str) -> Decimal:
     if abs(value.adjusted()) > EXPONENT_MAX:
         raise ValueError(f"{number} is out of all proportion")
     return value
+
+
+_decoder = json.JSONDecoder(parse_float=_exact)
 
 
 def _body(status: int, message: str, *, code: int | None = None) -> dict[str, Any]:

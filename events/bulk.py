@@ -224,7 +224,8 @@ def _text(row: models.Model, columns: Sequence[Column], values: Values) -> str:
 def _defaults(model: type[models.Model]) -> tuple[dict[str, Any], list[tuple[str, Any]]]:
     """The defaults of all columns, and the functions that make those which are made anew."""
     fields = model._meta.concrete_fields
-    called = [(each.attname, each.get_default) for each in fields if callable(each.default)]
+    made = [each for each in fields if each.has_default() and callable(each.default)]
+    called = [(each.attname, each.get_default) for each in made]
     made_anew = {attribute for attribute, _ in called}
     constant = {
         each.attname: None if each.attname in made_anew else each.get_default() for each in fields

@@ -28,6 +28,7 @@ from trading.request import CLIENT_ORDER_ID_MAX, LOTS_MAX, OrderRequest
 
 NUMBER = re.compile(r"[+-]?(\d{1,40}\.?\d{0,40}|\.\d{1,40})([eE][+-]?\d{1,2})?", re.ASCII)
 BIGGEST = 2**63 - 1  # that an id can be
+OFFERED = frozenset(OrderClass)
 MAGNITUDE_MAX = 30  # digits before or after the point: far beyond any bound, cheap to reckon with
 
 
@@ -242,7 +243,7 @@ def read_order(body: Any) -> OrderRequest:
     """The ticket in the data of a body. Raises ValidationError, InvalidOrder, NotOffered."""
     data = OrderBody.checked(body)
     order_class = data.get("order_class") or OrderClass.SIMPLE
-    if order_class not in OrderClass.values:
+    if order_class not in OFFERED:
         raise NotOffered(f"order class {order_class}")
     take_profit, stop_loss = data.get("take_profit") or {}, data.get("stop_loss") or {}
     return OrderRequest(
