@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { delay, LONGEST_MS } from "../../trading/static/trading/js/backoff.js";
+import { delay, LONGEST_MS } from "../../trading/static/trading/js/socket.js";
 import { Throttle } from "../../trading/static/trading/js/flash.js";
 import { perFrame } from "../../trading/static/trading/js/frames.js";
 import { action, KEYS } from "../../trading/static/trading/js/keymap.js";

@@ -1,10 +1,8 @@
 import assert from "node:assert/strict";
 import { beforeEach, test } from "node:test";
 
-import { AccountStream } from "../../trading/static/trading/js/account-stream.js";
 import { judged } from "../../trading/static/trading/js/connection-state.js";
-import { DataStream } from "../../trading/static/trading/js/data-stream.js";
-import { Socket, socketAddress } from "../../trading/static/trading/js/socket.js";
+import { AccountStream, DataStream, Socket, socketAddress } from "../../trading/static/trading/js/socket.js";
 import { Ticks } from "../../trading/static/trading/js/ticks.js";
 
 /** A world with a clock one turns by hand, and sockets one speaks for. */

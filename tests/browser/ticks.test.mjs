@@ -8,7 +8,7 @@ import {
   MOST_BARS,
   placed,
 } from "../../trading/static/trading/js/candles.js";
-import { Integrity } from "../../trading/static/trading/js/integrity.js";
+import { Integrity } from "../../trading/static/trading/js/socket.js";
 import { change, newest, Ticks } from "../../trading/static/trading/js/ticks.js";
 
 const at = (second) => new Date(Date.UTC(2026, 0, 5, 15, 0, second)).toISOString();

@@ -1,11 +1,9 @@
 // Puts the trading screen together: what it knows (desk), what feeds it, and its parts.
 
 import * as account from "./account.js";
-import { AccountStream } from "./account-stream.js";
 import * as barTable from "./bar-table.js";
 import * as chart from "./chart.js";
 import { Connection } from "./connection.js";
-import { DataStream } from "./data-stream.js";
 import { Desk } from "./desk.js";
 import { perFrame } from "./frames.js";
 import * as history from "./history.js";
@@ -19,7 +17,7 @@ import * as pageTitle from "./page-title.js";
 import * as positions from "./positions.js";
 import * as quoteHeader from "./quote-header.js";
 import * as search from "./search.js";
-import { socketAddress } from "./socket.js";
+import { AccountStream, DataStream, socketAddress } from "./socket.js";
 import { Sync } from "./sync.js";
 import * as theme from "./theme.js";
 import * as ticket from "./ticket.js";

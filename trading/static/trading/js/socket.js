@@ -1,9 +1,25 @@
+// The two streams of the server: what keeps them connected, whole, and honest about it.
+//
+// `DataStream` is the market, `AccountStream` the account's trade updates. Under both is a `Socket`,
+// which comes back with full-jitter backoff and counts silence as loss. What was lost on the way,
+// `Integrity` and the heartbeats tell; then they ask to be told anew.
+
+// How long to wait before connecting again: exponential, with full jitter, so that a thousand
+// screens that lost one server do not come back in the same second.
+
+export const FIRST_MS = 500;
+export const LONGEST_MS = 20_000;
+
+/** A wait for the n-th attempt (from 0), anywhere between a quarter second and its bound. */
+export function delay(attempt, random = Math.random) {
+  const bound = Math.min(LONGEST_MS, FIRST_MS * 2 ** Math.min(attempt, 16));
+  return Math.round(Math.max(250, random() * bound));
+}
+
 // A WebSocket that comes back: full-jitter backoff, and silence counted as loss.
 //
 // States, as {name, …}: "connecting", "open", "silent" {since} (connected, yet nothing is heard),
 // "waiting" {until} (for the next attempt), "closed" (by us).
-
-import { delay } from "./backoff.js";
 
 const STEADY_MS = 10_000; // a connection that held this long starts the backoff afresh
 const CHECK_MS = 1_000;
@@ -93,6 +109,251 @@ export class Socket {
   enter(state) {
     this.state = state;
     this.changed(state);
+  }
+}
+
+// Whether everything that the server sent has arrived: what makes "nothing new" differ from "mute".
+//
+// The heartbeat says how many messages this socket was sent and which quotes are the newest; trades
+// and bars are numbered without gaps per symbol. Quotes may jump: slow readers get the newest only.
+
+const GAPLESS = new Set(["t", "b"]);
+
+export class Integrity {
+  constructor() {
+    this.begin();
+  }
+
+  /** A new connection starts counting anew. */
+  begin() {
+    this.frames = 0;
+    this.last = new Map();
+  }
+
+  /** The symbol's stream goes on from this place, [epoch, number] of its last trade. */
+  startAt(symbol, place) {
+    if (place) this.last.set(`t ${symbol}`, place);
+  }
+
+  /** False where messages are missing between this one and the last of its symbol and kind. */
+  follows({ T: kind, S: symbol, seq, epoch }) {
+    if (seq === undefined || !GAPLESS.has(kind)) return true;
+    const key = `${kind} ${symbol}`;
+    const before = this.last.get(key);
+    if (before && !isNewer([epoch, seq], before)) return true;
+    this.last.set(key, [epoch, seq]);
+    return before === undefined || before[0] !== epoch || seq === before[1] + 1;
+  }
+
+  /** The symbols whose newest trade, by a heartbeat's places, did not arrive here. */
+  behind(places) {
+    const late = Object.entries(places).filter(([symbol, place]) => {
+      const known = this.last.get(`t ${symbol}`);
+      return known === undefined || isNewer(place, known);
+    });
+    for (const [symbol, place] of late) this.last.set(`t ${symbol}`, place); // told once
+    return late.map(([symbol]) => symbol);
+  }
+
+  /** Whether the count of a heartbeat is ours; one difference is told once. */
+  agrees(sent) {
+    if (sent === undefined || sent === this.frames) return true;
+    this.frames = sent;
+    return false;
+  }
+}
+
+/** Whether one place [epoch, number] in a stream is behind another. */
+export function isNewer([epoch, number], [otherEpoch, otherNumber]) {
+  return epoch === otherEpoch ? number > otherNumber : epoch > otherEpoch;
+}
+
+// Market data of the symbols on the screen: keeps the subscription equal to what is watched, checks
+// with each heartbeat that nothing was lost, and asks anew where something was.
+
+const EACH = ["quotes", "trades", "statuses"];
+// Heartbeats without an answer to a request, after which it is asked again.
+const UNANSWERED_MAX = 3;
+const FOLDS = { q: "quote", t: "trade", s: "status" };
+
+export class DataStream {
+  /**
+   * `ticks` takes quotes, trades and statuses, and `heard` is told that it did. `bar` and `trade`
+   * hear of the charted symbol, `pulse({at, quietMs, current})` how alive the feed is, and `missed()`
+   * that something is to be fetched anew.
+   */
+  constructor(url, ticks, { changed, heard, bar, trade, pulse, missed }) {
+    Object.assign(this, { ticks, heard, bar, trade, pulse, missed });
+    this.integrity = new Integrity();
+    this.wanted = new Set();
+    this.subscribed = new Set();
+    this.charted = null;
+    this.ready = false;
+    this.resyncs = 0; // the id of the last request to be told anew
+    this.healing = new Set(); // symbols it was answered for
+    this.asked = false; // and whether that answer is awaited
+    this.askAgain = false; // for something was lost since
+    this.socket = new Socket(url, {
+      opened: () => this.begin(),
+      heard: (messages) => this.hear(messages),
+      changed: (state) => {
+        if (state.name !== "open" && state.name !== "silent") this.ready = false;
+        changed(state);
+      },
+    });
+  }
+
+  /** Watch exactly these symbols, and the bars of one of them. */
+  watch(symbols, charted) {
+    this.wanted = new Set(symbols);
+    this.nextChart = charted;
+    if (this.ready) this.settle();
+  }
+
+  begin() {
+    this.integrity.begin();
+    this.healing.clear();
+    this.asked = this.askAgain = false;
+    this.subscribed.clear();
+    this.charted = null;
+  }
+
+  hear(messages) {
+    for (const message of messages) {
+      if (message.T === "success" && message.msg === "authenticated") {
+        this.ready = true;
+        this.settle();
+      } else if (message.T === "heartbeat") {
+        this.beat(message);
+      } else if (message.T === "snapshot") {
+        this.integrity.startAt(message.S, message.trades);
+        this.ticks.standing(message.S, message);
+        if (message.resync === this.resyncs) this.healing.add(message.S);
+      } else if (message.S) {
+        this.fold(message);
+      }
+    }
+    this.integrity.frames += 1;
+    this.heard();
+  }
+
+  fold(message) {
+    const { S: symbol, T: kind } = message;
+    if (!this.integrity.follows(message)) this.lost([symbol]);
+    if (kind in FOLDS) this.ticks[FOLDS[kind]](symbol, message);
+    if (symbol !== this.charted) return;
+    if (kind === "t") this.trade(message);
+    if ("bud".includes(kind)) this.bar(message);
+  }
+
+  beat({ t, quiet_ms: quietMs, sent, quotes, trades, current = true }) {
+    const late = [
+      ...this.ticks.behind(this.watched(quotes)),
+      ...this.integrity.behind(this.watched(trades)),
+    ];
+    if (!this.integrity.agrees(sent)) this.lost([...this.subscribed]);
+    else if (late.length > 0) this.lost(late);
+    else if (current) this.heal();
+    this.pulse({ at: t ? Date.parse(t) : null, quietMs: quietMs ?? null, current });
+  }
+
+  // The places of those symbols that are subscribed still.
+  watched(places = {}) {
+    const kept = Object.entries(places).filter(([symbol]) => this.subscribed.has(symbol));
+    return Object.fromEntries(kept);
+  }
+
+  lost(symbols) {
+    for (const symbol of symbols) this.ticks.miss(symbol);
+    this.healing.clear();
+    if (this.asked) this.askAgain = true;
+    else this.resync();
+    this.missed();
+  }
+
+  resync() {
+    Object.assign(this, { asked: true, askAgain: false, unanswered: 0 });
+    this.socket.send({ action: "resync", id: (this.resyncs += 1) });
+  }
+
+  // A heartbeat agrees after the snapshots that were asked for: they can be trusted again.
+  heal() {
+    if (this.healing.size === 0) {
+      if (this.asked && (this.unanswered += 1) > UNANSWERED_MAX) this.resync();
+      return;
+    }
+    this.asked = false;
+    if (this.askAgain) this.resync();
+    else for (const symbol of this.healing) this.ticks.heal(symbol);
+    this.healing.clear();
+  }
+
+  // Say what is new and what is no longer wanted; nothing, where nothing changed.
+  settle() {
+    const added = [...this.wanted].filter((symbol) => !this.subscribed.has(symbol));
+    const dropped = [...this.subscribed].filter((symbol) => !this.wanted.has(symbol));
+    const chart = this.nextChart !== this.charted;
+    this.ask("subscribe", added, chart ? this.nextChart : null);
+    this.ask("unsubscribe", dropped, chart ? this.charted : null);
+    this.subscribed = new Set(this.wanted);
+    this.charted = this.nextChart;
+  }
+
+  ask(action, symbols, charted) {
+    if (symbols.length === 0 && !charted) return;
+    const message = { action };
+    if (symbols.length > 0) for (const channel of EACH) message[channel] = symbols;
+    if (charted) message.bars = message.updatedBars = message.dailyBars = [charted];
+    this.socket.send(message);
+  }
+}
+
+// What happens to the account's orders, in the order in which it happened, and without a gap: after
+// a break the stream is asked to tell again what came since the last number heard.
+
+export class AccountStream {
+  /** `updated(update)` hears each trade update; `doubt()` that some may have been lost. */
+  constructor(url, { changed, updated, doubt }) {
+    Object.assign(this, { updated, doubt });
+    this.sequence = null; // up to which number of the account everything was heard
+    this.frames = 0;
+    this.socket = new Socket(url, {
+      opened: (socket) => {
+        this.frames = 0;
+        const since = this.sequence === null ? {} : { since: this.sequence };
+        socket.send({ action: "listen", data: { streams: ["trade_updates"], ...since } });
+      },
+      heard: (messages) => {
+        for (const { stream, data } of messages) this.take(stream, data);
+        this.frames += 1;
+      },
+      changed,
+    });
+  }
+
+  take(stream, data) {
+    if (stream === "trade_updates") this.update(data);
+    if (stream === "heartbeat") this.beat(data);
+    if (stream === "listening" && this.sequence === null) {
+      this.sequence = data.account_sequence ?? null;
+      this.doubt();
+    }
+  }
+
+  // Numbers rise, with gaps where an event was no trade update; a repeated one is dropped.
+  update(data) {
+    const number = data.account_sequence ?? null;
+    if (number !== null && this.sequence !== null && number <= this.sequence) return;
+    this.sequence = number ?? this.sequence;
+    this.updated(data);
+  }
+
+  beat({ sent, account_sequence: upTo }) {
+    if (sent !== undefined && sent !== this.frames) {
+      this.frames = sent;
+      this.doubt();
+    }
+    this.sequence = upTo ?? this.sequence;
   }
 }
 

@@ -1,6 +1,6 @@
 // The latest quote and trade of each symbol: newest wins, and who changed since the last paint.
 
-import { isNewer } from "./integrity.js";
+import { isNewer } from "./socket.js";
 import { day } from "./new-york.js";
 
 /** What the screen knows of one symbol; null means not known. */
