@@ -119,12 +119,6 @@ def test_what_is_held_gets_a_profit_target_and_a_stop(desk):
     desk.wait_until("document.querySelectorAll('[data-open-orders] tbody tr').length === 0")
 
 
-def test_exits_want_something_that_is_held(desk):
-    desk.page.check("[name=type][value=exits]")
-    desk.wait_for_text("[data-ticket-problem]", "Exits are for what you hold")
-    assert desk.page.is_disabled("[data-ticket-submit]")
-
-
 def test_a_resting_order_is_changed(desk):
     desk.fill_ticket(shares="10", limit="1.50")
     desk.send()
