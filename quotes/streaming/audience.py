@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 
 from quotes.streaming.codec import Codec
+from quotes.streaming.line import Line
 from quotes.streaming.socket import Socket
 
 EVERYTHING = "*"
@@ -32,13 +33,37 @@ Wants = Mapping[Channel, Iterable[str]]
 Changed = dict[Channel, dict[str, tuple[int, int]]]
 
 
+class Group:
+    """The sockets of one codec that want one symbol."""
+
+    __slots__ = ("_lines", "sockets")
+
+    def __init__(self) -> None:
+        self.sockets: dict[Socket, None] = {}
+        self._lines: tuple[Line, ...] | None = None  # until somebody comes or goes
+
+    def add(self, socket: Socket) -> None:
+        self.sockets[socket] = self._lines = None
+
+    def discard(self, socket: Socket) -> None:
+        self.sockets.pop(socket, None)
+        self._lines = None
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """In the order in which they came: about that in which they lie in memory."""
+        if self._lines is None:
+            self._lines = tuple([socket.line for socket in self.sockets])
+        return self._lines
+
+
 class Audience:
     """The sockets of one channel. The hub reads `of` in its inner loop."""
 
     __slots__ = ("of",)
 
     def __init__(self) -> None:
-        self.of: dict[str, dict[Codec, set[Socket]]] = {}
+        self.of: dict[str, dict[Codec, Group]] = {}
 
     def add(self, socket: Socket, symbols: Iterable[str]) -> list[str]:
         """Add the socket; the symbols that nobody wanted before."""
@@ -48,7 +73,10 @@ class Audience:
             if groups is None:
                 groups = self.of[symbol] = {}
                 new.append(symbol)
-            groups.setdefault(socket.codec, set()).add(socket)
+            group = groups.get(socket.codec)
+            if group is None:
+                group = groups[socket.codec] = Group()
+            group.add(socket)
         return new
 
     def remove(self, socket: Socket, symbols: Iterable[str]) -> list[str]:
@@ -57,7 +85,7 @@ class Audience:
         for symbol in symbols:
             groups = self.of[symbol]
             groups[socket.codec].discard(socket)
-            if not groups[socket.codec]:
+            if not groups[socket.codec].sockets:
                 del groups[socket.codec]
             if not groups:
                 del self.of[symbol]
@@ -67,7 +95,7 @@ class Audience:
     def sockets(self, symbol: str) -> set[Socket]:
         """Everyone who wants the symbol, by name or with everything."""
         groups = (self.of.get(symbol, {}), self.of.get(EVERYTHING, {}))
-        return set().union(*(sockets for group in groups for sockets in group.values()))
+        return {socket for each in groups for group in each.values() for socket in group.sockets}
 
 
 def reduced(symbols: Iterable[str]) -> frozenset[str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 from quotes.streaming.audience import EVERYTHING, Audience
 from quotes.streaming.codec import Codec
+from quotes.streaming.line import Line
 from quotes.streaming.socket import Socket
 
 log = logging.getLogger(__name__)
@@ -24,7 +25,7 @@ class Fanout:
     """Offers messages to audiences, then flushes what each socket got."""
 
     def __init__(self) -> None:
-        self._touched: list[Socket] = []
+        self._touched: list[Line] = []
         self._holding: set[Socket] = set()
         self._releasing: asyncio.Task[None] | None = None
 
@@ -41,26 +42,30 @@ class Fanout:
         A message that is the `quote_of` a symbol is replaced by a newer one if its reader is slow.
         """
         touch = self._touched.append
-        for frame, sockets in _encoded(audience, symbol, encode, message):
-            for socket in sockets:
-                if socket.holding:
-                    socket.hold(frame, quote_of)
-                else:
-                    parts = socket.parts
-                    if not parts:
-                        touch(socket)
-                    parts.append(frame)
+        for frame, lines in _encoded(audience, symbol, encode, message):
+            for line in lines:
+                if line.holding:
+                    line.socket.hold(frame, quote_of)
+                    continue
+                parts = line.parts
+                if not parts:
+                    touch(line)
+                parts.append(frame)
 
     def flush(self) -> None:
         """Write to each socket what was offered to it."""
         touched, self._touched = self._touched, []
-        for socket in touched:
-            try:
-                socket.flush()
-            except Exception:
-                self._break(socket)
-            if socket.holding:
-                self.watch(socket)
+        for line in touched:
+            parts = line.parts
+            if parts:
+                line.sent += len(parts)
+                frames = b"".join(parts)  # of one it makes no copy
+                parts.clear()
+                try:
+                    if backlog := line.frames.write(frames):
+                        self._note_backlog(line, backlog)
+                except Exception:
+                    self._break(line)
 
     def send(
         self,
@@ -71,16 +76,17 @@ class Fanout:
         quote_of: str | None = None,
     ) -> None:
         """As `offer` and `flush` of a message that is alone."""
-        for frame, sockets in _encoded(audience, symbol, encode, message):
-            for socket in sockets:
-                if socket.holding:
-                    socket.hold(frame, quote_of)
+        for frame, lines in _encoded(audience, symbol, encode, message):
+            for line in lines:
+                if line.holding:
+                    line.socket.hold(frame, quote_of)
                     continue
+                line.sent += 1
                 try:
-                    if socket.write(frame):
-                        self.watch(socket)
+                    if backlog := line.frames.write(frame):
+                        self._note_backlog(line, backlog)
                 except Exception:
-                    self._break(socket)
+                    self._break(line)
 
     def say(self, socket: Socket, *frames: bytes, newest_of: str | None = None) -> None:
         """Send frames to one socket, after all it was sent before.
@@ -105,9 +111,13 @@ class Fanout:
             self._releasing.cancel()
             self._releasing = None
 
-    def _break(self, socket: Socket) -> None:
+    def _note_backlog(self, line: Line, backlog: int) -> None:
+        line.socket.note_backlog(backlog)
+        self.watch(line.socket)
+
+    def _break(self, line: Line) -> None:
         log.exception("a socket could not be written to")
-        socket.close(BROKEN_CLOSE)
+        line.socket.close(BROKEN_CLOSE)
 
     async def _release_on(self) -> None:
         while self._holding:
@@ -120,14 +130,14 @@ class Fanout:
 
 def _encoded(
     audience: Audience, symbol: str, encode: Callable[..., bytes], message: tuple[Any, ...]
-) -> Iterator[tuple[bytes, Iterable[Socket]]]:
+) -> Iterator[tuple[bytes, Iterable[Line]]]:
     """The message in each codec that somebody has, and who has it."""
     frames: dict[Codec, bytes] = {}
     for groups in (audience.of.get(symbol), audience.of.get(EVERYTHING)):
         if groups is None:
             continue
-        for codec, sockets in groups.items():
+        for codec, group in groups.items():
             frame = frames.get(codec)
             if frame is None:
                 frame = frames[codec] = encode(codec, *message)
-            yield frame, sockets
+            yield frame, group.lines

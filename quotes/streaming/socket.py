@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol
 from prometheus_client import Counter
 
 from quotes.streaming.codec import TEXT, Codec, unframed
+from quotes.streaming.line import Line, new_line
 
 log = logging.getLogger(__name__)
 
@@ -107,9 +108,8 @@ class SentFrames:
 class Socket:
     """Frames for one client, in order.
 
-    `sent` counts every message this client was sent; a replaced quote was not. The hub's inner
-    loop appends to `parts` and asks `holding` itself, because a call per message costs more than
-    the message.
+    The hub's inner loops use the socket's `line` themselves, because a call per message costs more
+    than the message.
     """
 
     __slots__ = (
@@ -124,11 +124,9 @@ class Socket:
         "closed",
         "codec",
         "credential",
-        "holding",
+        "line",
         "notices",
-        "parts",
         "resync",
-        "sent",
         "unreported",
         "wants",
     )
@@ -148,10 +146,8 @@ class Socket:
         self.codec = codec
         self.notices = notices
         self.credential: Any = None
-        self.parts: list[bytes] = []
-        self.holding = False
+        self.line = new_line(self, frames)
         self.closed = False
-        self.sent = 0
         self.resync: int | None = None  # the id of the client's newest request to be told anew
         self.wants: dict[Any, frozenset[str]] = {}  # channel → symbols, kept by the hub
         # Channel → symbol → (epoch, number) of what is new, for its heartbeat; kept by the hub.
@@ -162,6 +158,15 @@ class Socket:
         self._least_backlog = 0
         self._moved_at = 0.0
 
+    @property
+    def holding(self) -> bool:
+        return self.line.holding
+
+    @property
+    def sent(self) -> int:
+        """How many messages this client was sent."""
+        return self.line.sent
+
     def say(self, *frames: bytes, newest_of: str | None = None) -> None:
         """Send frames after everything before them, in one piece."""
         if self.closed:
@@ -170,32 +175,23 @@ class Socket:
             for frame in frames:
                 self.hold(frame, newest_of)
             return
-        self.parts += frames
+        self.line.parts += frames
         self.flush()
 
     def flush(self) -> None:
         """Write what the batch brought, in one piece."""
-        parts = self.parts
-        if not parts:
-            return
-        self.sent += len(parts)
-        frames = b"".join(parts)  # of one it makes no copy
-        parts.clear()
-        backlog = self._frames.write(frames)
-        if backlog > HIGH_WATER_BYTES:
-            self._begin_to_hold(backlog)
+        line = self.line
+        if line.parts:
+            line.sent += len(line.parts)
+            frames = b"".join(line.parts)  # of one it makes no copy
+            line.parts.clear()
+            self.note_backlog(line.frames.write(frames))
 
-    def write(self, frame: bytes) -> bool:
-        """Write one frame; whether the socket holds from now on.
-
-        For a socket that neither holds nor was offered anything.
-        """
-        self.sent += 1
-        backlog = self._frames.write(frame)
+    def note_backlog(self, backlog: int) -> None:
+        """Hold from now on if so many bytes, written and not gone, are too many."""
         if backlog > HIGH_WATER_BYTES:
-            self._begin_to_hold(backlog)
-            return True
-        return False
+            self.line.holding = True
+            self._least_backlog, self._moved_at = backlog, self._now()
 
     def hold(self, frame: bytes, quote_of: str | None = None) -> None:
         """Keep a frame for a slow reader; when that is too much, the socket closes."""
@@ -225,7 +221,7 @@ class Socket:
             return self.closed
         self._write_held(HIGH_WATER_BYTES - backlog)
         self._least_backlog, self._moved_at = self._frames.backlog(), now
-        self.holding = bool(self._held)
+        self.line.holding = bool(self._held)
         return not self.holding
 
     def drop(self) -> None:
@@ -240,21 +236,17 @@ class Socket:
         """Say nothing more, and close once what was written has left."""
         if self.closed:
             return
-        self.closed = self.holding = True  # whatever is still offered ends in `hold`
-        self.parts.clear()
+        self.closed = self.line.holding = True  # whatever is still offered ends in `hold`
+        self.line.parts.clear()
         self._held.clear()
         self._close(code)
 
     def forget(self) -> None:
         """The connection is gone: keep nothing for it, and nobody who closes it."""
-        self.closed = self.holding = True
-        self.parts.clear()
+        self.line = Line()  # the old one knows us, and we would keep each other
+        self.closed = self.line.holding = True
         self._held.clear()
         self._close = _nothing
-
-    def _begin_to_hold(self, backlog: int) -> None:
-        self.holding = True
-        self._least_backlog, self._moved_at = backlog, self._now()
 
     def _write_held(self, room: int) -> None:
         taken = []
@@ -268,7 +260,7 @@ class Socket:
             if not isinstance(key, str):
                 self._held_bytes -= len(frame)
         if taken:
-            self.sent += len(taken)
+            self.line.sent += len(taken)
             self._frames.write(b"".join(frame for _, frame in taken))
 
 

@@ -100,7 +100,7 @@ def test_answers_wait_their_turn_behind_held_data() -> None:
 def test_begun_frames_are_never_replaced() -> None:
     slow = Timed(room=10)
 
-    slow.socket.parts.append(JSON.quote(quote(n=1)))
+    slow.socket.line.parts.append(JSON.quote(quote(n=1)))
     slow.socket.flush()
     slow.holding()
     slow.socket.hold(JSON.quote(quote(n=2)), "AAPL")
@@ -195,7 +195,7 @@ def test_any_reader_ends_with_all_trades_and_the_newest_quotes(
             if reader.socket.holding:
                 reader.socket.hold(frame, key)
             else:
-                reader.socket.parts += [frame, bulk]
+                reader.socket.line.parts += [frame, bulk]
                 reader.socket.flush()
     reader.catch_up()
 
