@@ -40,10 +40,11 @@ class Frames:
 
     def write(self, frames: bytes) -> int:
         """Send whole frames, one or many; how many bytes the kernel has not taken yet."""
-        if self._send is None:
+        send = self._send
+        if send is None:
             return self._write_behind(frames)
         try:
-            taken = self._send(frames)
+            taken = send(frames)
         except (BlockingIOError, InterruptedError):
             taken = 0
         except OSError:

@@ -49,9 +49,10 @@ log = logging.getLogger(__name__)
 TICK_BATCHES_MAX = 2_000
 # Bars, control and account news: rare, and each of them matters.
 NEWS_MAX = 20_000
-# A big batch is delivered in slices with a turn of the loop between: logins and pings go on, and a
-# slow reader is found out before a whole batch was written to it.
+# A big batch is delivered in slices: a slow reader is found out before all was written to it. After
+# so long the loop gets a turn between two of them: logins and pings go on.
 SLICE_TICKS = 256
+TURN_SECONDS = 0.002
 # A round of deliveries that takes this long is no longer idle: ticks then gather for a share of
 # what it took, which grows with the load and stays well below what anybody notices.
 BUSY_SECONDS = 0.004
@@ -84,6 +85,7 @@ class Hub:
         self._news = News(self._audiences, self._fanout, self._standings)
         self._users: Tally[str] = Tally()  # of each topic
         self._tasks: list[asyncio.Task[None]] = []
+        self._turned = 0.0  # when delivering last gave the loop a turn
         self._resync = Resync(market.place, self._take_stock)
         self._halts = Halts(market.halted, self.hearing, self._news.tell_status)
 
@@ -239,10 +241,19 @@ class Hub:
                 except Exception:
                     log.exception("ticks were not delivered")
                     self._lost()
-                await asyncio.sleep(0)
+                await self._give_turn()
             self._standings.told()
             self._news.amend()
-            await asyncio.sleep(self._pause(time.monotonic() - began))
+            if pause := self._pause(time.monotonic() - began):
+                await asyncio.sleep(pause)
+            else:
+                await self._give_turn()
+
+    async def _give_turn(self) -> None:
+        """Let the loop do what else there is, if it has been long."""
+        if time.monotonic() - self._turned >= TURN_SECONDS:
+            await asyncio.sleep(0)
+            self._turned = time.monotonic()
 
     def _pause(self, took: float) -> float:
         """Seconds to let ticks gather, so that each socket gets them in one write.

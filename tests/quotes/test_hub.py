@@ -144,6 +144,7 @@ async def test_a_big_batch_leaves_turns_to_the_loop(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "SLICE_TICKS", 10)
+    monkeypatch.setattr(hub_module, "TURN_SECONDS", 0.0)
     reader = Reader(hub).want(quotes=["*"])
     seen: list[int] = []
 
