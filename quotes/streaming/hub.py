@@ -55,8 +55,8 @@ SLICE_TICKS = 256
 TURN_SECONDS = 0.002
 # A round of deliveries that takes this long is no longer idle: ticks then gather for a share of
 # what it took, which grows with the load and stays well below what anybody notices.
-BUSY_SECONDS = 0.004
-GATHER_SHARE = 0.5
+BUSY_SECONDS = 0.001
+GATHER_SHARE = 0.15
 GATHER_SECONDS_MAX = 0.003
 READ_TIMEOUT_SECONDS = 5.0
 READY_TIMEOUT_SECONDS = 2.0
