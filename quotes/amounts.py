@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
+from functools import cache
 from typing import Any
 
 from django import forms
@@ -49,7 +50,12 @@ def from_units(units: int, places: int) -> Decimal:
 
 def rounded(amount: Decimal, places: int = CASH_PLACES) -> Decimal:
     """Rounded half-even: the only rounding, done once, where an amount is posted."""
-    return amount.quantize(Decimal(1).scaleb(-places), context=EXACT)
+    return amount.quantize(_unit(places), context=EXACT)
+
+
+@cache
+def _unit(places: int) -> Decimal:
+    return Decimal(1).scaleb(-places)
 
 
 def plain(amount: Decimal) -> str:
@@ -87,7 +93,8 @@ class ScaledField(models.BigIntegerField):
             if not value:
                 return "NULL" if value is None else "0"
             text = str(scaleb(value, places))  # all digits, where it has just as many decimals
-            return text if text.lstrip("-").isdigit() else str(to_units(value, places))
+            is_whole = text.isdigit() or (text[0] == "-" and text[1:].isdigit())
+            return text if is_whole else str(to_units(value, places))
 
         return write
 

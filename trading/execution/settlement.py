@@ -7,6 +7,7 @@ bulk. A decision that the rows no longer allow is dropped: a cancel that came fi
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -53,6 +54,10 @@ from trading.models import Fill, Order, OrderStatus
 
 ACTOR = "engine"
 LOCK_WAIT_SECONDS = 1  # well below the time of a lease: it cannot be renewed while waiting
+
+# Held by the lane that computes. Two that took turns of Python's 5 ms would both come late to the
+# database, and both wait for it then; so one computes while the other's rows are written.
+COMPUTING = threading.Lock()
 
 # The columns of an order that a decision may change.
 ORDER_FIELDS = (
@@ -111,11 +116,11 @@ def settle(
         books = _Books.opened(accounts, ready, instruments, calendar, marks)
 
         outcome = Outcome(busy=[one for one in decisions if one.account_id not in accounts])
-        for decision in ready:
-            made = books.make(decision)
-            (outcome.settled if made else outcome.dropped).append(decision)
-
-        books.write()
+        with one_trip(), COMPUTING:
+            for decision in ready:
+                made = books.make(decision)
+                (outcome.settled if made else outcome.dropped).append(decision)
+            books.write()
     outcome.woken = books.woken
     return outcome
 
@@ -163,7 +168,7 @@ class _Books:
         keys = {(order.account_id, order.instrument_id) for order in orders.values()}
         held = positions.load_positions(keys)
         closing = positions.shares_to_close(held, trades(decisions))
-        lots = lot_rows.load(closing, *lots_chosen(orders.values()))
+        lots = lot_rows.load(closing, *lots_chosen(orders.values())) if closing else {}
         return cls(accounts, orders, [*legs, *relatives], held, lots, instruments, calendar, marks)
 
     def make(self, decision: Decision) -> bool:
@@ -186,13 +191,12 @@ class _Books:
 
     def write(self) -> None:
         """Write everything that changed, in bulk, and announce it after the commit."""
-        with one_trip():
-            insert_rows(self.fills)
-            positions.write(self.positions.values(), self.applied)
-            update_rows(self.changed.values(), ORDER_FIELDS)
-            if self.events:
-                updates.record(self.events)
-                ledger.save(self.accounts.values())
+        insert_rows(self.fills)
+        positions.write(self.positions.values(), self.applied)
+        update_rows(self.changed.values(), ORDER_FIELDS)
+        if self.events:
+            updates.record(self.events)
+            ledger.save(self.accounts.values())
 
     # --- the decisions --------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ looked into.
 from __future__ import annotations
 
 import time
-from datetime import datetime
+from datetime import date, datetime
 from functools import lru_cache
 from typing import Any
 
@@ -27,6 +27,8 @@ LOST = frozenset({0, 2002, 2003, 2005, 2006, 2013, 2055, 1053, 1927})
 
 BEGIN = "BEGIN"
 
+READERS = {FIELD_TYPE.DATETIME: datetime.fromisoformat, FIELD_TYPE.DATE: date.fromisoformat}
+
 # A connection that has answered within that time is taken to be there still.
 ANSWERED_SECONDS = 1.0
 
@@ -47,9 +49,9 @@ class DatabaseWrapper(base.DatabaseWrapper):
         return super().is_usable()
 
     def get_connection_params(self) -> dict[str, Any]:
-        """With instants read by one call of C, where MySQLdb takes them apart in Python."""
+        """With instants and dates read by C, where MySQLdb takes them apart in Python."""
         params = super().get_connection_params()
-        params["conv"] = {**params["conv"], FIELD_TYPE.DATETIME: datetime.fromisoformat}
+        params["conv"] = {**params["conv"], **READERS}
         return params
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
