@@ -44,14 +44,14 @@ def new_row(model: type[M], /, **values: Any) -> M:
     Foreign keys are given by id (`account_id`), everything left out has its default.
     """
     constant, called = _defaults(model)
-    made = model.__new__(model)
-    held = made.__dict__
-    held.update(constant)
+    held = constant.copy()  # at once, which key by key would take several times as long
     for attribute, default in called:
         if attribute not in values:
             held[attribute] = default()
     held.update(values)
     assert len(held) == len(constant), f"no such columns: {held.keys() - constant.keys()}"
+    made = model.__new__(model)
+    made.__dict__ = held
     made._state = ModelState()
     return made
 

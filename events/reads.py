@@ -104,9 +104,9 @@ def _made(
         value = values[place]
         if value is not None:
             values[place] = convert(value)
-    read = dict(zip(names, values, strict=True))
+    read = dict(zip(names, values, strict=False))  # to ask costs nearly as much again
     made = model.__new__(model)
-    made.__dict__.update(read)
+    made.__dict__ = read.copy()
     made._state = state = ModelState()
     state.adding, state.db = False, alias
     state.__dict__[READ] = read

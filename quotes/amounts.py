@@ -34,6 +34,11 @@ BALANCE_MAX = Decimal(10**13)
 EXACT = Context(prec=60, rounding=ROUND_HALF_EVEN)
 
 
+@cache
+def _unit(places: int) -> Decimal:
+    return Decimal(1).scaleb(-places)
+
+
 def to_units(amount: Decimal, places: int) -> int:
     """The amount as a scaled integer; ValueError where it has more decimals than `places`."""
     scaled = EXACT.scaleb(amount, places)
@@ -45,17 +50,12 @@ def to_units(amount: Decimal, places: int) -> int:
 
 def from_units(units: int, places: int) -> Decimal:
     """The Decimal that a scaled integer stands for, with exactly `places` decimals."""
-    return EXACT.scaleb(Decimal(units), -places)
+    return EXACT.multiply(units, _unit(places))
 
 
 def rounded(amount: Decimal, places: int = CASH_PLACES) -> Decimal:
     """Rounded half-even: the only rounding, done once, where an amount is posted."""
     return amount.quantize(_unit(places), context=EXACT)
-
-
-@cache
-def _unit(places: int) -> Decimal:
-    return Decimal(1).scaleb(-places)
 
 
 def plain(amount: Decimal) -> str:
@@ -81,8 +81,8 @@ class ScaledField(models.BigIntegerField):
 
     def from_stored(self) -> Callable[[int], Decimal]:
         """What makes an amount of a stored integer; for the readers of many rows."""
-        scaleb, exponent = EXACT.scaleb, -self.places
-        return lambda units: scaleb(Decimal(units), exponent)
+        multiply, unit = EXACT.multiply, _unit(self.places)
+        return lambda units: multiply(units, unit)
 
     def writer(self) -> Callable[[Decimal | None, Any], str]:
         """What makes of a value how SQL writes it; for the writers of many rows. That raises
