@@ -75,6 +75,19 @@ class Amendment(NamedTuple):
     original: Trade
     corrected: Trade | None = None  # None: canceled
     action: str = "C"  # of a cancellation: C by the exchange's wish, E an error
+    printed: int = 0  # the number of the print, where `original` is itself a correction of it
+
+    def corrects(self, last: Trade | None) -> Trade | None:
+        """What the last price is now, where it is the amended trade; None where it stands.
+
+        It keeps the place of the print: the next trade comes after that.
+        """
+        now, number = self.corrected, self.printed or self.original.sequence
+        if now is None or last is None or not now.sets_price:
+            return None
+        if (last.epoch, last.sequence) != (self.original.epoch, number):
+            return None
+        return now._replace(sequence=number, received_us=last.received_us)
 
 
 class Bar(NamedTuple):

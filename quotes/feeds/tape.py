@@ -34,13 +34,17 @@ class Tape:
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        self._printed: OrderedDict[Hashable, Trade] = OrderedDict()
+        # Each trade as it stands, and the number of its print.
+        self._printed: OrderedDict[Hashable, tuple[Trade, int]] = OrderedDict()
         self._corrected: Counter[str] = Counter()  # how many trades of a symbol were corrected
         self._waiting: list[tuple[Revision, float]] = []
 
     def print(self, name: Hashable, trade: Trade) -> None:
         """Remember a trade."""
-        self._printed[name] = trade
+        self._remember(name, trade, trade.sequence)
+
+    def _remember(self, name: Hashable, trade: Trade, printed: int) -> None:
+        self._printed[name] = trade, printed
         if len(self._printed) > TRADES_MAX:
             self._printed.popitem(last=False)
 
@@ -50,9 +54,9 @@ class Tape:
         asked = [*self._waiting, *((revision, now) for revision in revisions)]
         self._waiting = []
         for revision, since in asked:
-            original = self._printed.pop(revision.of, None)
-            if original is not None:
-                amendments.append(self._amended(revision, original))
+            known = self._printed.pop(revision.of, None)
+            if known is not None:
+                amendments.append(self._amended(revision, *known))
             elif now - since < PATIENCE_SECONDS and len(self._waiting) < REVISIONS_WAITING_MAX:
                 self._waiting.append((revision, since))
             else:
@@ -60,14 +64,14 @@ class Tape:
                 log.warning("%s: a trade is amended that is not remembered", revision.symbol)
         return amendments
 
-    def _amended(self, revision: Revision, original: Trade) -> Amendment:
+    def _amended(self, revision: Revision, original: Trade, printed: int) -> Amendment:
         symbol, at_us = revision.symbol, revision.at_us
         if revision.corrected is None:
-            return Amendment(symbol, at_us, original, action=revision.action)
+            return Amendment(symbol, at_us, original, action=revision.action, printed=printed)
         number = CORRECTED_FROM + self._corrected[symbol]
         self._corrected[symbol] += 1
         corrected = revision.corrected._replace(
             at_us=original.at_us, sequence=number, epoch=original.epoch, amended=CORRECTED
         )
-        self.print(revision.name, corrected)
-        return Amendment(symbol, at_us, original, corrected)
+        self._remember(revision.name, corrected, printed)
+        return Amendment(symbol, at_us, original, corrected, printed=printed)

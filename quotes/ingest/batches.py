@@ -85,6 +85,7 @@ class Ingest:
         self._row = row
         self._pace = Pace(time.monotonic(), row.watermark_us, row.speed, row.paused)
         self._number = 0  # of the last batch
+        self._priced: dict[str, Trade] = {}  # the last of each symbol that set the price
         self._published_at = float("-inf")
         self._daily_news: dict[tuple[str, str, int], Bar] = {}  # changed, not published yet
 
@@ -103,8 +104,8 @@ class Ingest:
         has_more = len(ticks) >= BATCH_TICKS
         watermark_us = self._reached(target_us)
         if ticks or self._is_news(wall, watermark_us):
-            ticks = await self._take(ticks)
-            amendments = await self._take_amendments()
+            amendments = self._feed.take_amendments()
+            ticks = await self._take(ticks, amendments)
             self._publish(ticks, watermark_us, amendments)
             self._published_at = wall
         self._keep_pace(wall, watermark_us)
@@ -222,10 +223,15 @@ class Ingest:
 
     # --- passing on -----------------------------------------------------------------------------
 
-    async def _take(self, ticks: list[Tick]) -> list[Tick]:
-        """Stamp the ticks with the time of receipt, and let latest quotes and bars have them."""
+    async def _take(self, ticks: list[Tick], amendments: Sequence[Amendment]) -> list[Tick]:
+        """Stamp the ticks with the time of receipt, and let latest quotes and bars have them.
+
+        A last price that was corrected is the new one; bars stay as they are.
+        """
         ticks = _received(ticks, time.time_ns() // 1000)
         quotes, trades = latest.newest(ticks)
+        self._priced |= trades
+        trades |= self._corrected(amendments)
         self.heard.quotes.update(quotes)
         self.heard.trades.update(trades)
         newest: list[Tick] = [*quotes.values(), *trades.values()]
@@ -239,32 +245,17 @@ class Ingest:
         TICKS.labels("quote").inc(len(ticks) - len(printed))
         return ticks
 
-    async def _take_amendments(self) -> Sequence[Amendment]:
-        """What trades were corrected or canceled. A last price that was corrected is the new one;
-        one that was canceled stands until the next trade, for nobody remembers the one before.
+    def _corrected(self, amendments: Sequence[Amendment]) -> dict[str, Trade]:
+        """The last prices that these correct, by symbol.
 
-        Bars stay as they are.
+        One that is canceled stands until the next trade: nobody remembers the one before.
         """
-        amendments = self._feed.take_amendments()
-        corrected = {
-            each.symbol: each.corrected._replace(
-                sequence=each.original.sequence, received_us=each.original.received_us
-            )
-            for each in amendments
-            if each.corrected is not None and each.corrected.sets_price
-        }
-        if corrected:
-            await _with_store(self._correct, corrected)
-        return amendments
-
-    def _correct(self, corrected: dict[str, Trade]) -> None:
-        """Put these trades where the same ones are the last of their symbols."""
-        for symbol, held in latest.store().get_many(list(corrected)).items():
-            trade = corrected[symbol]
-            last = held.trade
-            if last and (last.epoch, last.sequence) == (trade.epoch, trade.sequence):
-                latest.put_many([trade])
-                self.heard.trades[symbol] = trade
+        corrected = {}
+        for amendment in amendments:
+            price = amendment.corrects(self._priced.get(amendment.symbol))
+            if price is not None:
+                corrected[price.symbol] = self._priced[price.symbol] = price
+        return corrected
 
     def _publish(
         self, ticks: list[Tick], watermark_us: int, amendments: Sequence[Amendment]

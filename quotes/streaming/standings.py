@@ -18,7 +18,6 @@ from quotes.ticks import MICROSECONDS, Amendment, Batch, Quote, Trade
 SILENT_SECONDS = 1.5
 
 Item = TypeVar("Item")
-Tick = TypeVar("Tick", Quote, Trade)
 
 
 class Standing(NamedTuple):
@@ -108,7 +107,7 @@ class Standings:
     def learn(self, trades: Iterable[Trade | None]) -> None:
         """Remember prices that were not heard, but read from the store."""
         for trade in trades:
-            if trade is None or not is_newer(trade, self._priced.get(trade.symbol)):
+            if trade is None or not _replaces(trade, self._priced.get(trade.symbol)):
                 continue
             self._priced[trade.symbol] = trade
             heard = self._trades.get(trade.symbol)
@@ -118,12 +117,9 @@ class Standings:
 
     def amend(self, amendment: Amendment) -> None:
         """A last price that was corrected is the corrected one."""
-        was, now = amendment.original, amendment.corrected
-        held = self._priced.get(amendment.symbol)
-        if now is None or held is None or not now.sets_price:
-            return
-        if (held.epoch, held.sequence) == (was.epoch, was.sequence):
-            self._priced[amendment.symbol] = now._replace(sequence=was.sequence)
+        corrected = amendment.corrects(self._priced.get(amendment.symbol))
+        if corrected is not None:
+            self._priced[amendment.symbol] = corrected
 
     def knows(self, symbol: str) -> bool:
         """Whether both a quote and a price of the symbol were heard."""
@@ -139,8 +135,10 @@ class Standings:
         found = {}
         for symbol in symbols:
             quote, trade, _ = stored.get(symbol, NOWHERE)
-            quote = _newest(quote, self._quotes.get(symbol))
-            trade = _newest(trade, self._priced.get(symbol))
+            heard = self._quotes.get(symbol)
+            quote = heard if is_newer(heard, quote) else quote
+            priced = self._priced.get(symbol)
+            trade = trade if _replaces(trade, priced) else priced
             last = self._trades.get(symbol)
             if quote or trade or symbol in stored:
                 found[symbol] = Standing(quote, trade, last and (last.epoch, last.sequence))
@@ -189,8 +187,15 @@ def is_newer(tick: Quote | Trade | None, than: Quote | Trade | None) -> bool:
     return tick.sequence > than.sequence
 
 
-def _newest(one: Tick | None, other: Tick | None) -> Tick | None:
-    return other if is_newer(other, one) else one
+def _replaces(stored: Trade | None, heard: Trade | None) -> bool:
+    """Whether a price from the store is to be believed rather than the one that was heard.
+
+    It is if it came later, or if it is the same one and was corrected.
+    """
+    if stored is None or heard is None:
+        return stored is not None
+    is_same = (stored.epoch, stored.sequence) == (heard.epoch, heard.sequence)
+    return is_newer(stored, heard) or (is_same and bool(stored.amended))
 
 
 def chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:

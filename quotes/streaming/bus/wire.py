@@ -44,9 +44,9 @@ def _tick(fields: tuple[Any, ...]) -> Quote | Trade:
     return Trade._make(fields) if type(fields[_CONDITIONS]) is tuple else Quote._make(fields)
 
 
-def _amendment(symbol: str, at_us: int, original: Any, corrected: Any, action: str) -> Amendment:
+def _amendment(symbol: str, at_us: int, original: Any, corrected: Any, *rest: Any) -> Amendment:
     now = None if corrected is None else Trade._make(corrected)
-    return Amendment(symbol, at_us, Trade._make(original), now, action)
+    return Amendment(symbol, at_us, Trade._make(original), now, *rest)
 
 
 def _bars(body: bytes) -> list[Bar]:
