@@ -11,6 +11,7 @@ django_application = get_wsgi_application()  # sets up the apps
 from access.gate import gate  # noqa: E402
 from config import api  # noqa: E402
 from config.databases.health import primary_is_away  # noqa: E402
+from config.databases.pinning import accounts_changed  # noqa: E402
 from config.observability.requests import request_name  # noqa: E402
 from quotes.api import hot as hot_quotes  # noqa: E402
 from trading.api import hot as hot_orders  # noqa: E402
@@ -21,5 +22,6 @@ orders = hot_orders.ShortWay(
     api=api,
     name_request=request_name,
     is_shut=primary_is_away,
+    accounts_changed=accounts_changed,
 )
 application = hot_quotes.ShortWay(orders, gate=gate, name_request=request_name)

@@ -21,6 +21,7 @@ from config.observability.requests import request_name
 from config.server.http import Answer
 from config.wsgi import django_application
 from events.models import Event
+from events.transactions import CommitLost
 from tests.api.test_hot import ask, remembered, stop_the_minute
 from tests.people import Trader, a_trader
 from tests.portfolios.factories import assert_books_balance
@@ -43,8 +44,14 @@ class Way:
 
     def __init__(self, *, is_shut: bool = False) -> None:
         self.ordinary = 0
+        self.marked: list[int] = []
         self.application = ShortWay(
-            self._django, gate=gate, api=api, name_request=request_name, is_shut=lambda: is_shut
+            self._django,
+            gate=gate,
+            api=api,
+            name_request=request_name,
+            is_shut=lambda: is_shut,
+            accounts_changed=self.marked.extend,
         )
 
     def _django(self, environ: dict[str, Any], start_response: Any) -> Any:
@@ -286,7 +293,9 @@ def test_every_order_is_named_and_counted(trader: Trader) -> None:
     assert actors == {f"key:{trader.key_id}"}
 
 
-@pytest.mark.parametrize("error", [OperationalError(2006, "gone"), RuntimeError("a bug")])
+@pytest.mark.parametrize(
+    "error", [OperationalError(2006, "gone"), CommitLost(2013, "lost"), RuntimeError("a bug")]
+)
 def test_what_goes_wrong_is_said_in_the_same_words(
     trader: Trader, error: Exception, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -295,7 +304,9 @@ def test_what_goes_wrong_is_said_in_the_same_words(
 
     monkeypatch.setattr(orders, "submit", fail)
 
-    short = Way().post(BUY, trader.headers)
+    way = Way()
+    short = way.post(BUY, trader.headers)
 
     assert short.status in (500, 503)
     assert told(short) == told(ordinary(BUY, trader.headers))
+    assert way.marked == [trader.account.pk], "it may be stored: nobody is to read behind it"

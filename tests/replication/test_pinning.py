@@ -14,7 +14,12 @@ from django.db import connections
 from django.urls import reverse
 
 from config.databases import pinning
+from config.wsgi import orders as short_way
+from events.transactions import CommitLost
 from portfolios.accounts import deposit, withdraw
+from tests.api.test_hot import ask
+from tests.api.test_hot_orders import BUY
+from tests.api.test_hot_orders import environ as order_request
 from tests.people import Trader, a_trader, an_operator
 from tests.replication.cluster import Cluster
 from tests.replication.conftest import RedisServer, wait_until
@@ -112,6 +117,23 @@ def test_an_order_pins_and_so_do_its_fills_and_its_end(trader: Trader, floor: Tr
     assert answer.status_code == 204
     ended = client.get(f"/v2/orders/{placed['id']}").json()
     assert (ended["status"], ended["filled_qty"]) == ("canceled", "2")
+
+
+def test_an_order_whose_outcome_nobody_knows_pins(
+    trader: Trader, floor: TradingFloor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client looks for it next, and is not to find an older state and order again."""
+
+    def lose_the_commit(**_: Any) -> None:
+        raise CommitLost(2013, "lost")
+
+    monkeypatch.setattr("trading.orders.submit", lose_the_commit)
+    assert not is_pinned(trader)
+
+    answer = ask(short_way, order_request(BUY, trader.headers))
+
+    assert answer.status == 503
+    assert is_pinned(trader)
 
 
 def test_what_only_reads_pins_nothing(trader: Trader) -> None:

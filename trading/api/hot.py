@@ -11,6 +11,8 @@ request is read here and handed to the same parts as the ordinary view's:
   All else goes the ordinary way (`ordinary`), as if nobody had looked at it: so do a key that lets
   nobody in, a caller beyond the limit (who may be counted twice), and everybody while the primary
   is away.
+- An order whose outcome nobody can say may be stored, though no commit told of it: its account is
+  marked before the answer leaves (`accounts_changed`), as after any other request.
 - A thread's connection to the database is looked at before the request, as Django does: one that
   broke or is too old is closed. So none has to be closed after it.
 """
@@ -80,12 +82,14 @@ class ShortWay:
         api: Api,
         name_request: Callable[[str], str],
         is_shut: Callable[[], bool],
+        accounts_changed: Callable[[Iterable[int]], None],
     ) -> None:
         self._ordinary = ordinary
         self._gate = gate
         self._api = api
         self._name_request = name_request
         self._is_shut = is_shut
+        self._accounts_changed = accounts_changed
         self.with_body = {PATH: self._answer_whole}
 
     def __call__(self, environ: Environ, start_response: Callable[..., Any]) -> Iterable[bytes]:
@@ -133,8 +137,15 @@ class ShortWay:
             status, more, data = self._place(credential, read())
         except Exception as error:  # as the ordinary view's: whatever it is has its words
             status, more, data = self._api.answer_error(error)
+            if status >= 500:
+                self._mark_account()
         body = self._api.write_json(data)
         return status, [*answer_headers(body, name, rate), *more.items()], body
+
+    def _mark_account(self) -> None:
+        account_id = acting.account_id.get()
+        if account_id is not None:
+            self._accounts_changed([account_id])
 
     def _let_in(self, said: Mapping[str, Any]) -> Credential | None:
         """Who asks; None where the ordinary way is to find out, or to refuse."""
