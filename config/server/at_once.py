@@ -7,7 +7,8 @@ understand. The main thread calls it, so nothing there waits.
 
 For a POST that arrives whole it may offer `with_body`: by path, a function of headers and body that
 gives status, headers and body of any answer. A thread of the pool calls it, so it may wait. Where
-either gives None the request takes the ordinary way, as if nobody had looked at it.
+either gives None the request takes the ordinary way, as if nobody had looked at it. A function that
+raises is answered 500.
 """
 
 from __future__ import annotations
@@ -23,11 +24,21 @@ from gunicorn.http.wsgi import SERVER
 from gunicorn.util import http_date
 
 from config.server import plain
+from config.server.http import FAILED
 
 Headers = list[tuple[str, str]]
 FromMemory = Callable[[str, Mapping[str, str]], tuple[Headers, bytes] | None]
 WithBody = Callable[[Mapping[str, str], bytes], tuple[int, Headers, bytes] | None]
 Job = Callable[[], bytes | None]
+
+FAILURE = (
+    FAILED.status,
+    [
+        *((name.decode(), value.decode()) for name, value in FAILED.headers),
+        ("content-length", str(len(FAILED.body))),
+    ],
+    FAILED.body,
+)
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +79,12 @@ class AtOnce:
         return None if request is None else partial(self._carry_out, request)
 
     def _carry_out(self, request: plain.PlainPost) -> bytes | None:
-        found = self._with_body[request.path](request.headers, request.body)
-        return None if found is None else self._whole(*found)
+        try:
+            found = self._with_body[request.path](request.headers, request.body)
+            return None if found is None else self._whole(*found)
+        except Exception:  # what was begun is not to be begun again on the ordinary way
+            log.exception("POST %s failed", request.path)
+            return self._whole(*FAILURE)
 
     def _whole(self, status: int, headers: Headers, body: bytes) -> bytes:
         lines = "".join([f"{name}: {value}\r\n" for name, value in headers])

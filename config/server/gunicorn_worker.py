@@ -230,9 +230,11 @@ class ThreadWorker(gthread.ThreadWorker):
             return False
         answer = self._at_once.answer(said)
         if answer is None:
-            conn.said, conn.job = said, self._at_once.job(said)
+            conn.job = self._at_once.job(said)
             if conn.job is None:
                 conn.unread(said)
+            else:
+                conn.said = said
             return False
         self.nr += 1
         line.remove(conn)
@@ -245,10 +247,11 @@ class ThreadWorker(gthread.ThreadWorker):
     def handle(self, conn: Connection) -> Any:
         """On a thread: answer what was said, and say whether the connection stays."""
         job, conn.job = conn.job, None
+        said, conn.said = conn.said, b""  # it names a secret, and the connection may idle for long
         answer = job() if job is not None and self.alive else None
         if answer is None:
             if job is not None:
-                conn.unread(conn.said)
+                conn.unread(said)
             return super().handle(conn)
         self.nr += 1
         try:

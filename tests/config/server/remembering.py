@@ -1,7 +1,8 @@
 """The busy application with answers from memory: `/memory?9` is nine bytes.
 
 `/memory?wait` would have to wait, `/memory?break` breaks; the ordinary way then says `0`. What is
-posted whole to `/body` comes back, with 422 in front of it where it is `wrong`, but for `other`.
+posted whole to `/body` comes back, with 422 in front of it where it is `wrong`; `other` is none of
+its business, and `break` breaks.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ def with_body(
 ) -> tuple[int, list[tuple[str, str]], bytes] | None:
     if body == b"other":
         return None
+    if body == b"break":
+        raise RuntimeError("broken on purpose")
     status = 422 if body == b"wrong" else 200
     return status, [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))], body
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -12,6 +13,12 @@ import pytest
 
 pytest.importorskip("gunicorn", reason="NO GUNICORN: the production set is not installed")
 
+from gunicorn.config import Config
+
+from config.server.at_once import AtOnce
+from config.server.gunicorn_worker import Connection, ThreadWorker
+from config.server.http import FAILED
+from tests.config.server.remembering import with_body
 from tests.config.server.web import Web, answer_of, next_answer, request, running
 
 APPLICATION = "tests.config.server.remembering:application"
@@ -49,6 +56,29 @@ def test_both_ways_frame_an_answer_alike(web: Web) -> None:
     assert wrong.head.startswith(b"HTTP/1.1 422 Unprocessable Entity\r\n")
 
 
+def test_what_breaks_is_answered_and_not_begun_again(web: Web) -> None:
+    with web.connect() as client:
+        client.sendall(post(b"break"))
+        broken = next_answer(client)
+        client.sendall(WHOLE)
+        assert next_answer(client).body == b"whole"
+
+    assert (broken.status, broken.body) == (500, FAILED.body)
+    assert b"content-type: application/json" in broken.head.lower()
+
+
+def test_what_breaks_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    job = AtOnce({}, {"/body": with_body}).job(post(b"break"))
+    assert job is not None
+
+    answer = job()
+
+    assert answer is not None
+    assert answer.startswith(b"HTTP/1.1 500 Internal Server Error")
+    assert "POST /body failed" in caplog.text
+    assert "broken on purpose" in caplog.text
+
+
 @pytest.mark.parametrize("at", [1, 40, len(WHOLE) - 5, len(WHOLE) - 1])
 def test_what_comes_in_two_parts_is_answered_all_the_same(web: Web, at: int) -> None:
     with web.connect() as client:
@@ -78,6 +108,23 @@ def test_who_has_nothing_more_to_say_still_hears_the_answer(web: Web) -> None:
         client.sendall(WHOLE)
         client.shutdown(socket.SHUT_WR)  # sends all of it and the end together
         assert answer_of(client).body == b"whole"
+
+
+@pytest.mark.parametrize("said", [WHOLE, OTHER[:-1]])
+def test_an_idle_connection_keeps_nothing_of_what_was_said(said: bytes) -> None:
+    """It named a secret."""
+    worker = ThreadWorker(1, os.getpid(), [], None, 30, Config(), None)
+    worker._at_once = AtOnce({}, {"/body": with_body})
+    client, ours = socket.socketpair()
+    with client, ours:
+        connection = Connection(worker, ours, "", "")
+        client.sendall(said)
+        assert not worker._answered(connection, worker.keepalived_conns)
+        if connection.job is not None:
+            assert worker.handle(connection)
+            assert next_answer(client).body == b"whole"
+
+        assert (connection.job, connection.said) == (None, b"")
 
 
 def test_a_worker_that_stops_closes_the_connection_after_its_answer() -> None:
