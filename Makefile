@@ -50,7 +50,7 @@ bench: tools ## Measure what we publish, one figure after the other; B=hot_reads
 	@benchmarks/run.sh $(B)
 
 bench-streams: tools ## What a delivered message costs, beside other servers of WebSockets
-	@benchmarks/run.sh streams
+	@benchmarks/run.sh streams full_path
 
 tools:
 	@deploy/local/setup.sh test

@@ -6,9 +6,10 @@
 
 1,000 sockets want 10 of 100 symbols each, so every tick goes to 100 of them, in about 120 bytes of
 JSON. Redis brings the ticks: to Openbell over its own bus from a process that publishes as ingest
-does, to the peers as ready JSON, to stock Channels by `group_send`. The server has one core, the
-load (streams_load.c), the publisher and Redis have the other. Openbell runs with everything on:
-key checks, bounds, counters, sequence checks and its codecs; the peers do nothing of the kind.
+does (full_path.py has the feed process itself), to the peers as ready JSON, to stock Channels by
+`group_send`. The server has one core, the load (streams_load.c), the publisher and Redis have the
+other. Openbell runs with everything on: key checks, bounds, counters, sequence checks and its
+codecs; the peers do nothing of the kind.
 
 The figure that counts is the CPU time of the server's processes per delivered message
 (/proc/<pid>/task/*/schedstat): what a busy machine changes least. "Own writes" is Openbell with
@@ -80,7 +81,6 @@ class Idle(NamedTuple):
 
 SATURATION = Load("as fast as it goes, at most 4,000 messages under way", [])
 PACED = Load("100,000 messages/s, evenly", ["--rate", "100000"])
-FULL_PATH = Load("200,000 messages/s, 5 ms of ticks at once", ["--rate", "200000", "--burst", "10"])
 
 
 def main() -> None:
@@ -187,14 +187,6 @@ def paced(
     )
 
 
-def full_path(
-    contestants: list[Contestant], home: Path, shared: Shared, options: argparse.Namespace
-) -> None:
-    ours = [each for each in contestants if each.name == "Openbell"]
-    title = FULL_PATH.title + " (goal: none lost)"
-    print_runs(title, measured(FULL_PATH, ours, home, shared, options))
-
-
 def idle(
     contestants: list[Contestant], home: Path, shared: Shared, options: argparse.Namespace
 ) -> None:
@@ -209,7 +201,7 @@ def idle(
     print("goals for Openbell: opened in under 10 s; 25 KB or less, 32 KB at most")
 
 
-TABLES = {"saturation": saturation, "paced": paced, "full_path": full_path, "idle": idle}
+TABLES = {"saturation": saturation, "paced": paced, "idle": idle}
 
 
 def print_runs(title: str, runs: dict[str, Run]) -> None:
