@@ -13,6 +13,7 @@ from tests.deploy.line import opened
 FIRST_WAIT_SECONDS = 0.5
 LONGEST_WAIT_SECONDS = 20.0
 PATIENCE_SECONDS = 30.0
+WATCH_SECONDS = 0.01
 
 Place = tuple[int, int]
 
@@ -93,9 +94,11 @@ class Crowd:
         self.clients = [
             Client(url, keys[n % len(keys)], symbols[n % len(symbols)]) for n in range(count)
         ]
+        self.longest_stall = 0.0  # of our own loop: what waits for so long is then heard at once
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Crowd:
+        self._tasks.append(asyncio.create_task(self._watch()))
         for client in self.clients:
             self._tasks.append(asyncio.create_task(client.stay()))
             await asyncio.sleep(0.002)
@@ -105,6 +108,12 @@ class Crowd:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _watch(self) -> None:
+        while True:
+            at = time.monotonic()
+            await asyncio.sleep(WATCH_SECONDS)
+            self.longest_stall = max(self.longest_stall, time.monotonic() - at - WATCH_SECONDS)
 
     async def until_all(self, holds: Callable[[Client], bool], what: str) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS

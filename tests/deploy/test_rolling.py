@@ -13,14 +13,13 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import pytest
-
 from config.server.server import CLOSES_PER_SECOND, CLOSING_SECONDS_MAX
 from quotes.streaming.limits import SOCKETS_PER_KEY_MAX
-from tests.conftest import ROOT
+from tests.conftest import LONG, ROOT
 from tests.deploy.cluster import Cluster
 from tests.deploy.crowd import Crowd
 
+CLIENTS = 2_000 if LONG else 200
 STOP_SECONDS_MAX = 20.0
 START_SECONDS_MAX = 60.0
 PACE_SECONDS = 0.5
@@ -31,7 +30,7 @@ from django.contrib.auth import get_user_model
 from access.keys import create_key
 from portfolios.accounts import open_account
 for n in range({count}):
-    user = get_user_model().objects.create_user(f"crowd-{count}-{{n}}")
+    user = get_user_model().objects.create_user(f"crowd-{{n}}")
     account = open_account(user=user, cash=Decimal(1000), actor="system")
     key, secret = create_key(account_id=account.pk, user=user, name="crowd", actor="system")
     print("KEY", key.key_id, secret)
@@ -120,24 +119,27 @@ async def restart_both(cluster: Cluster, count: int) -> None:
         async with Crowd(url, keys, symbols, count) as crowd:
             await crowd.until_well()
             for name in ("stream1", "stream2"):
-                begun = time.monotonic()
+                begun, crowd.longest_stall = time.monotonic(), 0.0
                 await asyncio.to_thread(deployment.stop, name)
                 await crowd.until_well()
-                returns = crowd.returns_since(begun)
+                returns, stalled = crowd.returns_since(begun), crowd.longest_stall
                 await asyncio.to_thread(deployment.start, name)
-            check_curve(returns, count)
+            check_curve(returns, count, stalled)
             check_goodbyes(crowd)
             assert sum(client.disagreed for client in crowd.clients) == 0
 
 
-def check_curve(returns: list[float], count: int) -> None:
-    """All were on the second process, and came back no faster than it sent them away."""
+def check_curve(returns: list[float], count: int, stalled: float) -> None:
+    """All were on the second process, and came back no faster than it sent them away.
+
+    While we ourselves are `stalled`, those who come back wait to be counted.
+    """
     assert len(returns) == count
     seconds = min(count / CLOSES_PER_SECOND, CLOSING_SECONDS_MAX)
     print(f"{count} clients came back within {returns[-1] - returns[0]:.1f} s,")
-    print(f"at most {busiest(returns)} of them in {PACE_SECONDS} s")
+    print(f"at most {busiest(returns)} of them in {PACE_SECONDS} s, counted {stalled:.1f} s late")
     assert returns[-1] - returns[0] > 0.8 * seconds
-    assert busiest(returns) < 2 * count * PACE_SECONDS / seconds
+    assert busiest(returns) < 2 * count * (PACE_SECONDS + stalled) / seconds
 
 
 def check_goodbyes(crowd: Crowd) -> None:
@@ -147,9 +149,4 @@ def check_goodbyes(crowd: Crowd) -> None:
 
 
 async def test_a_rolling_restart_loses_no_last_value(cluster: Cluster) -> None:
-    await restart_both(cluster, 200)
-
-
-@pytest.mark.long
-async def test_a_rolling_restart_with_two_thousand_clients(cluster: Cluster) -> None:
-    await restart_both(cluster, 2_000)
+    await restart_both(cluster, CLIENTS)
