@@ -25,7 +25,7 @@ SOCKETS_MAX = 1_000_000
 
 def main() -> None:
     if os.environ.get("OWN_WRITES"):
-        hub.SLICE_TICKS, hub.GATHER_SHARE = 1, 0.0
+        hub.SLICE_TICKS = 1
     consumer = MarketDataConsumer.as_asgi(
         authenticate=sockets, sockets_per_account=SOCKETS_MAX, sockets_per_key=SOCKETS_MAX
     )

@@ -53,11 +53,6 @@ NEWS_MAX = 20_000
 # so long the loop gets a turn between two of them: logins and pings go on.
 SLICE_TICKS = 256
 TURN_SECONDS = 0.002
-# A round of deliveries that takes this long is no longer idle: ticks then gather for a share of
-# what it took, which grows with the load and stays well below what anybody notices.
-BUSY_SECONDS = 0.001
-GATHER_SHARE = 0.15
-GATHER_SECONDS_MAX = 0.003
 READ_TIMEOUT_SECONDS = 5.0
 READY_TIMEOUT_SECONDS = 2.0
 HEARTBEAT_SECONDS = 2.0
@@ -234,7 +229,6 @@ class Hub:
             if self._tick_mail.missed:
                 self._tick_mail.missed = False
                 self._lost()
-            began = time.monotonic()
             for ticks in chunks(self._heard(arrived), SLICE_TICKS):
                 try:
                     self.deliver(ticks)
@@ -244,9 +238,9 @@ class Hub:
                 await self._give_turn()
             self._standings.told()
             self._news.amend()
-            if pause := self._pause(time.monotonic() - began):
-                await asyncio.sleep(pause)
-            else:
+            if self._flush_seconds:
+                await asyncio.sleep(self._flush_seconds)
+            else:  # what comes while we deliver goes out together
                 await self._give_turn()
 
     async def _give_turn(self) -> None:
@@ -254,15 +248,6 @@ class Hub:
         if time.monotonic() - self._turned >= TURN_SECONDS:
             await asyncio.sleep(0)
             self._turned = time.monotonic()
-
-    def _pause(self, took: float) -> float:
-        """Seconds to let ticks gather, so that each socket gets them in one write.
-
-        None while a round is short: a tick leaves as it comes. The longer a round, the more there
-        is to gain, for a write costs as much as thirty further frames in it.
-        """
-        busy = 0.0 if took < BUSY_SECONDS else min(took * GATHER_SHARE, GATHER_SECONDS_MAX)
-        return max(busy, self._flush_seconds)
 
     def _heard(self, arrived: Iterable[tuple[str, Batch]]) -> list[Quote | Trade]:
         """The ticks of all batches that are not of an older feed epoch."""

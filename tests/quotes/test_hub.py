@@ -131,16 +131,6 @@ async def test_a_flush_interval_lets_ticks_gather(store: Store, hub: Hub) -> Non
     assert reader.wire.writes == 2
 
 
-def test_ticks_gather_only_where_deliveries_take_their_time(store: Store) -> None:
-    hub, configured = Hub(store), Hub(store, flush_seconds=0.02)
-
-    busy = hub_module.BUSY_SECONDS
-    assert hub._pause(busy * 0.9) == 0
-    assert hub._pause(busy) == busy * hub_module.GATHER_SHARE > 0
-    assert hub._pause(1.0) == hub_module.GATHER_SECONDS_MAX
-    assert configured._pause(busy * 0.9) == configured._pause(1.0) == 0.02
-
-
 async def test_a_big_batch_leaves_turns_to_the_loop(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
