@@ -86,6 +86,7 @@ class Lives:
         self.takes = [(0, 0, 0)] * 2  # the last: price, size, all taken of it
         self.last = 0
         self.is_open, self.is_halted = True, False
+        self.was_halted = False  # when the engine last looked
         self.has_quote = self.has_trade = False  # of this session
 
     def held(self, life: Life) -> tuple[Fraction, int]:
@@ -195,7 +196,10 @@ class Lives:
         return [one for one in others if one.status == "new" and not order.filled]
 
     def take_in(self) -> None:
-        """New orders meet what stands, the oldest first."""
+        """New orders meet what stands, the oldest first; after a halt the resting ones before."""
+        if self.was_halted and not self.is_halted:
+            self.meet()
+        self.was_halted = self.is_halted
         for order in self.orders:
             if order.status == "accepted" and self.is_open:
                 order.become("new")
@@ -255,6 +259,7 @@ class Lives:
 
     def forget(self) -> None:
         """Another engine takes over: it knows of the last fills, but not of quotes in between."""
+        self.was_halted = False
         for side, (price, size, taken) in enumerate(self.takes):
             left = max(taken - max(size - self.sizes[side], 0), 0)
             self.taken[side] = left if price == self.touch[side] else 0
@@ -265,16 +270,23 @@ class Lives:
             left = max(self.taken[side] - gone, 0)
             self.taken[side] = left if price == self.touch[side] else 0
             self.touch[side], self.sizes[side] = price, size
-        self.has_quote, woken = self.is_open, []
+        self.has_quote = self.is_open
+        self.meet()
+
+    def meet(self) -> None:
+        """Resting orders meet the quote that stands, the best price first; then stops trail it."""
+        if not self.has_quote:
+            return
+        woken: list[Ticket] = []
         working = [one for one in self.orders if one.status in WORKING]
         resting = [one for one in working if one.kind not in ("stop", "trail")]
         for order in sorted(
             resting, key=lambda one: (not one.buys, one.bound * (1 - 2 * one.buys))
         ):
-            woken += self.fill(order) if self.is_open else []
+            woken += self.fill(order)
         trails = [one for one in working if one.kind == "trail"]
-        for trail in sorted(trails, key=lambda one: -max(one.price, bid - one.trail)):
-            self.follow(trail) if self.is_open else None
+        for trail in sorted(trails, key=lambda one: -max(one.price, self.touch[0] - one.trail)):
+            self.follow(trail)
         self.work(woken)
 
     def trade(self, price: int) -> None:

@@ -344,7 +344,7 @@ def test_lives_are_as_the_model_says() -> None:
     run_state_machine_as_test(
         RandomLives,
         settings=settings(
-            max_examples=100 if LONG else 6,
+            max_examples=40 if LONG else 6,
             stateful_step_count=40 if LONG else 12,
             deadline=None,
             derandomize=not LONG,
