@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -294,6 +295,24 @@ class TestRedisBus(BusContract):
             assert (CONTROL, word) in await hear(reader, 1)
             with Redis.from_url(settings.REDIS_STATE_URL) as operator:
                 operator.client_kill_filter(_type="normal", skipme=True)
+
+    async def test_an_answer_that_came_while_the_process_stood_still_is_one(self) -> None:
+        from redis.asyncio import Redis
+
+        from quotes.streaming.bus.saying import Saying, streams
+
+        saying = Saying(Redis.from_url(settings.REDIS_STATE_URL))
+        await saying.publish([("nobody's", b"first")], ARRIVAL_SECONDS_MAX)
+        answers = streams(saying._connection)[1].get_extra_info("socket")
+
+        async def stand_still() -> None:
+            select.select([answers.fileno()], [], [], ARRIVAL_SECONDS_MAX)
+            time.sleep(0.2)
+
+        standing = asyncio.create_task(stand_still())
+        await saying.publish([("nobody's", b"second")], 0.1)
+        await standing
+        await saying.close()
 
     async def test_a_reader_of_very_much_loses_the_oldest_and_says_so(
         self, bus: Bus, elsewhere: Bus
