@@ -22,6 +22,7 @@ from quotes.tick_history import store
 from quotes.tick_history.backlog import DROPPED, Backlog
 from quotes.tick_history.retention import Retention
 from quotes.tick_history.store import Kept
+from quotes.ticks import Amendment
 
 SLICE_TICKS = 500  # some 5 ms of writing on SQLite
 KEEP_SECONDS = 0.25  # ticks that come slowly are written together
@@ -90,13 +91,16 @@ class Historian:
         return False
 
     def _write(self, ticks: list[Kept]) -> None:
-        self._retention.make_room(ticks[-1].at_us)
+        # When something was said of a trade is no market time, and nothing bounds it.
+        printed_us = [tick.at_us for tick in ticks if not isinstance(tick, Amendment)][-1:]
+        for at_us in printed_us:
+            self._retention.make_room(at_us)
         ids = instrument_ids({tick.symbol for tick in ticks})
         with transaction.atomic():
             self._lease.check()
             WRITTEN.inc(store.insert(ticks, ids))
-        if time.monotonic() - self._forgot_at >= FORGET_SECONDS:
-            self._retention.forget(ticks[-1].at_us, lambda: self._backlog.waiting >= SLICE_TICKS)
+        if printed_us and time.monotonic() - self._forgot_at >= FORGET_SECONDS:
+            self._retention.forget(printed_us[0], lambda: self._backlog.waiting >= SLICE_TICKS)
             self._forgot_at = time.monotonic()
 
 

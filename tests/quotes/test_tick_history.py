@@ -22,11 +22,12 @@ from quotes.feeds.base import InstrumentSpec, Tick, tick_order
 from quotes.latest.rows import forget_instruments
 from quotes.models import QuoteTick, TradeTick
 from quotes.streaming.bus import NoRoom
+from quotes.tick_history import historian as historian_module
 from quotes.tick_history import store
 from quotes.tick_history.backlog import DROPPED, Backlog
 from quotes.tick_history.historian import SLICE_TICKS, Historian
 from quotes.tick_history.retention import DAY_US, ROWS_PER_DELETE, Retention
-from quotes.ticks import Quote, Trade
+from quotes.ticks import CANCELED, Amendment, Quote, Trade
 from tests.quotes.memory_feed import MINUTE, SECOND, START_US, quote, trade
 
 SYMBOLS = ["AAPL", "IBM", "MSFT"]
@@ -258,6 +259,24 @@ def test_former_owner_of_the_feed_writes_no_more(lease: Lease) -> None:
 
     assert backlog.is_closed
     assert not TradeTick.objects.exists()
+
+
+@pytest.mark.usefixtures("no_days")
+@pytest.mark.parametrize("others", [0, 2])
+def test_what_is_said_of_a_trade_is_no_instant_of_the_market(
+    lease: Lease, monkeypatch: pytest.MonkeyPatch, others: int
+) -> None:
+    monkeypatch.setattr(historian_module, "FORGET_SECONDS", 0.0)
+    told = [quote(0)._replace(sequence=n + 1) for n in range(others)]
+    [was] = some_trades(1)
+    Retention(1).make_room(was.at_us)
+    store.insert([was], enlist())
+    backlog = Backlog(waits=True)
+    backlog.offer([*told, Amendment("AAPL", was.at_us + 9 * DAY_US, was)])
+
+    write(backlog, lease)
+
+    assert [each.amended for each in kept() if isinstance(each, Trade)] == [CANCELED]
 
 
 def test_slice_is_written_again_after_the_database_was_away(
