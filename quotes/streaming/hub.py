@@ -217,6 +217,7 @@ class Hub:
             task.cancel()
         self._resync.stop()
         self._halts.stop()
+        self._news.stop()
         self._fanout.stop()
         self._tick_mail.close()
         self._news_mail.close()

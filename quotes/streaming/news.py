@@ -59,6 +59,10 @@ class News:
             number = Number(self._amended[amendment.symbol], self._standings.epoch)
             self._to_tell.append((amendment, number))
 
+    def stop(self) -> None:
+        """Nobody is left to be told what became of trades."""
+        self._to_tell.clear()
+
     def amend(self) -> None:
         """Tell everyone who wants a symbol's trades what became of some of them."""
         to_tell, self._to_tell = self._to_tell, []

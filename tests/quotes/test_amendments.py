@@ -141,6 +141,19 @@ async def test_a_corrected_last_price_is_what_the_next_one_is_told() -> None:
     assert (snapshot["trade"]["p"], snapshot["trade"]["u"]) == (49.4, CORRECTED)
 
 
+async def test_what_nobody_was_left_to_hear_is_not_told_to_the_next_one() -> None:
+    async with hub_on(Store()) as hub:
+        first = Reader(hub).want(trades=["AAPL"])
+        hub._news.note_amendments([cancellation(trade(n=7))])
+        hub.leave(first.socket)
+
+        second = Reader(hub).want(trades=["AAPL"])
+        bus().publish(TICKS, batch(trade(n=8))._replace(amendments=(cancellation(trade(n=8)),)))
+        await second.has(2)
+
+    assert [each["T"] for each in second.heard] == ["t", "x"]
+
+
 def told_prices(reader: Reader) -> list[float]:
     return [each["trade"]["p"] for each in reader.heard if each["T"] == "snapshot"]
 
