@@ -100,13 +100,15 @@ def sequence(lease: Lease, event_ids: Sequence[int]) -> int:
     """Chain these events in the order of their ids, unless they are; returns how many.
 
     LeaseLost when it is another's. Read before the transaction, to keep that short: nobody but the
-    owner chains, so what the owner read stays so while the lease is its own.
+    owner chains, so what the owner read stays so while the lease is its own. Only a payload may be
+    erased meanwhile, and then its salt is gone, too.
     """
     rows = Event.objects.filter(pk__in=event_ids).order_by("id")
     events = [event for event in rows if event.sequence is None]
     with transaction.atomic():
         lease.lock_and_check()
-        head = ChainHead.objects.select_for_update().get(pk=ChainHead.ONLY)
+        head = chain.lock_head()
+        assert head is not None, "the owner makes it"
         salts = _salts(events)
 
         for event in events:
@@ -122,9 +124,22 @@ def sequence(lease: Lease, event_ids: Sequence[int]) -> int:
 
 
 def _salts(events: list[Event]) -> dict[int | None, bytes]:
-    """The accounts' salts; an account's first event makes it one."""
+    """The accounts' salts; an account's first event makes it one, and so does its first after an
+    erasure. A payload that was erased since it was read is not to be proven by the new one."""
     salts = chain.salts_of(events)
-    new = {event.account_id for event in events if event.account_id is not None} - salts.keys()
+    unsalted = [event for event in events if event.account_id not in salts]
+    if not unsalted:
+        return salts
+    _read_payloads(unsalted)
+    new = {event.account_id for event in unsalted if event.account_id is not None}
     made = [Salt(account_id=account, salt=secrets.token_hex(SALT_BYTES)) for account in new]
     Salt.objects.bulk_create(made)
     return salts | {salt.account_id: bytes.fromhex(salt.salt) for salt in made}
+
+
+def _read_payloads(events: list[Event]) -> None:
+    """Have the payloads that stand there now."""
+    stored = Event.objects.filter(pk__in=[event.pk for event in events])
+    payloads = dict(stored.values_list("pk", "payload"))
+    for event in events:
+        event.payload = payloads[event.pk]

@@ -1,8 +1,11 @@
 """Erasing what the event log tells of an account: its payloads and their salt go, the chain holds.
 
-The headers stay: that something happened, when, and by whom, without amounts or ids. An event that
-says so comes first, so that the audit knows an erased payload from an altered one at every instant
-between, and another one when all is done. Whoever was killed in between begins again.
+The headers stay, for the chain covers them: what kind of thing happened and when, its account and
+its subject by their ids (an order's, a key's), who did it, and the request's name, which may be the
+client's own X-Request-ID. What was asked for, paid and held goes.
+
+An event that says so comes first, so that the audit knows an erased payload from an altered one at
+every instant between, and another one when all is done. Whoever was killed in between begins again.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from collections.abc import Callable
 from django.db import transaction
 
 from events import log
-from events.chain import ERASED
+from events.chain import ERASED, lock_head
 from events.models import Event, IdempotencyKey, Salt
 from events.transactions import retried
 from portfolios.errors import AccountNotClosed
@@ -60,8 +63,10 @@ def _erase(account_id: int, first: int, end: int) -> None:
 @transaction.atomic(durable=True)
 def _finish(account_id: int, actor: str, begun: int) -> int:
     """Erase what was recorded meanwhile, and the salt: whoever still has a payload cannot prove
-    it any more. What is chained from here on has another salt."""
+    it any more. What is chained from here on has another salt. The relay waits meanwhile: what it
+    has sealed before loses its salt here, and what it seals after it reads anew."""
     account = _closed(account_id)
+    lock_head()
 
     end = _say(account, actor)
 

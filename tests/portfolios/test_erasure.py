@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Callable, Iterable
 from io import StringIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection, transaction
 
-from events import chain
+from events import chain, log, relay
 from events.models import ChainHead, Event, Salt
 from events.signing import Signer
 from portfolios import erasure
@@ -17,6 +22,8 @@ from portfolios.accounts import close_account, deposit
 from portfolios.models import Account
 from tests.events.test_audit import audit, chain_all
 from tests.portfolios.factories import assert_books_balance, funded_account
+
+WAIT_SECONDS_MAX = 30.0
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -92,6 +99,102 @@ def test_killed_on_the_way_it_is_begun_again(
     assert all(payload == {} for payload in payloads(accounts[0]))
     chain_all()
     assert audit()[0] == 0
+
+
+def test_an_audit_beside_an_erasure_finds_what_was_erased_not_altered(
+    accounts: list[Account], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chain, "CHUNK", 3)
+    walk = chain.Walk()
+    steps = walk.steps()
+    next(steps)
+    erase(accounts[0], "--yes")
+    for _ in steps:
+        pass
+
+    assert walk.broken is None
+    assert (walk.sequence, walk.erased > 0) == (walk.head, True)
+
+
+def test_an_audit_that_has_read_what_is_then_erased_looks_again(
+    accounts: list[Account], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    salts_of = chain.salts_of
+
+    def erase_first(events: Iterable[Event]) -> dict[int | None, bytes]:
+        monkeypatch.setattr(chain, "salts_of", salts_of)
+        erase(accounts[0], "--yes")
+        return salts_of(events)
+
+    monkeypatch.setattr(chain, "salts_of", erase_first)
+    assert chain.verify() is None
+
+
+def test_what_is_erased_while_the_relay_has_it_is_proven_by_no_salt(
+    accounts: list[Account], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account, atomic = accounts[0], transaction.atomic
+    with atomic():
+        told = record_one(account)
+
+    def erase_first() -> Any:
+        monkeypatch.setattr(relay, "transaction", transaction)
+        erase(account, "--yes")
+        return atomic()
+
+    monkeypatch.setattr(relay, "transaction", SimpleNamespace(atomic=erase_first))
+    chain_all()
+
+    sealed = Event.objects.get(pk=told.pk)
+    salt = bytes.fromhex(Salt.objects.get(account_id=account.pk).salt)
+    assert (sealed.payload, sealed.digest is None) == ({}, False)
+    assert sealed.digest != chain.digest(told, salt)
+    assert audit()[0] == 0
+
+
+def record_one(account: Account) -> Event:
+    account.refresh_from_db()
+    event = log.record("test.told", actor="test", account=account, payload={"cash": "100"})
+    account.save(update_fields=["event_sequence"])
+    return event
+
+
+@pytest.mark.skipif("connection.vendor != 'mysql'", reason="SQLite has one writer at a time")
+def test_the_salt_goes_when_the_relay_has_sealed_what_it_read(accounts: list[Account]) -> None:
+    account = accounts[0]
+    eraser = threading.Thread(target=_erase_elsewhere, args=[account], daemon=True)
+    with transaction.atomic():  # as the relay holds it
+        assert chain.lock_head() is not None
+        eraser.start()
+        _wait_until(lambda: _another_asks_for("events_chainhead"))
+        assert Salt.objects.filter(account_id=account.pk).exists()
+    eraser.join(WAIT_SECONDS_MAX)
+
+    assert not eraser.is_alive()
+    assert not Salt.objects.filter(account_id=account.pk).exists()
+
+
+def _erase_elsewhere(account: Account) -> None:
+    try:
+        erase(account, "--yes")
+    finally:
+        connection.close()
+
+
+def _another_asks_for(table: str) -> bool:
+    """Whether a statement of another connection is under way on the table."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT info FROM information_schema.processlist WHERE id <> CONNECTION_ID()"
+        )
+        return any(table in (statement or "") for (statement,) in cursor.fetchall())
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_SECONDS_MAX
+    while not condition():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.02)
 
 
 def test_what_was_erased_cannot_be_altered_all_the_same(accounts: list[Account]) -> None:

@@ -15,8 +15,10 @@ ACTOR = "operator:command"
 
 class Command(BaseCommand):
     help = (
-        "Erases what the event log tells of a closed account. That something happened, and when, "
-        "stays; verify_audit counts it as erased. Copies that were exported are not reached."
+        "Erases what the event log tells of a closed account: what was asked for, paid and held. "
+        "That something happened, and when, stays, with who did it, the ids of account, order or "
+        "key, and the X-Request-ID; verify_audit counts it as erased. Copies that were exported "
+        "are not reached."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
