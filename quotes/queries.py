@@ -46,7 +46,9 @@ def get_listed(symbol_or_id: str, *, anew: bool = False) -> Listed:
 
     From memory where it was asked for before, unless it is to be asked `anew`.
     """
-    found = None if anew else _listed.get(symbol_or_id.upper())
+    if anew:
+        _listed.pop(symbol_or_id.upper(), None)
+    found = _listed.get(symbol_or_id.upper())
     if found is None:
         instrument = get_instrument(symbol_or_id)
         found = _listed[instrument.symbol] = Listed(instrument.pk, instrument.symbol)

@@ -81,10 +81,10 @@ def find_instrument(symbol: str) -> Instrument:
         return get_instrument(symbol)
 
 
-def find_listed(symbol: str) -> Listed:
+def find_listed(symbol: str, *, anew: bool = False) -> Listed:
     """The same, as the key and the symbol that it is known by. Raises OrderRuleBroken."""
     with _unknown_is_refused(symbol):
-        return get_listed(symbol)
+        return get_listed(symbol, anew=anew)
 
 
 @contextmanager

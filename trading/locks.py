@@ -18,9 +18,10 @@ from events.reads import Wanted, find_rows, find_together
 from portfolios.errors import AccountNotFound
 from portfolios.models import Account, Position
 from quotes.models import Instrument
-from quotes.queries import Listed, get_listed
+from quotes.queries import Listed
 from quotes.splits import Split, splits_in, wanted_splits
 from trading.errors import AccountBusy, OrderNotFound
+from trading.judging import find_listed
 from trading.legs import family_of, is_complex
 from trading.models import Order
 
@@ -71,7 +72,7 @@ def lock_account_for(
     """The account, locked, and in the same trip what an order of it has to be judged by.
 
     That is its position in an instrument, if it has one, the instrument and its splits in force.
-    Raises AccountNotFound, NotFound.
+    Raises AccountNotFound; OrderRuleBroken where the symbol is nobody's any more.
     """
     accounts, positions, instruments, splits = find_together(
         Wanted(Account, lock=True, id=account_id),
@@ -82,7 +83,7 @@ def lock_account_for(
     if not accounts:
         raise AccountNotFound
     if not instruments or instruments[0].symbol != listed.symbol:
-        return lock_account_for(account_id, get_listed(listed.symbol, anew=True))
+        return lock_account_for(account_id, find_listed(listed.symbol, anew=True))
     position = positions[0] if positions else None
     return accounts[0], position, instruments[0], splits_in(splits, listed.symbol)
 

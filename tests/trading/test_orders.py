@@ -9,6 +9,7 @@ import pytest
 from events.models import Event
 from portfolios.accounts import freeze
 from portfolios.models import Account, Position
+from quotes import queries
 from quotes.models import Instrument
 from tests.portfolios.factories import assert_books_balance, funded_account, make_instrument
 from tests.trading.floor import CLOSE, MORNING, NOON, TradingFloor, now_of
@@ -69,6 +70,23 @@ def test_an_order_is_for_the_instrument_that_has_the_symbol_now(
     Instrument.objects.filter(pk=taken_over.pk).update(halted=True, tradable=False)
     with pytest.raises(NotTradable):
         floor.buy(account, "1", limit="90")
+
+
+def test_a_symbol_that_is_gone_is_refused_by_whoever_knew_it(
+    floor: TradingFloor, account: Account
+) -> None:
+    floor.buy(account, "1", limit="90")
+    Instrument.objects.filter(pk=floor.instrument.pk).update(symbol="GONE")
+
+    for _ in range(2):  # from memory, and once that has forgotten it
+        with pytest.raises(OrderRuleBroken, match="asset not found for AAPL") as refused:
+            floor.buy(account, "1", limit="90")
+        assert refused.value.http_status == 422
+        assert "AAPL" not in queries._listed
+    assert kinds(account)[1:] == ["trading.order.refused"] * 2
+
+    Instrument.objects.filter(pk=floor.instrument.pk).update(symbol="AAPL")
+    assert now_of(floor.buy(account, "1", limit="90")).instrument == floor.instrument
 
 
 def test_order_times_strictly_increase_while_the_market_stands(
