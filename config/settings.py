@@ -263,7 +263,8 @@ REDIS_URL = environment.redis("REDIS_URL")
 REDIS_STATE_URL = environment.redis("REDIS_STATE_URL", default=REDIS_URL)
 # Of one pool in one process: as many as it has threads that ask, those that answer HTTP and the
 # fixed pools beside them. Whoever finds all taken waits for one, this long at most; a refusal
-# would be taken for a Redis that is away.
+# would be taken for a Redis that is away. Beside its pools a process has one
+# connection more for each thread that asks for latest quotes, as orders do (`quotes.latest.redis`).
 REDIS_CONNECTIONS_MAX = HTTP_THREADS + 40
 REDIS_TURN_SECONDS = 1.0
 
