@@ -266,6 +266,19 @@ test("a gap in a symbol's trades marks that symbol only", (context) => {
   assert.equal(news.trades.length, 2, "the charted symbol's trades reach the chart");
 });
 
+test("a correction of the last price that the stream tells is shown", (context) => {
+  const { stream, ticks } = marketData();
+  context.after(() => stream.socket.close());
+  stream.watch(["A"], "A");
+  world.link.say(...WELCOME);
+  const told = { S: "A", epoch: 1, seq: 1, t: "2026-01-05T15:00:00Z" };
+  world.link.say(
+    [{ T: "t", i: 7, p: 10, s: 5, ...told }],
+    [{ T: "c", oi: 7, op: 10, os: 5, ci: 8, cp: 11, cs: 6, ...told }],
+  );
+  assert.deepEqual([ticks.get("A").last, ticks.get("A").lastSize], [11, 6]);
+});
+
 function accountUpdates() {
   const news = { updates: [], doubts: 0 };
   const stream = inWorld(

@@ -41,6 +41,27 @@ test("a trade that sets no price is not the last", () => {
   assert.equal(ticks.get("A").last, 10);
 });
 
+test("a correction of the last price is the last price, and so is one of the correction", () => {
+  const ticks = new Ticks();
+  const print = { i: 7, t: at(1), p: 10, s: 5 };
+  ticks.trade("A", print);
+  ticks.correction("A", { oi: 6, ci: 70, cp: 1, cs: 1 });
+  ticks.correction("A", { oi: 7, ci: 71, cp: 2, cs: 2, sets_price: false });
+  assert.equal(ticks.get("A").last, 10);
+
+  ticks.correction("A", { oi: 7, ci: 72, cp: 11, cs: 6 });
+  assert.deepEqual([ticks.get("A").last, ticks.get("A").lastSize], [11, 6]);
+  ticks.standing("A", { trade: print }); // asked for before it was corrected
+  assert.equal(ticks.get("A").last, 11);
+
+  ticks.standing("A", { trade: { ...print, p: 11, u: "corrected" } });
+  ticks.correction("A", { oi: 72, ci: 73, cp: 12, cs: 6 });
+  assert.equal(ticks.get("A").last, 12);
+  ticks.trade("A", { i: 8, t: at(1), p: 13, s: 1 });
+  ticks.correction("A", { oi: 73, ci: 74, cp: 1, cs: 1 });
+  assert.equal(ticks.get("A").last, 13);
+});
+
 test("change is measured from the previous close", () => {
   const ticks = new Ticks();
   const bars = { dailyBar: { t: "2026-01-05T05:00:00Z", c: 10.1 }, prevDailyBar: { c: 10 } };

@@ -174,11 +174,11 @@ export function isNewer([epoch, number], [otherEpoch, otherNumber]) {
 const EACH = ["quotes", "trades", "statuses"];
 // Heartbeats without an answer to a request, after which it is asked again.
 const UNANSWERED_MAX = 3;
-const FOLDS = { q: "quote", t: "trade", s: "status" };
+const FOLDS = { q: "quote", t: "trade", c: "correction", s: "status" };
 
 export class DataStream {
   /**
-   * `ticks` takes quotes, trades and statuses, and `heard` is told that it did. `bar` and `trade`
+   * `ticks` takes quotes, trades, corrections of them and statuses, and `heard` is told that it did. `bar` and `trade`
    * hear of the charted symbol, `pulse({at, quietMs, current})` how alive the feed is, and `missed()`
    * that something is to be fetched anew.
    */

@@ -16,6 +16,7 @@ function blank(symbol) {
     last: null,
     lastSize: null,
     tradeAt: null,
+    tradeIds: [], // of the print, and of each correction of it
     previousClose: null,
     day: null,
     halted: false,
@@ -53,9 +54,23 @@ export class Ticks {
     const row = this.get(symbol);
     const at = Date.parse(trade.t);
     if (trade.sets_price === false || (row.tradeAt !== null && at < row.tradeAt)) return;
+    const [print, ...corrections] = row.tradeIds;
+    const isKnown = trade.i !== undefined && trade.i === print;
+    if (isKnown && corrections.length > 0 && trade.u !== "corrected") return; // asked before that
+    if (!isKnown) row.tradeIds = [trade.i];
     row.last = trade.p;
     row.lastSize = trade.s ?? null;
     row.tradeAt = at;
+    this.changed.add(symbol);
+  }
+
+  /** A correction of the wire: where it is of the last price, that is the corrected one. */
+  correction(symbol, { oi, ci, cp, cs, sets_price: setsPrice }) {
+    const row = this.get(symbol);
+    if (setsPrice === false || !row.tradeIds.includes(oi)) return;
+    row.tradeIds.push(ci);
+    row.last = cp;
+    row.lastSize = cs ?? null;
     this.changed.add(symbol);
   }
 
