@@ -26,7 +26,7 @@ from quotes.feeds.alpaca_wire import (
     read_trade,
 )
 from quotes.feeds.base import Tick, tick_order
-from quotes.ticks import Quote, Trade
+from quotes.ticks import CORRECTED, Quote, Trade
 
 # Some seconds of a busy market. Beyond, reading stops, and the upstream conflates or drops us.
 WAITING_MAX = 100_000
@@ -173,14 +173,22 @@ class Intake:
         quote, trade, trades = message["quote"], message["trade"], message["trades"]
         if message.get("halted") is not None:
             self._halts[symbol] = (message["halted"], "")
-        is_first = (Trade, symbol) not in self._places
+        before = self._places.get((Trade, symbol))
+        is_first = before is None
         if quote:
             self._quote(symbol, quote)
         if trade and micros_of(trade["t"]) > self._known.get(symbol, -1):
+            if trade.get("u") == CORRECTED and not _is_after(place_of(trade), before):
+                self._revisions.append(self._correction(symbol, trade))
             self._trade(symbol, trade)
         if trades and is_first:  # the stream goes on from here
             here = Place(*trades)
             self._places[Trade, symbol] = max(here, self._places.get((Trade, symbol), here))
+
+    def _correction(self, symbol: str, trade: Message) -> Revision:
+        """Of a trade that was heard: when it was said to be wrong, we may not have been there."""
+        name, said_us = name_of(symbol, trade), max(self.complete_us, micros_of(trade["t"]))
+        return Revision(symbol, said_us, name, read_trade(symbol, trade), name, "")
 
     def _beat(self, message: Message) -> None:
         if message["sent"] != self._frames:
@@ -254,6 +262,10 @@ class Intake:
         if not self._sorted:
             self._waiting.sort(key=_order)
             self._sorted = True
+
+
+def _is_after(place: Place | None, before: Place | None) -> bool:
+    return place is None or before is None or place > before
 
 
 def _order(heard: Heard) -> tuple[int, str, bool, int]:

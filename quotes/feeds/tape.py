@@ -29,34 +29,46 @@ UNMATCHED = Metric(
 log = logging.getLogger(__name__)
 
 
+class Print:
+    """A print: the trade as it stands by now, and the number that it was printed with."""
+
+    def __init__(self, trade: Trade) -> None:
+        self.stands = trade
+        self.number = trade.sequence
+
+
 class Tape:
     """Trades as they were numbered here; used by one thread."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
-        # Each trade as it stands, and the number of its print.
-        self._printed: OrderedDict[Hashable, tuple[Trade, int]] = OrderedDict()
+        self._printed: OrderedDict[Hashable, Print] = OrderedDict()  # by all names it ever had
         self._corrected: Counter[str] = Counter()  # how many trades of a symbol were corrected
         self._waiting: list[tuple[Revision, float]] = []
 
     def print(self, name: Hashable, trade: Trade) -> None:
         """Remember a trade."""
-        self._remember(name, trade, trade.sequence)
+        self._remember(name, Print(trade))
 
-    def _remember(self, name: Hashable, trade: Trade, printed: int) -> None:
-        self._printed[name] = trade, printed
+    def _remember(self, name: Hashable, printed: Print) -> None:
+        self._printed[name] = printed
         if len(self._printed) > TRADES_MAX:
             self._printed.popitem(last=False)
 
     def amend(self, revisions: Iterable[Revision]) -> list[Amendment]:
-        """What revisions come to; those whose trade is not printed yet wait for it a little."""
+        """What revisions come to; those whose trade is not printed yet wait for it a little.
+
+        One that says what is known comes to nothing.
+        """
         now, amendments = self._monotonic(), []
         asked = [*self._waiting, *((revision, now) for revision in revisions)]
         self._waiting = []
         for revision, since in asked:
-            known = self._printed.pop(revision.of, None)
-            if known is not None:
-                amendments.append(self._amended(revision, *known))
+            known = self._printed.get(revision.of)
+            if known is not None and _says(revision.corrected, known.stands):
+                self._remember(revision.name, known)
+            elif known is not None:
+                amendments.append(self._amended(revision, known))
             elif now - since < PATIENCE_SECONDS and len(self._waiting) < REVISIONS_WAITING_MAX:
                 self._waiting.append((revision, since))
             else:
@@ -64,14 +76,25 @@ class Tape:
                 log.warning("%s: a trade is amended that is not remembered", revision.symbol)
         return amendments
 
-    def _amended(self, revision: Revision, original: Trade, printed: int) -> Amendment:
-        symbol, at_us = revision.symbol, revision.at_us
+    def _amended(self, revision: Revision, known: Print) -> Amendment:
+        symbol, at_us, original = revision.symbol, revision.at_us, known.stands
         if revision.corrected is None:
-            return Amendment(symbol, at_us, original, action=revision.action, printed=printed)
+            del self._printed[revision.of]
+            return Amendment(symbol, at_us, original, action=revision.action, printed=known.number)
         number = CORRECTED_FROM + self._corrected[symbol]
         self._corrected[symbol] += 1
         corrected = revision.corrected._replace(
             at_us=original.at_us, sequence=number, epoch=original.epoch, amended=CORRECTED
         )
-        self._remember(revision.name, corrected, printed)
-        return Amendment(symbol, at_us, original, corrected, printed=printed)
+        known.stands = corrected
+        self._remember(revision.name, known)
+        return Amendment(symbol, at_us, original, corrected, printed=known.number)
+
+
+def _says(revised: Trade | None, trade: Trade) -> bool:
+    """Whether this is what the trade says anyway."""
+    return revised is not None and _content(revised) == _content(trade)
+
+
+def _content(trade: Trade) -> tuple[object, ...]:
+    return trade.price, trade.size, trade.conditions, trade.sets_price, trade.counts_volume

@@ -15,6 +15,7 @@ from quotes.feeds.alpaca import AlpacaFeed
 from quotes.feeds.alpaca_wire import read_quote, read_trade
 from quotes.feeds.base import FeedError, Tick
 from quotes.feeds.intake import Intake, Lost
+from quotes.feeds.tape import Tape
 from quotes.feeds.upstream import LONGEST_WAIT_SECONDS, Upstream, wait_seconds
 from quotes.streaming.codec import (
     MSGPACK,
@@ -23,7 +24,7 @@ from quotes.streaming.codec import (
     unframed,
 )
 from quotes.streaming.limits import SYMBOLS_MAX
-from quotes.ticks import MICROSECONDS, Quote, Trade
+from quotes.ticks import CORRECTED, MICROSECONDS, Quote, Trade
 from tests.quotes.upstream import ScriptedUpstream, frames_of, upstream
 from tests.streams import OPENING_US, quote, trade
 
@@ -168,6 +169,26 @@ def test_a_snapshot_of_what_is_known_changes_nothing():
     hearing.hear(MSGPACK_HONEST.quote(quote(n=3)), MSGPACK_HONEST.trade(trade(n=4)))
     hearing.snapshot(quote(n=2), trade(n=4), [1, 4])
     assert len(hearing.missed()) == 2
+
+
+def test_a_correction_that_a_break_swallowed_is_in_the_snapshot():
+    was, later = trade(n=4), trade(n=5, sets_price=False)
+    hearing = Hearing()
+    hearing.hear(MSGPACK_HONEST.trade(was), MSGPACK_HONEST.trade(later))
+    hearing.intake.end()
+    hearing.connect()
+    hearing.snapshot(None, was._replace(price=494_000, amended=CORRECTED), [1, 5])
+
+    tape = Tape()
+    for sequence, (tick, name) in enumerate(hearing.intake.take(2**62, 10), start=1):
+        tape.print(name, tick._replace(sequence=sequence))
+    [amendment] = tape.amend(hearing.intake.take_revisions())
+    assert (amendment.original.price, amendment.corrected.price) == (was.price, 494_000)
+    assert amendment.corrects(amendment.original).sequence == 1
+
+    hearing.snapshot(None, was._replace(price=494_000, amended=CORRECTED), [1, 5])
+    assert tape.amend(hearing.intake.take_revisions()) == [], "it is known by now"
+    assert tape.amend([]) == []
 
 
 def test_a_heartbeat_finds_what_is_missing():
