@@ -7,7 +7,7 @@ is converted by one function.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache, partial
 from typing import Any, Generic, TypeVar
@@ -25,17 +25,26 @@ Convert = Callable[[Any], Any]
 class Wanted(Generic[M]):
     """Rows of a model whose columns have these values; where a set is given, one of these.
 
+    Where there is an `either`, each is such columns with values, of which one must hold too: so
+    pairs can be asked for without asking for each first with each second.
     With `lock` they are locked, in the order of their ids, until the transaction ends; with
     `skip_locked` those that somebody else has locked are left out.
     """
 
     def __init__(
-        self, model: type[M], *, lock: bool = False, skip_locked: bool = False, **columns: Any
+        self,
+        model: type[M],
+        *,
+        either: Sequence[Mapping[str, Any]] = (),
+        lock: bool = False,
+        skip_locked: bool = False,
+        **columns: Any,
     ) -> None:
         self.model = model
         self.lock = lock
         self.skip_locked = skip_locked
         self.columns = columns
+        self.either = either
 
     @property
     def is_for_nothing(self) -> bool:
@@ -45,14 +54,12 @@ class Wanted(Generic[M]):
         """What asks for them; appends to the parameters."""
         assert connection.in_atomic_block or not self.lock, "a lock lives in a transaction"
         head, order, _, _ = _known(self.model, connection.alias)
-        columns = named_columns(self.model, connection.vendor, tuple(self.columns))
-        found = " AND ".join(
-            f"{name} IN ({', '.join([write(each, values) for each in sorted(value)])})"
-            if isinstance(value := self.columns[attribute], set)
-            else f"{name} = {write(value, values)}"
-            for attribute, name, write in columns
-        )
-        statement = f"{head} WHERE {found}{order}"
+        vendor = connection.vendor
+        found = [_condition(self.model, vendor, self.columns, values)] if self.columns else []
+        if self.either:
+            each = [_condition(self.model, vendor, columns, values) for columns in self.either]
+            found.append(f"({' OR '.join(each)})")
+        statement = f"{head} WHERE {' AND '.join(found)}{order}"
         if self.lock and connection.features.has_select_for_update:
             statement += " FOR UPDATE SKIP LOCKED" if self.skip_locked else " FOR UPDATE"
         return statement
@@ -94,6 +101,18 @@ def _find(wanted: Wanted[M], using: str) -> list[M]:
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
         return wanted.made(using, cursor.fetchall())
+
+
+def _condition(
+    model: type[models.Model], vendor: str, columns: Mapping[str, Any], values: list[Any]
+) -> str:
+    """That the columns have these values; appends to the parameters."""
+    return " AND ".join(
+        f"{name} IN ({', '.join([write(each, values) for each in sorted(value)])})"
+        if isinstance(value := columns[attribute], set)
+        else f"{name} = {write(value, values)}"
+        for attribute, name, write in named_columns(model, vendor, tuple(columns))
+    )
 
 
 def _made(

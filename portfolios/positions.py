@@ -265,10 +265,15 @@ def load_positions(keys: Iterable[Key]) -> dict[Key, Position]:
     wanted = set(keys)
     if not wanted:
         return {}
-    accounts, instruments = zip(*wanted, strict=True)
-    rows = find_rows(Position, account_id=set(accounts), instrument_id=set(instruments))
-    found = {(row.account_id, row.instrument_id): row for row in rows}
-    return {key: row for key, row in found.items() if key in wanted}
+    accounts_of: dict[int, set[int]] = {}
+    for account_id, instrument_id in wanted:
+        accounts_of.setdefault(instrument_id, set()).add(account_id)
+    pairs = [
+        {"instrument_id": instrument_id, "account_id": accounts}
+        for instrument_id, accounts in accounts_of.items()
+    ]
+    rows = find_rows(Position, either=pairs)
+    return {(row.account_id, row.instrument_id): row for row in rows}
 
 
 def shares_to_close(

@@ -52,6 +52,40 @@ def test_rows_are_as_the_model_reads_them(model: type[models.Model], traded: Non
     ]
 
 
+def test_pairs_are_read_without_all_that_could_be_paired() -> None:
+    """Where one asks for a row of each account, the database reads about as many."""
+    accounts = [funded_account() for _ in range(30)]
+    instruments = [make_instrument(f"S{n}") for n in range(30)]
+    rows = [
+        Position(account=account, instrument=instrument, updated_at=NOON)
+        for account in accounts
+        for instrument in instruments
+    ]
+    Position.objects.bulk_create(rows)
+    pairs = [
+        {"account_id": {account.pk}, "instrument_id": instrument.pk}
+        for account, instrument in zip(accounts, instruments, strict=True)
+    ]
+    before = rows_read()
+    found = find_rows(Position, either=pairs)
+    cost = rows_read() - before
+
+    assert [(row.account_id, row.instrument_id) for row in found] == [
+        (account.pk, instrument.pk)
+        for account, instrument in zip(accounts, instruments, strict=True)
+    ]
+    assert cost < 300  # asking for the counters reads some, too
+
+
+def rows_read() -> int:
+    """What MySQL has read for this connection so far; 0 elsewhere."""
+    if connection.vendor != "mysql":
+        return 0
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW SESSION STATUS LIKE 'Handler_read%'")
+        return sum(int(value) for _, value in cursor.fetchall())
+
+
 def test_columns_have_a_value_or_one_of_several() -> None:
     account, other = funded_account(), funded_account()
     rows = [position(account, "B"), position(account, "A"), position(other, "C")]
