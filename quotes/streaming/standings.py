@@ -100,7 +100,7 @@ class Standings:
             elif is_newer(tick, trades.get(symbol)):
                 trades[symbol] = tick
                 new_trades[symbol] = (tick.epoch, tick.sequence)
-                if tick.sets_price:
+                if tick.sets_price and is_newer(tick, priced.get(symbol)):
                     priced[symbol] = tick
                 yield tick
 

@@ -30,6 +30,8 @@ class HonestClient:
         self.quotes: dict[str, Place] = dict.fromkeys(symbols, NOWHERE)
         self.prices: dict[str, Place] = dict.fromkeys(symbols, NOWHERE)
         self.trades: dict[str, Place] = dict.fromkeys(symbols, NOWHERE)
+        self.last: dict[str, tuple[int, float]] = {}  # symbol → id and price of its last trade
+        self.corrected: dict[tuple[str, int], float] = {}  # symbol and id → what the price is
         # Symbol → the id of the resync whose snapshot it needs; 0 before the first snapshot.
         self.needs: dict[str, int] = dict.fromkeys(symbols, 0)
         self.is_current = False  # by the last heartbeat
@@ -42,6 +44,11 @@ class HonestClient:
         is_alive = now - self.heard_at <= self.patience
         return is_alive and self.is_current and symbol not in self.needs
 
+    def price(self, symbol: str) -> float | None:
+        """The last price, as it was corrected."""
+        id, price = self.last.get(symbol, (0, None))
+        return self.corrected.get((symbol, id), price)
+
     def hear(self, message: dict[str, Any], now: float) -> dict[str, Any] | None:
         """Take one message; what to say to the server, if anything."""
         self.received += 1
@@ -50,6 +57,8 @@ class HonestClient:
             return self._beat(message, now)
         if kind == "snapshot":
             self._stand(message)
+        elif kind == "c":
+            self.corrected[message["S"], message["oi"]] = message["cp"]
         elif kind in "qt":
             if kind == "t" and self._leaves_a_gap(message):
                 self.needs[message["S"]] = self.requests + 1  # asked for at the next heartbeat
@@ -96,5 +105,8 @@ class HonestClient:
             self.quotes[symbol] = max(self.quotes[symbol], place)
             return
         self.trades[symbol] = max(self.trades[symbol], place)
-        if item.get("sets_price", True):
-            self.prices[symbol] = max(self.prices[symbol], place)
+        if item.get("sets_price", True) and place >= self.prices[symbol]:
+            self.prices[symbol] = place
+            self.last[symbol] = item["i"], item["p"]
+            if "u" in item:
+                self.corrected[symbol, item["i"]] = item["p"]

@@ -18,6 +18,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from quotes.amounts import PRICE_UNIT
+from quotes.feeds.alpaca_wire import Revision
+from quotes.feeds.tape import Tape
 from quotes.latest import Latest
 from quotes.streaming import hub as hub_module
 from quotes.streaming import resync
@@ -25,7 +28,7 @@ from quotes.streaming.bus import bus
 from quotes.streaming.codec import JSON_HONEST, unframed
 from quotes.streaming.consumers import _heartbeat
 from quotes.streaming.hub import Hub
-from quotes.ticks import Batch, Place, Quote, Trade
+from quotes.ticks import Amendment, Batch, Place, Quote, Trade
 from tests.quotes.honest_client import HEARTBEAT_SECONDS, LATE_SECONDS, NOWHERE, HonestClient
 from tests.quotes.hub_readers import TICKS, Q, Reader, Store, T, hub_on
 from tests.streams import quote, trade
@@ -84,15 +87,16 @@ class Feed:
         self.place = Place(1, 0)
         self.latest = {symbol: Latest() for symbol in SYMBOLS}
         self.sequences: dict[tuple[type, str], int] = {}
+        self.tape = Tape()
         self.stores = True
         self.all_trade = False  # in the next batch
 
     def run_once(self) -> None:
         self.place = Place(self.place.epoch, self.place.number + 1)
-        ticks = tuple(self._ticks())
+        ticks, amendments = tuple(self._ticks()), tuple(self._amendments())
         if self.stores:
             self.store.holds, self.store.come_to = dict(self.latest), self.place
-        batch = Batch(ticks, 0, *self.place)
+        batch = Batch(ticks, 0, *self.place, amendments)
         for each in self.way.through([batch]):
             bus().publish(TICKS, each)
 
@@ -108,6 +112,19 @@ class Feed:
             for _ in range(max(self.chance.randrange(3), all_trade)):
                 n, priced = self._next(Trade, symbol), self.chance.random() < 0.7
                 yield self._note(trade(symbol, n=n, epoch=self.place.epoch, sets_price=priced))
+
+    def _amendments(self) -> Iterator[Amendment]:
+        """Some last prices of this epoch turn out wrong, each once."""
+        for symbol, known in self.latest.items():
+            was = known.trade
+            if was is None or was.epoch != self.place.epoch or was.amended:
+                continue
+            if self.chance.random() < 0.2:
+                self.tape.print("it", was)
+                right = was._replace(price=was.price + 100)
+                [amendment] = self.tape.amend([Revision(symbol, 0, "it", right, "it, anew", "")])
+                self.latest[symbol] = Latest(known.quote, amendment.corrects(was))
+                yield amendment
 
     def _next(self, kind: type, symbol: str) -> int:
         self.sequences[kind, symbol] = self.sequences.get((kind, symbol), 0) + 1
@@ -127,6 +144,11 @@ class Feed:
             symbol: tuple((tick.epoch, tick.sequence) if tick else NOWHERE for tick in known)
             for symbol, known in self.latest.items()
         }
+
+    def prices(self) -> dict[str, float | None]:
+        """The last price of each symbol, as it was corrected."""
+        trades = {symbol: known.trade for symbol, known in self.latest.items()}
+        return {symbol: trade and trade.price / PRICE_UNIT for symbol, trade in trades.items()}
 
 
 class Stage:
@@ -155,7 +177,7 @@ class Stage:
     async def run(self, beats: int) -> None:
         for _ in range(beats):
             self._draw_outages()
-            told = self.feed.truth()
+            told, stood = self.feed.truth(), self.feed.prices()
             for _ in range(BATCHES_PER_BEAT):
                 if self.chance.random() < self.faults.takeover:
                     self.feed.take_over()
@@ -166,7 +188,7 @@ class Stage:
                 await self.carry()
             self.hub.beat()
             await self.carry()
-            self.check(told)
+            self.check(told, stood)
 
     def heal(self) -> None:
         """No more accidents. Trades that set no price and were lost show with the next trade."""
@@ -189,16 +211,18 @@ class Stage:
             if request is not None and self.chance.random() >= self.faults.wire:
                 await self.hub.resync(self.reader.socket, request["id"])
 
-    def check(self, told: dict[str, tuple[Any, Any]]) -> None:
+    def check(self, told: dict[str, tuple[Any, Any]], stood: dict[str, float | None]) -> None:
         """What the client trusts once this heartbeat has come, or is overdue, is no older than the
         one before, and nothing that never was."""
-        truth = self.feed.truth()
+        truth, stands = self.feed.truth(), self.feed.prices()
         for symbol in SYMBOLS:
             if self.client.trusts(symbol, self.now + LATE_SECONDS + BATCH_SECONDS):
                 self.trusted += 1
                 held = self.client.quotes[symbol], self.client.prices[symbol]
                 assert told[symbol][0] <= held[0] <= truth[symbol][0], symbol
                 assert told[symbol][1] <= held[1] <= truth[symbol][1], symbol
+                if told[symbol][1] == truth[symbol][1]:
+                    assert self.client.price(symbol) in (stood[symbol], stands[symbol]), symbol
 
 
 @pytest.fixture(autouse=True)
@@ -231,6 +255,7 @@ def assert_healed(stage: Stage) -> None:
         assert stage.client.trusts(symbol, stage.now), symbol
         held = stage.client.quotes[symbol], stage.client.prices[symbol]
         assert held == stage.feed.truth()[symbol]
+        assert stage.client.price(symbol) == stage.feed.prices()[symbol]
 
 
 @settings(
