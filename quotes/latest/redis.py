@@ -10,8 +10,8 @@ Ticks are msgpack arrays of their fields. While Redis is away, `take` and `give`
 raises (then the table answers), and what was put is kept, newest per symbol, until it is back.
 
 Redis may come back empty, or as it was a while ago, and nobody says so. But then the place is gone,
-or before the one that the feed wrote last: with its next batch the feed sees that, writes all that
-it ever put anew, and only then a place again.
+or before the one that the feed wrote last: with its next batch the feed sees that, deletes what is
+there, writes all that it ever put anew, and only then a place again.
 """
 
 from __future__ import annotations
@@ -255,8 +255,11 @@ class RedisStore:
             self._unsent.clear()
             self._unsent_place = None
             self._kept = NOWHERE
-        for key in self._redis.scan_iter(_key("*"), count=1000):
-            self._redis.delete(key)
+        self._delete_all()
+
+    def _delete_all(self) -> None:
+        for keys in _calls(list(self._redis.scan_iter(_key("*"), count=1000))):
+            self._redis.delete(*keys)
 
     def _send(self, keys: Iterable[Key], kept: Place, place: Place | None) -> bool:
         """Write the ticks, and with the last that all up to the place is there.
@@ -280,13 +283,17 @@ class RedisStore:
         return keys, args
 
     def _fill_again(self, place: Place) -> None:
-        """Write all that was put here. Where that gets lost, too, the next put does it again."""
+        """Write all that was put here, and nothing else stays: the table may know newer ticks.
+
+        Where that gets lost, too, the next put does it again.
+        """
         with self._lock:
             keys = list(self._put_here)
         FILLED_AGAIN.inc()
         log.warning("latest quotes: Redis has lost them; %d are written anew", len(keys))
         begun = Place(place.epoch, 0)  # no batch has this number
         self._redis.delete(PLACE)
+        self._delete_all()
         self._send([], NOWHERE, begun)
         self._send(keys, begun, place)
 

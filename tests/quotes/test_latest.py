@@ -146,6 +146,23 @@ class TestRedisStore(StoreContract):
         assert store.get_many(["QUIET"])["QUIET"].quote == quote("QUIET", sequence=2)
         assert store.place() == Place(1, 3)
 
+    def test_what_is_older_than_the_feed_is_left_to_the_table(self, store: Store) -> None:
+        from quotes.latest.redis import RedisStore
+
+        fallen = redis()
+        store.put_many([quote("QUIET"), trade("AAPL")], Place(1, 1))
+        older = {key: fallen.dump(key) for key in fallen.scan_iter("openbell:latest:*")}
+        store.put_many([quote("QUIET", sequence=2), trade("AAPL", sequence=2)], Place(1, 2))
+        restarted = RedisStore(settings.REDIS_URL)
+        restarted.put_many([quote("AAPL", epoch=2)], Place(2, 1))
+        for key, state in older.items():
+            fallen.restore(key, 0, state, replace=True)
+
+        restarted.put_many([], Place(2, 2))
+
+        found = restarted.get_many(["QUIET", "AAPL"])
+        assert found == {"AAPL": Latest(quote("AAPL", epoch=2), None)}
+
     def test_what_is_forgotten_while_it_is_written_anew_is_written_once_more(
         self, store: Store, monkeypatch: pytest.MonkeyPatch
     ) -> None:
