@@ -25,12 +25,18 @@ class Channel(StrEnum):
     LULDS = "lulds"
 
 
+class Following(StrEnum):
+    """What comes with a channel and cannot be asked for: corrections and cancellations."""
+
+    AMENDMENTS = "amendments"
+
+
 # What a snapshot tells of.
 STOOD_FOR = (Channel.QUOTES, Channel.TRADES, Channel.STATUSES)
 
 Wants = Mapping[Channel, Iterable[str]]
-# Channel → symbol → (epoch, number) of its newest message.
-Changed = dict[Channel, dict[str, tuple[int, int]]]
+# Channel, or what follows one → symbol → (epoch, number) of its newest message.
+Changed = dict[Channel | Following, dict[str, tuple[int, int]]]
 
 
 class Group:
@@ -117,7 +123,8 @@ def newly_wanted(socket: Socket, wants: Wants) -> set[str]:
 def note_unreported(socket: Socket, changed: Changed) -> None:
     """Keep what is new and wanted for the socket's next heartbeat."""
     for channel, places in changed.items():
-        wanted = socket.wants.get(channel, frozenset())
+        by = Channel.TRADES if channel is Following.AMENDMENTS else channel
+        wanted = socket.wants.get(by, frozenset())
         if EVERYTHING not in wanted:
             places = {symbol: places[symbol] for symbol in wanted & places.keys()}
         if places:

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from quotes.streaming.audience import EVERYTHING, Audience, Changed, Channel
+from quotes.streaming.audience import EVERYTHING, Audience, Changed, Channel, Following
 from quotes.streaming.bus import BARS, TICK_TOPICS, tick_topic
 from quotes.streaming.codec import Codec, Number, Status
 from quotes.streaming.fanout import Fanout
@@ -71,6 +71,8 @@ class News:
             try:
                 self._standings.amend(amendment)
                 self._fanout.offer(audience, amendment.symbol, Codec.amendment, amendment, number)
+                changed = self._changed.setdefault(Following.AMENDMENTS, {})
+                changed[amendment.symbol] = (number.epoch, number.sequence)
             except Exception:
                 log.exception("a correction was not delivered")
         self._fanout.flush()

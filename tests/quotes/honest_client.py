@@ -30,6 +30,7 @@ class HonestClient:
         self.quotes: dict[str, Place] = dict.fromkeys(symbols, NOWHERE)
         self.prices: dict[str, Place] = dict.fromkeys(symbols, NOWHERE)
         self.trades: dict[str, Place] = dict.fromkeys(symbols, NOWHERE)
+        self.amended: dict[str, Place] = dict.fromkeys(symbols, NOWHERE)
         self.last: dict[str, tuple[int, float]] = {}  # symbol → id and price of its last trade
         self.corrected: dict[tuple[str, int], float] = {}  # symbol and id → what the price is
         # Symbol → the id of the resync whose snapshot it needs; 0 before the first snapshot.
@@ -57,8 +58,8 @@ class HonestClient:
             return self._beat(message, now)
         if kind == "snapshot":
             self._stand(message)
-        elif kind == "c":
-            self.corrected[message["S"], message["oi"]] = message["cp"]
+        elif kind in "cx":
+            self._amend(message)
         elif kind in "qt":
             if kind == "t" and self._leaves_a_gap(message):
                 self.needs[message["S"]] = self.requests + 1  # asked for at the next heartbeat
@@ -70,8 +71,12 @@ class HonestClient:
         self.needs = {symbol: id for symbol, id in self.needs.items() if id != ANSWERED}
         lost = {
             symbol
-            for channel, known in (("quotes", self.quotes), ("trades", self.trades))
-            for symbol, place in beat[channel].items()
+            for channel, known in (
+                ("quotes", self.quotes),
+                ("trades", self.trades),
+                ("amendments", self.amended),
+            )
+            for symbol, place in beat.get(channel, {}).items()
             if tuple(place) > known[symbol]
         }
         if beat["sent"] != self.received - 1:
@@ -94,6 +99,12 @@ class HonestClient:
         needed = self.needs.get(symbol)
         if needed is not None and (snapshot["resync"] or 0) >= needed:
             self.needs[symbol] = ANSWERED  # trusted by the next heartbeat that agrees
+
+    def _amend(self, message: dict[str, Any]) -> None:
+        symbol, place = message["S"], (message["epoch"], message["seq"])
+        self.amended[symbol] = max(self.amended[symbol], place)
+        if message["T"] == "c":
+            self.corrected[symbol, message["oi"]] = message["cp"]
 
     def _leaves_a_gap(self, trade: dict[str, Any]) -> bool:
         epoch, number = self.trades[trade["S"]]

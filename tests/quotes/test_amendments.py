@@ -36,6 +36,7 @@ from quotes.streaming.codec import (
     trade_item,
     unframed,
 )
+from quotes.streaming.consumers import _heartbeat
 from quotes.streaming.hub import Hub
 from quotes.tick_history import store
 from quotes.ticks import CANCELED, CORRECTED, INCORRECT, Amendment, Trade
@@ -122,6 +123,21 @@ async def test_honest_ones_are_numbered_and_a_loss_shows() -> None:
         numbers = [(each["epoch"], each["seq"]) for each in reader.heard if each["T"] == "x"]
 
     assert numbers == [(1, 1), (1, 2), (1, 4)]
+
+
+async def test_a_heartbeat_names_the_last_of_each_symbol_that_was_told() -> None:
+    async with hub_on(Store()) as hub:
+        reader = Reader(hub, JSON_HONEST).want(trades=["AAPL"])
+        reader.socket.notices = reader.socket.notices._replace(heartbeat=_heartbeat)
+        told = (cancellation(trade(n=6)), cancellation(trade("IBM")), cancellation(trade(n=7)))
+        bus().publish(TICKS, batch()._replace(amendments=told))
+        await reader.has(2)
+        hub.beat()
+        hub.beat()
+        first, second = (await reader.has(4))[2:]
+
+    assert first["amendments"] == {"AAPL": [1, 2]}
+    assert "amendments" not in second
 
 
 async def test_a_corrected_last_price_is_what_the_next_one_is_told() -> None:

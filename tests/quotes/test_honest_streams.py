@@ -158,9 +158,6 @@ class Stage:
         self.hub = hub
         self.chance = random.Random(seed)
         self.faults = faults
-        # One correction lost and another message repeated hide each other in the count of a
-        # heartbeat. No connection of TCP does that, and nothing else in a heartbeat names them.
-        self.hears_corrections = faults.wire == 0.0
         self.now = 0.0
         self.feed = Feed(self.chance, store, Chaos(self.chance, faults.bus))
         self.wire = Chaos(self.chance, faults.wire)
@@ -224,7 +221,7 @@ class Stage:
                 held = self.client.quotes[symbol], self.client.prices[symbol]
                 assert told[symbol][0] <= held[0] <= truth[symbol][0], symbol
                 assert told[symbol][1] <= held[1] <= truth[symbol][1], symbol
-                if self.hears_corrections and told[symbol][1] == truth[symbol][1]:
+                if told[symbol][1] == truth[symbol][1]:
                     assert self.client.price(symbol) in (stood[symbol], stands[symbol]), symbol
 
 
@@ -258,8 +255,7 @@ def assert_healed(stage: Stage) -> None:
         assert stage.client.trusts(symbol, stage.now), symbol
         held = stage.client.quotes[symbol], stage.client.prices[symbol]
         assert held == stage.feed.truth()[symbol]
-        if stage.hears_corrections:
-            assert stage.client.price(symbol) == stage.feed.prices()[symbol]
+        assert stage.client.price(symbol) == stage.feed.prices()[symbol]
 
 
 @settings(
