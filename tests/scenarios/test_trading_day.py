@@ -78,9 +78,10 @@ def test_from_the_opening_bell_to_the_close(floor: TradingFloor) -> None:
     # News: the stock is halted; it falls through her bid, and nothing trades.
     halts.halt(floor.instrument, reason="news pending", actor="operator:1")
     floor.show("90", "91")
+    floor.show("97", "98", ask_size=12)
     assert statuses(bid) == ["new"]
     halts.resume(floor.instrument, actor="operator:1")
-    floor.show("97", "98", ask_size=12)
+    floor.pass_time(seconds=1)
     assert now_of(bid).filled_quantity == 12
 
     # An immediate order takes what is there; a small fraction rounds her position off.
