@@ -12,10 +12,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.db import connection
@@ -36,6 +39,7 @@ from trading import orders
 from trading.execution import engine
 from trading.execution.process import LEASE_NAME, run_execution
 from trading.models import Fill, Leg, Order, OrderClass, OrderType, Side, TimeInForce
+from trading.orders import accepted_order
 from trading.request import OrderRequest
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -134,13 +138,20 @@ def market() -> None:
 def place(account: Account) -> dict[str, Order]:
     """Place every order that is asked for; when this returns they are acknowledged."""
     tick()
-    placed = {
-        name: orders.submit(account_id=account.pk, request=request, actor="test")
-        for name, (request, _) in ASKED.items()
-    }
-    Order.objects.filter(pk=placed["too late"].pk).update(expires_at=datetime.now(UTC))
+    placed = {}
+    for name, (request, _) in ASKED.items():
+        is_late = name == "too late"
+        with patch("trading.orders.accepted_order", too_late) if is_late else nullcontext():
+            placed[name] = orders.submit(account_id=account.pk, request=request, actor="test")
     exits = Order.objects.filter(parent=placed["with exits"])
     return placed | {order.leg: order for order in exits}
+
+
+def too_late(*asked: Any) -> Order:
+    """An order that has expired when it is stored, so that no engine knows it otherwise."""
+    order = accepted_order(*asked)
+    order.expires_at = datetime.now(UTC)
+    return order
 
 
 def is_done(placed: dict[str, Order]) -> bool:
