@@ -163,6 +163,22 @@ test("an order by amount is described by its amount", () => {
   );
 });
 
+test("a leg stands under its parent also when its update was faster than the answer", () => {
+  const orders = new Orders();
+  const at = { submitted_at: "2026-01-05T15:00:01Z", updated_at: "2026-01-05T15:00:02Z" };
+  orders.put([order("s", "new", { type: "stop", ...at })]);
+  orders.put([
+    order("p", "new", {
+      submitted_at: "2026-01-05T15:00:00Z",
+      legs: [order("s", "held", { type: "stop", ...at, updated_at: at.submitted_at })],
+    }),
+  ]);
+  assert.deepEqual(
+    orders.arranged.map(({ id, status }) => [id, status]),
+    [["p", "new"], ["s", "new"]],
+  );
+});
+
 test("legs stand under their parent, and keep it when they are replaced", () => {
   const orders = new Orders();
   const leg = (id, type, at) => order(id, "new", { type, submitted_at: at });

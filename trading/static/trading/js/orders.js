@@ -15,9 +15,10 @@ export class Orders {
   put(orders) {
     for (const order of unfolded(orders)) {
       const known = this.byId.get(order.id);
-      if (known && !supersedes(order, known)) continue;
       const parent = order.parent ?? known?.parent ?? this.byId.get(order.replaces)?.parent ?? null;
-      this.byId.set(order.id, { ...order, parent });
+      // An update says no parent, and may be faster than the answer that does.
+      if (known && !supersedes(order, known)) known.parent = parent;
+      else this.byId.set(order.id, { ...order, parent });
     }
     const kept = new Set(this.finished.map(({ id }) => id));
     for (const { id, status } of this.byId.values()) {
