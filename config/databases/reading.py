@@ -22,6 +22,7 @@ class Reading:
     on_primary: bool = False  # it has written, or must not meet a replica at all
     replica: str | None = None  # the one that serves it, once one was needed
     lost_replica: bool = False  # its replica went away; what it answered counts for nothing
+    lost_primary: bool = False  # a connection to the primary broke under a statement of it
     pinned: dict[int, bool] = field(default_factory=dict)  # by account, as far as it was asked
 
 
@@ -44,6 +45,13 @@ def reading(*, on_primary: bool = False) -> Iterator[Reading]:
         yield made
     finally:
         _current.reset(before)
+
+
+def note_primary_lost() -> None:
+    """A statement lost its connection to the primary, which may be away or not."""
+    made = _current.get()
+    if made is not None:
+        made.lost_primary = True
 
 
 def note_lost(alias: str) -> None:

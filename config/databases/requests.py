@@ -1,5 +1,8 @@
 """Where requests read: those that only read from a replica, and once more if they lose it.
 
+A connection to the primary may break too, when nobody knows yet whether the primary is away. What
+only reads is tried once more then, over a new one; where none can be made, it is away (`outage`).
+
 Any other request of an account may change what is shown of it, also beside its books (a watchlist),
 so the account is marked before the answer leaves.
 """
@@ -9,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.http import HttpRequest, HttpResponse
 from prometheus_client import Counter
 
@@ -17,11 +21,12 @@ from config.databases.reading import current, reading
 from events import acting
 
 READS = frozenset({"GET", "HEAD"})
-REPEATED = Counter("openbell_reads_repeated_total", "Requests that lost their replica half-way.")
+REPEATED = Counter("openbell_reads_repeated_total", "Requests that lost their server half-way.")
 
 
 class ReplicaReads:
-    """Middleware. A GET or HEAD that loses its replica runs once more, on the primary."""
+    """Middleware. A GET or HEAD that loses its replica runs once more, on the primary; one that
+    loses the primary runs once more as it did."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -44,11 +49,14 @@ class ReplicaReads:
     def _read(self, request: HttpRequest) -> HttpResponse:
         with reading() as made:
             response = self.get_response(request)
-        if not made.lost_replica:
+        in_vain = made.lost_primary and response.status_code >= 500
+        if not made.lost_replica and not in_vain:
             return response
         REPEATED.inc()
         response.close()
-        with reading(on_primary=True):
+        if made.lost_primary:
+            connections[DEFAULT_DB_ALIAS].close()
+        with reading(on_primary=made.lost_replica):
             return self.get_response(request)
 
     def _write(self, request: HttpRequest) -> HttpResponse:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
+from contextlib import suppress
 
 import pytest
 from django.db import OperationalError, connections, router
@@ -14,6 +15,7 @@ from access.models import ApiKey
 from config.databases import health
 from config.databases.outage import FOR_PEOPLE, PrimaryAway, WithoutPrimary
 from config.databases.reading import reading
+from config.databases.requests import ReplicaReads
 from config.observability.health import readyz
 from events import acting
 from quotes.models import Instrument
@@ -103,3 +105,37 @@ def test_a_primary_that_refuses_is_away_at_once_and_its_reader_goes_on(settled: 
     assert answer.status_code == 200
     assert runs[0] == "default"
     assert runs[1] in BOTH
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, None], ids=["gone", "connection only"])
+def test_a_read_that_loses_its_connection_to_the_primary_is_answered(
+    settled: Cluster, sign: signal.Signals | None
+) -> None:
+    asked: list[str] = []
+
+    def lose_it(request: object) -> HttpResponse:
+        rows = ApiKey.objects.all()
+        asked.append(rows.db)
+        if len(asked) == 1:
+            rows.exists()  # it is connected
+            if sign is None:
+                end_connection()
+            else:
+                settled.signal(PRIMARY, sign)
+        try:
+            return HttpResponse(str(rows.count()))
+        except OperationalError:
+            return HttpResponse(status=503)
+
+    answer = WithoutPrimary(ReplicaReads(lose_it))(RequestFactory().get("/v2/assets/MSFT"))
+
+    assert answer.status_code == 200
+    assert asked[:2] == ["default", "default"]
+    assert len(asked) == (2 if sign is None else 3)
+    assert health.primary_is_away() is (sign is not None)
+
+
+def end_connection() -> None:
+    """As an operator might: the server ends this thread's connection to the primary."""
+    with connections["default"].cursor() as cursor, suppress(OperationalError):
+        cursor.execute("KILL CONNECTION CONNECTION_ID()")

@@ -17,7 +17,7 @@ from MySQLdb.constants import FIELD_TYPE
 from prometheus_client import Counter
 
 from config.databases.mysql.commit import find_out
-from config.databases.reading import note_lost, primary_unreachable
+from config.databases.reading import note_lost, note_primary_lost, primary_unreachable
 
 QUERIES = Counter("openbell_database_queries_total", "Statements, by server.", ["alias"])
 
@@ -97,6 +97,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """Where this is a replica: its request is void, and others go elsewhere."""
         if self.alias in settings.REPLICAS:
             note_lost(self.alias)
+        elif self.alias == DEFAULT_DB_ALIAS:
+            note_primary_lost()
 
 
 class Cursor(base.CursorWrapper):
