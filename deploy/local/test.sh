@@ -100,7 +100,7 @@ if have_servers && [ $# -eq 0 ]; then
   SAID=$(mktemp -d)
   on_sqlite_then_on_clusters &
   BESIDE=$!
-  trap 'kill "$BESIDE" 2>/dev/null; rm -rf "$SAID"' EXIT
+  trap 'kill "$BESIDE" 2>/dev/null || true; rm -rf "$SAID"' EXIT
   run "tests on MariaDB and Redis" on_servers tests $(printf -- '--ignore=%s ' $ON_CLUSTERS)
   wait "$BESIDE"
   run "tests on SQLite" said sqlite
