@@ -3,7 +3,9 @@
 A client that does not know what became of its request sends it again with the same key. The second
 one changes nothing and is answered as the first was, with `Idempotent-Replayed: true`. It may come
 at once, while the first is being carried out: then it waits for it, or is told to come back. What
-was refused has changed nothing and may be tried again under its key, with another outcome.
+was refused has changed nothing and may be tried again under its key, with another outcome; what
+found nothing to change was carried out all the same: who cancels all orders, of which there are
+none, does not mean those that come later.
 
 Keys are the caller's own (of an API key, or of a user's session) and good for 24 hours. The same
 key with another request is a mistake of the client's and refused: method, path, query, account and
@@ -12,12 +14,14 @@ body are compared, byte by byte.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import logging
 import re
 from collections.abc import Callable
 from typing import Any
 
+from django.contrib.sessions.backends.base import UpdateError
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
@@ -36,6 +40,9 @@ WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 KEY = re.compile(r"[\x21-\x7e]{1,255}")
 # Their answers hold a secret that is shown once and never stored.
 NEVER_KEPT = frozenset({"/api/keys"})
+# They ask, and change nothing whenever they are asked.
+QUESTIONS = frozenset({"/v2/orders/preview"})
+MANY = 207  # an answer with the outcome of each of several changes
 # A session acts for another account after some of them.
 NAME_THEIR_ACCOUNT = ("/api/accounts", "/api/session", "/api/transfers")
 
@@ -92,14 +99,16 @@ class Protected(APIView):
     post = put = patch = delete = answer
 
     def _done(self, request: Request, promise: Promise, view: View) -> HttpResponseBase:
-        """Have the view do it. Where another request of this key was faster, answer as it does."""
+        """Have the view do it. Where another request of this key was faster, answer as that."""
         with idempotency.promised(promise):
             response = view()
             response.render()
         try:
-            if not promise.is_kept:
+            _save_session(request)
+            if promise.is_kept:
+                _keep(request, promise, response.status_code, response.content.decode())
+            elif not _keep_unchanged(request, promise, response):
                 return self._remembered(request, promise, view) or response
-            _keep(request, promise, response.status_code, response.content.decode())
         except DatabaseError:  # what was done is done, and the view's answer says so
             logger.warning("no answer is kept for %s", promise.key, exc_info=True)
         return response
@@ -148,3 +157,23 @@ def _digest(request: Request) -> str:
 def _keep(request: Request, promise: Promise, status: int, answer: str) -> None:
     if status < 400 and request.path not in NEVER_KEPT:
         idempotency.complete(promise, status, answer)
+
+
+def _keep_unchanged(request: Request, promise: Promise, response: Any) -> bool:
+    """Keep the answer of a view that did what it was asked and found nothing to change; False where
+    it did not, or another request of this key was faster."""
+    is_refused = response.status_code >= 400 or (response.status_code == MANY and response.data)
+    if is_refused or request.path in NEVER_KEPT | QUESTIONS:
+        return False
+    credential: Any = request.auth
+    return idempotency.keep_unchanged(
+        promise, response.status_code, response.content.decode(), credential.account_id
+    )
+
+
+def _save_session(request: Request) -> None:
+    """Before the answer is kept: whoever hears it again finds the session as it says."""
+    session = getattr(request._request, "session", None)
+    if session is not None and session.modified:
+        with contextlib.suppress(UpdateError):  # logged out beside us; its middleware says so
+            session.save()

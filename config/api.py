@@ -12,7 +12,12 @@ from decimal import Decimal
 from typing import Any
 
 import orjson
-from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.core.exceptions import (
+    BadRequest,
+    PermissionDenied,
+    RequestDataTooBig,
+    SuspiciousOperation,
+)
 from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.views import defaults
@@ -122,7 +127,7 @@ def describe(error: Exception) -> tuple[int, dict[str, Any]]:
             return 403, _body(403, "forbidden")
         case RequestDataTooBig():
             return 413, _body(413, "request body is too large")
-        case SuspiciousOperation():
+        case SuspiciousOperation() | BadRequest():
             return 400, _body(400, "malformed request", code=40010001)
     return 500, _body(500, "internal server error")
 

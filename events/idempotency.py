@@ -127,6 +127,30 @@ def complete(promise: Promise, status: int, answer: str) -> None:
         promise.row().filter(status=None).update(status=status, answer=answer)
 
 
+def keep_unchanged(promise: Promise, status: int, answer: str, account_id: int | None) -> bool:
+    """Keep the answer to a request that found nothing to change, for what there is to change when
+    it is asked again was not meant. False where another request of the key was faster.
+
+    One too long is not kept.
+    """
+    if len(answer) > ANSWER_CHARS_MAX:
+        return True
+    try:
+        with transaction.atomic():
+            IdempotencyKey.objects.create(
+                principal=promise.principal,
+                key=promise.key,
+                request_digest=promise.digest,
+                account_id=account_id,
+                created_at=datetime.now(UTC),
+                status=status,
+                answer=answer,
+            )
+    except IntegrityError:
+        return False
+    return True
+
+
 def sweep() -> int:
     """Forget some of the rows whose day is over; returns how many."""
     old = IdempotencyKey.objects.filter(created_at__lte=_oldest()).order_by("created_at")

@@ -73,7 +73,8 @@ class IdempotencyKey(models.Model):
 
     The row is part of the transaction of the first change that the request made, so that one is
     there exactly when the other is (`events.idempotency`). The columns below the digest are that
-    change's event, as far as it has one; the answer follows when it is known.
+    change's event, as far as it has one; the answer follows when it is known. Where there was
+    nothing to change the row has no subject, and its answer from the first.
     """
 
     principal = models.CharField(max_length=80)  # who asked, as the actor of an event

@@ -73,6 +73,7 @@ def _finish(account_id: int, actor: str, begun: int) -> int:
     _blank(account_id, begun, end)
     Salt.objects.filter(account_id=account_id).delete()
     IdempotencyKey.objects.filter(account_id=account_id).delete()  # its answers tell the same
+    _forget_answers(account)
     return end - 1
 
 
@@ -87,6 +88,13 @@ def _closed(account_id: int) -> Account:
 def _blank(account_id: int, first: int, end: int) -> None:
     numbered = Event.objects.filter(account_id=account_id, account_sequence__gte=first)
     numbered.filter(account_sequence__lt=end).update(payload={})
+
+
+def _forget_answers(account: Account) -> None:
+    """Those to its owner that tell of it beside another account, as of a transfer: whoever asks
+    again under their keys is answered anew, from what there is then."""
+    owners = IdempotencyKey.objects.filter(principal=f"user:{account.user_id}")
+    owners.filter(answer__contains=account.number).update(status=None, answer="")
 
 
 def _say(account: Account, actor: str) -> int:

@@ -154,7 +154,7 @@ def _lock(watchlist: Watchlist) -> Watchlist:
 
 
 def _claim(watchlist: Watchlist) -> None:
-    idempotency.claim(subject=f"watchlist:{watchlist.public_id}")
+    idempotency.claim(subject=f"watchlist:{watchlist.public_id}", account_id=watchlist.account_id)
 
 
 def _checked_name(name: str) -> str:

@@ -13,14 +13,16 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
+from django.test import Client
 
 from events import chain, log, relay
-from events.models import ChainHead, Event, Salt
+from events.models import ChainHead, Event, IdempotencyKey, Salt
 from events.signing import Signer
 from portfolios import erasure
 from portfolios.accounts import close_account, deposit
 from portfolios.models import Account
 from tests.events.test_audit import audit, chain_all
+from tests.people import a_trader
 from tests.portfolios.factories import assert_books_balance, funded_account
 
 WAIT_SECONDS_MAX = 30.0
@@ -72,6 +74,34 @@ def test_payloads_and_salt_go_and_the_chain_holds(accounts: list[Account]) -> No
     assert f"{Event.objects.count()} events are as they were chained" in said
     assert f"{count - 1} of them erased" in said
     assert_books_balance(erased, other)
+
+
+def test_no_answer_that_is_kept_tells_of_it(settings: Any, tmp_path: Path) -> None:
+    settings.AUDIT_HOME = tmp_path / "audit"
+    owner = a_trader()
+    watchlist = {"name": "A secret", "symbols": []}
+    send(owner.client(), "/v2/watchlists", "watch", watchlist)
+    browser = owner.browser()
+    other = send(browser, "/api/accounts", "open", {"name": "Other", "cash": "50.00"})
+    paid = {"from_account": other["id"], "to_account": str(owner.account.public_id)}
+    send(browser, "/api/transfers", "pay", {**paid, "amount": "5.00"})
+    close_account(account_id=owner.account.pk, actor="test")
+
+    erase(owner.account, "--yes")
+
+    kept = IdempotencyKey.objects.values_list("key", "answer")
+    assert {key for key, _ in kept} == {"open", "pay"}
+    told = "".join(answer for _, answer in kept)
+    assert owner.account.number not in told
+    assert "A secret" not in told
+    again = send(browser, "/api/transfers", "pay", {**paid, "amount": "5.00"})
+    assert again["from_account"]["cash"] == "45"  # it is not paid twice
+
+
+def send(client: Client, path: str, key: str, body: dict[str, Any]) -> Any:
+    answer = client.post(path, body, "application/json", headers={"Idempotency-Key": key})
+    assert answer.status_code == 200, answer.content
+    return answer.json()
 
 
 @pytest.mark.parametrize("calls", [0, 1, 2, 3])
