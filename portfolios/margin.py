@@ -13,7 +13,10 @@ So whatever fills at the prices it was accepted at leaves the excess where it wa
 A cash account (multiplier 1) goes by `buying_power.py` alone and covers everything in full.
 
 Sources: Regulation T (12 CFR 220.12) for half of what is opened; FINRA Rule 4210(c) for shorts and
-for the 25 % of the intraday rule; Alpaca's table of maintenance margins for the rest.
+for the 25 % of the intraday rule; for the rest Alpaca's table ("Margin and Short Selling" in its
+documentation), as it was until it also asked for 50 % of what costs between 2.50 and 6.00 USD. From
+which day on that is could not be found, so it is no row here, nor is what it asks for leveraged
+funds.
 """
 
 from __future__ import annotations
@@ -55,8 +58,9 @@ class Pack:
 PACKS = (
     # Four times took the 25,000 USD of a pattern day trader.
     Pack(date.min, Decimal(2_000), Decimal(25_000)),
-    # FINRA's intraday margin has replaced the rules of day trading.
-    Pack(date(2026, 7, 6), Decimal(2_000), Decimal(2_000)),
+    # FINRA's intraday margin replaced the rules of day trading (Regulatory Notice 26-10); Alpaca
+    # followed the same day.
+    Pack(date(2026, 6, 4), Decimal(2_000), Decimal(2_000)),
 )
 
 

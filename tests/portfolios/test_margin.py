@@ -78,7 +78,7 @@ def test_four_times_is_for_the_session():
     assert margin("30000", multiplier=INTRADAY, terms=closed).buying_power == 60_000
 
 
-@pytest.mark.parametrize(("on", "leverage"), [(date(2026, 7, 5), 2), (date(2026, 7, 6), 4)])
+@pytest.mark.parametrize(("on", "leverage"), [(date(2026, 6, 3), 2), (date(2026, 6, 4), 4)])
 def test_four_times_took_25000_while_there_were_pattern_day_traders(on, leverage):
     terms = Terms(pack_on(on), in_session=True)
     assert margin("24999.99", multiplier=INTRADAY, terms=terms).leverage == leverage

@@ -15,6 +15,8 @@ from trading.models import Fill
 CENT = 100
 DOLLAR = 10_000
 SHARE = 10**9
+DAY = timedelta(days=1)
+OLD = (75, 375)  # the activity fee before July 2011
 
 
 @pytest.fixture(autouse=True)
@@ -22,35 +24,67 @@ def fees_of_the_us(settings):
     settings.FEES = "us"
 
 
-@pytest.mark.parametrize(
-    ("on", "cents"),
-    [
-        (date(2013, 10, 7), 1740),
-        (date(2024, 5, 21), 800),
-        (date(2024, 5, 22), 2780),  # the first day of a new rate
-        (date(2025, 5, 14), 0),
-        (date(2026, 4, 4), 2060),
-        (date(1999, 1, 1), 2240),  # before the table
-        (date(2040, 1, 1), 2060),  # after it
-    ],
-)
-def test_a_million_dollars_of_sales_cost_the_rate_of_the_day(on, cents):
-    assert sale_fee(1_000_000 * DOLLAR, on) == cents * CENT
+# The first day of each rate, and what a million dollars of sales cost from then on.
+SALE_CENTS = {
+    date(2011, 1, 21): 1920,
+    date(2012, 2, 21): 1800,
+    date(2012, 4, 1): 2240,
+    date(2013, 5, 25): 1740,
+    date(2014, 3, 18): 2210,
+    date(2015, 2, 14): 1840,
+    date(2016, 2, 16): 2180,
+    date(2017, 7, 4): 2310,
+    date(2018, 5, 22): 1300,
+    date(2019, 4, 16): 2070,
+    date(2020, 2, 18): 2210,
+    date(2021, 2, 25): 510,
+    date(2022, 5, 14): 2290,
+    date(2023, 2, 27): 800,
+    date(2024, 5, 22): 2780,
+    date(2025, 5, 14): 0,
+    date(2026, 4, 4): 2060,
+}
+# Likewise for ten thousand shares, and the most for one execution.
+ACTIVITY_CENTS = {
+    date(2011, 7, 1): (90, 450),
+    date(2012, 3, 1): (95, 475),
+    date(2012, 7, 1): (119, 595),
+    date(2022, 1, 1): (130, 649),
+    date(2023, 1, 1): (145, 727),
+    date(2024, 1, 1): (166, 830),
+    date(2026, 1, 1): (195, 979),
+    date(2026, 10, 1): (0, 0),
+    date(2027, 1, 1): (195, 979),
+}
 
 
-@pytest.mark.parametrize(
-    ("on", "shares", "cents"),
-    [
-        (date(2013, 10, 7), 10_000, 119),
-        (date(2013, 10, 7), 1_000_000, 595),  # the most
-        (date(2024, 3, 1), 10_000, 166),
-        (date(2024, 3, 1), 100_000, 830),
-        (date(2026, 11, 20), 10_000, 195),
-        (date(2026, 11, 20), 10**9, 979),
-    ],
-)
-def test_shares_cost_the_activity_fee_of_the_day(on, shares, cents):
-    assert activity_fee(shares * SHARE, on) == cents * CENT
+@pytest.mark.parametrize("first", SALE_CENTS)
+def test_a_million_dollars_of_sales_cost_the_rate_of_the_day(first):
+    before = [cents for on, cents in SALE_CENTS.items() if on < first]
+    assert dollars_cost(1_000_000, first) == SALE_CENTS[first]
+    # Before the table its first row counts.
+    assert dollars_cost(1_000_000, first - DAY) == (before or [1920])[-1]
+
+
+@pytest.mark.parametrize("first", ACTIVITY_CENTS)
+def test_shares_cost_the_activity_fee_of_the_day(first):
+    before = [cents for on, cents in ACTIVITY_CENTS.items() if on < first]
+    for on, (each, most) in ((first, ACTIVITY_CENTS[first]), (first - DAY, (before or [OLD])[-1])):
+        assert shares_cost(10_000, on) == each
+        assert shares_cost(10**9, on) == most
+
+
+def test_the_last_rates_known_stay():
+    assert dollars_cost(1_000_000, date(2040, 1, 1)) == 2060
+    assert shares_cost(10_000, date(2040, 1, 1)) == 195
+
+
+def dollars_cost(dollars: int, on: date) -> float:
+    return sale_fee(dollars * DOLLAR, on) / CENT
+
+
+def shares_cost(shares: int, on: date) -> float:
+    return activity_fee(shares * SHARE, on) / CENT
 
 
 def test_each_fee_is_rounded_up_to_the_cent():

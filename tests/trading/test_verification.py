@@ -115,11 +115,11 @@ def test_one_altered_fill_is_found_and_named(
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"fee": F("fee") - 100}, "its fee is 0.03, its certificate makes 0.04"),
-        ({"fee": F("fee") + 1}, "its fee is 0.0401, its certificate makes 0.04"),
+        ({"fee": F("fee") - 100}, "its fee is 0.02, its certificate makes 0.03"),
+        ({"fee": F("fee") + 1}, "its fee is 0.0301, its certificate makes 0.03"),
         ({"fee_pack": "uk"}, "fees of the pack uk are not known here for a sell"),
         # On another day the rates are others.
-        ({"at": CLOSE.replace(year=2024)}, "its fee is 0.04, its certificate makes 0.05"),
+        ({"at": CLOSE.replace(year=2024)}, "its fee is 0.03, its certificate makes 0.05"),
     ],
 )
 def test_a_fee_that_its_pack_does_not_charge_is_found_and_named(
@@ -130,7 +130,7 @@ def test_a_fee_that_its_pack_does_not_charge_is_found_and_named(
     settings.FEES = "none"  # what is charged from now on changes nothing about the past
     assert verify().endswith("all as their certificates make them")
     sold = Fill.objects.filter(side="sell").order_by("pk")[:1].get()
-    assert (sold.fee, sold.fee_pack) == (Decimal("0.04"), "us")
+    assert (sold.fee, sold.fee_pack) == (Decimal("0.03"), "us")
     Fill.objects.filter(side="sell").update(**changes)  # of all of them the first is named
     with pytest.raises(CommandError, match=why) as wrong:
         verify()
