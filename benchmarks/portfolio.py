@@ -114,7 +114,7 @@ def reads(trader: Any) -> dict[str, str]:
     order = Order.objects.get(pk=newest.pk - count // 2)
     every, orders = "/v2/account/activities", "/v2/orders"
     activities, fees = f"{every}/FILL", f"{every}/FEE"
-    fee = fee_id(middle.execution_id)  # a place among fees, whether or not there is one
+    fee = fee_id(str(middle.execution_id))  # a place among fees, whether or not there is one
     history, held = "/v2/account/portfolio/history", "/v2/positions/S7"
     halfway = account.transaction_sequence // 2
     until = order.submitted_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
@@ -126,7 +126,13 @@ def reads(trader: Any) -> dict[str, str]:
         "the same, oldest first": (
             f"{activities}?direction=asc&page_token=0::{middle.execution_id}"
         ),
-        "the same with fees and all else": f"{every}?page_token=0::{fee}",
+        "all activities, first page (100)": every,
+        "all activities, oldest first": f"{every}?direction=asc",
+        "all activities, a page in the middle": f"{every}?page_token=0::{fee}",
+        "all of them before an instant": f"{every}?until={until}",
+        "fills and fees after an instant": (
+            f"{every}?activity_types=FILL,FEE&direction=asc&after={until}"
+        ),
         "fees, first page (100)": fees,
         "fees, a page in the middle": f"{fees}?page_token=0::{fee}",
         "what is behind a position (100)": f"{held}/ledger",

@@ -64,6 +64,16 @@ def plain(amount: Decimal) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
+def plain_units(units: int, places: int) -> str:
+    """A scaled integer in plain notation: `plain(from_units(…))`, for the readers of many rows."""
+    text = str(units)
+    if units < 0 or len(text) <= places:
+        return plain(from_units(units, places))
+    end = len(text) - places
+    rest = text[end:].rstrip("0")
+    return f"{text[:end]}.{rest}" if rest else text[:end]
+
+
 class ScaledField(models.BigIntegerField):
     """A Decimal stored as a BIGINT scaled by 10**places; refuses what it would have to round."""
 

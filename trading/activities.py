@@ -27,7 +27,7 @@ STORED = frozenset(NonTradeActivity.Type.values)
 OTHERS = STORED | {FEE}
 TYPES = OTHERS | {FILL}
 
-FEE_BITS = (5 ^ 8) << 76
+VERSION = 14  # where a UUID as text says its version
 
 
 class Rank(IntEnum):
@@ -65,7 +65,7 @@ class Charge:
     fill: ShownFill
 
     @property
-    def public_id(self) -> UUID:
+    def public_id(self) -> str:
         return fee_id(self.fill.execution_id)
 
 
@@ -79,14 +79,15 @@ def list_activities(account_id: int, wanted: ActivityFilter) -> list[Activity]:
     """
     last = None if wanted.following is None else _place(account_id, wanted.following)
     limit = min(wanted.limit, ACTIVITIES_MAX)
-    found: list[tuple[Place, Activity]] = []
+    filters: dict[int, FillFilter] = {}
     if FILL in wanted.types:
-        fills = list_fills(account_id, _between(wanted, last, Rank.FILL))
-        found += [(Place(fill.at, Rank.FILL, fill.id), fill) for fill in fills]
+        filters[Rank.FILL] = _between(wanted, last, Rank.FILL)
     if FEE in wanted.types:
-        charged = replace(_between(wanted, last, Rank.FEE), charged=True)
-        fills = list_fills(account_id, charged)
-        found += [(Place(fill.at, Rank.FEE, fill.id), Charge(fill)) for fill in fills]
+        filters[Rank.FEE] = replace(_between(wanted, last, Rank.FEE), charged=True)
+    found: list[tuple[Place, Activity]] = []
+    for fill in list_fills(account_id, filters) if filters else ():
+        place = Place(fill.at, Rank(fill.kind), fill.id)
+        found.append((place, fill if place.rank == Rank.FILL else Charge(fill)))
     if stored := STORED.intersection(wanted.types):
         chosen = chosen_between(_between(wanted, last, Rank.OTHER))
         order_by = ("at", "pk") if wanted.ascending else ("-at", "-pk")
@@ -98,10 +99,11 @@ def list_activities(account_id: int, wanted: ActivityFilter) -> list[Activity]:
     return [activity for _, activity in found[:limit]]
 
 
-def fee_id(execution_id: UUID) -> UUID:
+def fee_id(execution_id: str) -> str:
     """The id of an execution's fee: the same but for its version, which is 8 (RFC 9562: of one's
     own making) and not 5. Of the fee's id it makes the execution's."""
-    return UUID(int=execution_id.int ^ FEE_BITS)
+    version = int(execution_id[VERSION], 16) ^ 5 ^ 8
+    return f"{execution_id[:VERSION]}{version:x}{execution_id[VERSION + 1 :]}"
 
 
 def _between(wanted: ActivityFilter, last: Place | None, rank: Rank) -> FillFilter:
@@ -120,12 +122,11 @@ def _between(wanted: ActivityFilter, last: Place | None, rank: Rank) -> FillFilt
 
 
 def _place(account_id: int, public_id: UUID) -> Place:
-    fills = Fill.objects.filter(account_id=account_id)
-    for rank, execution_id in ((Rank.FILL, public_id), (Rank.FEE, fee_id(public_id))):
-        fill = fills.filter(execution_id=execution_id)
-        if found := fill.values_list("at", "pk").first():
-            return Place(found[0], rank, found[1])
-    other = NonTradeActivity.objects.filter(account_id=account_id, public_id=public_id)
-    if found := other.values_list("at", "pk").first():
-        return Place(found[0], Rank.OTHER, found[1])
+    ranks = {public_id: Rank.FILL, UUID(fee_id(str(public_id))): Rank.FEE}
+    fills = Fill.objects.filter(account_id=account_id, execution_id__in=ranks)
+    for execution_id, at, pk in fills.values_list("execution_id", "at", "pk")[:1]:
+        return Place(at, ranks[execution_id], pk)
+    others = NonTradeActivity.objects.filter(account_id=account_id, public_id=public_id)
+    for at, pk in others.values_list("at", "pk")[:1]:
+        return Place(at, Rank.OTHER, pk)
     raise LookupError(public_id)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db import router
+from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Coalesce
 
+from quotes.amounts import CASH_PLACES, PRICE_PLACES, QUANTITY_PLACES, plain_units
 from quotes.history import instrument_ids
 from quotes.models import Instrument
 from trading import fees, states
@@ -150,22 +151,24 @@ class FillFilter:
 
 
 class ShownFill(NamedTuple):
-    """What an activity shows: a fourth of the columns that a fill and its order have."""
+    """What an activity shows: a fourth of the columns that a fill and its order have. Ids and
+    amounts as they are shown."""
 
     id: int
-    execution_id: UUID
+    execution_id: str
     number: int
     side: str
-    quantity: Decimal
-    price: Decimal
-    fee: Decimal
-    cumulative_quantity: Decimal
-    leaves_quantity: Decimal | None
+    quantity: str
+    price: str
+    fee: str
+    cumulative_quantity: str
+    leaves_quantity: str | None
     at: datetime
-    order_id: UUID  # the public one
+    order_id: str  # the public one
     order_status: str
     order_fill_count: int
     symbol: str
+    kind: int  # by which filter it was found
 
 
 # In the order of ShownFill, and its statement by hand: through the ORM, making the statements
@@ -183,31 +186,83 @@ _SHOWN_OF_FILL = (
     "at",
 )
 _SHOWN_OF_ORDER = ("public_id", "status", "fill_count")
-_SHOWN: tuple[Any, ...] = (
-    *(Fill._meta.get_field(name) for name in _SHOWN_OF_FILL),
-    *(Order._meta.get_field(name) for name in _SHOWN_OF_ORDER),
-    Instrument._meta.get_field("symbol"),
-)
 _SHOW = (
     f"SELECT {', '.join(f'f.{name}' for name in _SHOWN_OF_FILL)},"
-    f" {', '.join(f'o.{name}' for name in _SHOWN_OF_ORDER)}, i.symbol FROM ({{page}}) page"
+    f" {', '.join(f'o.{name}' for name in _SHOWN_OF_ORDER)}, i.symbol, page.kind"
+    f" FROM ({{page}}) page"
     f" JOIN {Fill._meta.db_table} f ON f.id = page.id"
     f" JOIN {Order._meta.db_table} o ON o.id = f.order_id"
     f" JOIN {Instrument._meta.db_table} i ON i.id = f.instrument_id"
-    " ORDER BY f.at {way}, f.id {way}"
+    " ORDER BY f.at {way}, page.kind {way}, f.id {way}"
 )
+_EITHER = " UNION ALL ".join(["SELECT * FROM ({}) one", "SELECT * FROM ({}) other"])
 
 
-def list_fills(account_id: int, wanted: FillFilter) -> list[ShownFill]:
-    """The account's fills by market time, newest first unless ascending."""
-    chosen = chosen_between(wanted)
-    order_by = ("at", "id") if wanted.ascending else ("-at", "-id")
+def list_fills(account_id: int, wanted: Mapping[int, FillFilter]) -> list[ShownFill]:
+    """A page of the account's fills by market time, newest first unless ascending.
+
+    Each filter lists its own, under its number, and so a fill may be on the page twice; of those
+    of one instant lower numbers come first. One or two filters, alike in direction and limit.
+    """
+    compiled, parameters = [], []
+    for kind, some in wanted.items():
+        compiler = _page_of(account_id, kind, some).query.get_compiler(router.db_for_read(Fill))
+        statement, values = compiler.as_sql()
+        compiled.append(statement)
+        parameters += values
+    way = "ASC" if some.ascending else "DESC"
+    page = compiled[0]
+    if len(compiled) > 1:
+        # The pages of both merged, and cut, before anything but an index is looked at.
+        limit = min(some.limit, ACTIVITIES_MAX)
+        page = f"{_EITHER.format(*compiled)} ORDER BY at {way}, kind {way}, id {way} LIMIT {limit}"
+    with compiler.connection.cursor() as cursor:
+        cursor.execute(_SHOW.format(page=page, way=way), parameters)
+        rows = cursor.fetchall()
+    (instant,) = compiler.get_converters([Fill._meta.get_field("at").cached_col]).values()
+    return [_shown(row, instant, compiler.connection) for row in rows]
+
+
+def _shown(row: Any, at: tuple[list[Callable[..., Any]], Any], connection: Any) -> ShownFill:
+    """The fill of a row as it is stored. By hand, too: of a page's time half went into making
+    amounts and ids of integers and text, and text of those."""
+    id_, execution_id, number, side, quantity, price, fee, cumulative, leaves, instant, *rest = row
+    for convert in at[0]:
+        instant = convert(instant, at[1], connection)
+    order_id, status, count, symbol, kind = rest
+    return ShownFill(
+        id_,
+        _dashed(execution_id),
+        number,
+        side,
+        plain_units(quantity, QUANTITY_PLACES),
+        plain_units(price, PRICE_PLACES),
+        plain_units(fee, CASH_PLACES),
+        plain_units(cumulative, QUANTITY_PLACES),
+        None if leaves is None else plain_units(leaves, QUANTITY_PLACES),
+        instant,
+        _dashed(order_id),
+        status,
+        count,
+        symbol,
+        kind,
+    )
+
+
+def _dashed(stored: str) -> str:
+    """A UUID as it is written; MariaDB stores it so, others as 32 digits."""
+    return stored if len(stored) == 36 else str(UUID(stored))
+
+
+def _page_of(account_id: int, kind: int, wanted: FillFilter) -> QuerySet[Any]:
+    """The keys of what the filter lists, found along one index without a look at the rows."""
     fills = Fill.objects.filter(account_id=account_id)
     if wanted.charged:  # the pack by name, for so the index has them by time
         fills = fills.filter(fee_pack=fees.US)
-    page = fills.filter(chosen).order_by(*order_by)
-    way = "ASC" if wanted.ascending else "DESC"
-    return _shown(page.values_list("id")[: min(wanted.limit, ACTIVITIES_MAX)], way)
+    order_by = ("at", "id") if wanted.ascending else ("-at", "-id")
+    page = fills.filter(chosen_between(wanted)).order_by(*order_by)
+    shown = page.annotate(kind=Value(int(kind))).values_list("id", "at", "kind")
+    return shown[: min(wanted.limit, ACTIVITIES_MAX)]
 
 
 def chosen_between(wanted: FillFilter) -> Q:
@@ -220,16 +275,6 @@ def chosen_between(wanted: FillFilter) -> Q:
     if wanted.following is not None:
         chosen &= _beyond(*wanted.following, wanted.ascending)
     return chosen
-
-
-def _shown(page: QuerySet[Any], way: str) -> list[ShownFill]:
-    compiler = page.query.get_compiler(page.db)
-    keys, parameters = compiler.as_sql()
-    with compiler.connection.cursor() as cursor:
-        cursor.execute(_SHOW.format(page=keys, way=way), parameters)
-        rows = cursor.fetchall()
-    converters = compiler.get_converters([field.cached_col for field in _SHOWN])
-    return [ShownFill._make(row) for row in compiler.apply_converters(rows, converters)]
 
 
 def _beyond(at: datetime, pk: int, ascending: bool) -> Q:

@@ -8,7 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotes.amounts import CASH_PLACES, EXACT, cash_field, to_units
+from quotes.amounts import (
+    CASH_PLACES,
+    EXACT,
+    cash_field,
+    from_units,
+    plain,
+    plain_units,
+    to_units,
+)
 
 WRITE, READ = cash_field().writer(), cash_field().from_stored()
 
@@ -37,3 +45,8 @@ def test_nothing_is_null_and_zero_is_zero() -> None:
 def test_what_would_have_to_be_rounded_is_refused(amount: str) -> None:
     with pytest.raises(ValueError, match="more than 4 decimals"):
         WRITE(Decimal(amount), None)
+
+
+@given(st.integers(-(10**17), 10**17) | st.integers(-(10**5), 10**5), st.sampled_from([4, 6, 9]))
+def test_a_stored_amount_is_shown_like_the_amount_it_stands_for(units: int, places: int) -> None:
+    assert plain_units(units, places) == plain(from_units(units, places))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, time, timedelta
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -27,6 +26,7 @@ from trading.queries import ShownFill
 from trading.wire import instant
 
 MICROSECOND = timedelta(microseconds=1)
+DIGITS_ONLY = str.maketrans("", "", "-T:.")
 OF_CATEGORY = {"trade_activity": {FILL}, "non_trade_activity": OTHERS}
 ANSWER = PolymorphicProxySerializer(
     component_name="AnyActivity",
@@ -110,7 +110,7 @@ def _trade_activity(fill: ShownFill, account_id: str) -> dict[str, Any]:
     if fill.leaves_quantity is None:  # an order by amount is done with its last fill
         completes = fill.order_status == OrderStatus.FILLED and fill.number == fill.order_fill_count
     else:
-        completes = fill.leaves_quantity == 0
+        completes = fill.leaves_quantity == "0"
     status = OrderStatus.FILLED if completes else OrderStatus.PARTIALLY_FILLED
     return {
         "id": f"{_local_digits(fill.at)}::{fill.execution_id}",
@@ -118,13 +118,13 @@ def _trade_activity(fill: ShownFill, account_id: str) -> dict[str, Any]:
         "activity_type": FILL,
         "transaction_time": instant(fill.at),
         "type": "fill" if completes else "partial_fill",
-        "price": plain(fill.price),
-        "qty": plain(fill.quantity),
-        "cum_qty": plain(fill.cumulative_quantity),
-        "leaves_qty": plain(fill.leaves_quantity or Decimal(0)),
+        "price": fill.price,
+        "qty": fill.quantity,
+        "cum_qty": fill.cumulative_quantity,
+        "leaves_qty": fill.leaves_quantity or "0",
         "side": fill.side,
         "symbol": fill.symbol,
-        "order_id": str(fill.order_id),
+        "order_id": fill.order_id,
         "order_status": status.value,
     }
 
@@ -136,12 +136,12 @@ def _fee(charge: Charge, account_id: str) -> dict[str, Any]:
         "account_id": account_id,
         "activity_type": FEE,
         "date": market_clock().calendar.trading_date(fill.at),
-        "net_amount": plain(-fill.fee),
-        "description": f"SEC and FINRA fees on the sale of {plain(fill.quantity)} {fill.symbol}",
+        "net_amount": f"-{fill.fee}",
+        "description": f"SEC and FINRA fees on the sale of {fill.quantity} {fill.symbol}",
         "status": "executed",
         "symbol": fill.symbol,
-        "qty": plain(fill.quantity),
-        "order_id": str(fill.order_id),
+        "qty": fill.quantity,
+        "order_id": fill.order_id,
     }
 
 
@@ -169,5 +169,5 @@ def _of_corporate_action(one: NonTradeActivity) -> dict[str, str]:
 
 def _local_digits(at: datetime) -> str:
     """YYYYMMDDhhmmssmmm in New York, as the ids of activities begin."""
-    local = at.astimezone(NEW_YORK)
-    return f"{local:%Y%m%d%H%M%S}{local.microsecond // 1000:03d}"
+    local = at.astimezone(NEW_YORK).replace(tzinfo=None)
+    return local.isoformat(timespec="milliseconds").translate(DIGITS_ONLY)
