@@ -90,7 +90,7 @@ def _authorization(status: str, action: str, **more: str) -> Message:
 class TradeUpdatesConsumer(StreamConsumer):
     """One client of one account's trade updates."""
 
-    seats = limits.Seats()
+    stream = "trade updates"
     answers_handshake = False
 
     def __init__(

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
@@ -25,6 +25,7 @@ from quotes.streaming.codec import Codec, Message, market_codec
 from quotes.streaming.credentials import COOKIE_HEADER, KEY_HEADERS, Authenticator, Credential
 from quotes.streaming.hub import Hub, hub
 from quotes.streaming.off_loop import off_loop
+from quotes.streaming.seats import seats
 from quotes.streaming.session import CheckKey, Refusal, Resync, Session, Subscribed
 from quotes.streaming.socket import Notices, SentFrames, Socket, hang_up
 from quotes.streaming.standings import Pulse
@@ -44,7 +45,7 @@ _strangers: set[StreamConsumer] = set()
 class StreamConsumer(AsyncConsumer):
     """One client of one stream, from its handshake to its end."""
 
-    seats: ClassVar[limits.Seats]
+    stream: ClassVar[str]  # its name; the limits on sockets are those of each stream
     answers_handshake: ClassVar[bool] = True  # False: says nothing before the client speaks
 
     def __init__(
@@ -60,7 +61,7 @@ class StreamConsumer(AsyncConsumer):
         self.socket: Socket
         self.hub: Hub
         self._attempts = 0
-        self._holders: tuple[Hashable, ...] = ()  # for whom this socket has taken a seat
+        self._holders: tuple[str, ...] = ()  # for whom this socket has taken a seat
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -150,7 +151,7 @@ class StreamConsumer(AsyncConsumer):
         watch().discard(self)
         if self._timer is not None:
             self._timer.cancel()
-        self.seats.release(self._holders)
+        seats().release(self._holders)
         for task in self._tasks:
             task.cancel()
         if hasattr(self, "socket"):
@@ -219,7 +220,7 @@ class StreamConsumer(AsyncConsumer):
             return
         if self.credential is None:
             limit_of = self._limits(credential)
-            if not self.seats.take(limit_of):
+            if not await seats().take(limit_of):
                 await self._fail(session.connection_limit_exceeded(), final=True)
                 return
             self._holders = tuple(limit_of)
@@ -229,12 +230,12 @@ class StreamConsumer(AsyncConsumer):
             watch().add(self)
         self.let_in(asked=asked)
 
-    def _limits(self, credential: Credential) -> dict[Hashable, int]:
+    def _limits(self, credential: Credential) -> dict[str, int]:
         """How many sockets the account, and the key if there is one, may have."""
-        account = (credential.user_id, credential.account_id)
-        limit_of: dict[Hashable, int] = {account: self.sockets_per_account}
+        account = f"{self.stream}:account:{credential.user_id}:{credential.account_id}"
+        limit_of = {account: self.sockets_per_account}
         if credential.key_id is not None:
-            limit_of[credential.key_id] = self.sockets_per_key
+            limit_of[f"{self.stream}:key:{credential.key_id}"] = self.sockets_per_key
         return limit_of
 
     async def _fail(self, refusal: Refusal, *, final: bool = False) -> None:
@@ -274,7 +275,7 @@ class StreamConsumer(AsyncConsumer):
 class MarketDataConsumer(StreamConsumer):
     """`/v2/{feed}`: quotes, trades, bars and statuses of the market, in Alpaca's protocol."""
 
-    seats = limits.Seats()
+    stream = "data"
 
     def __init__(
         self,

@@ -1,9 +1,8 @@
-"""What one socket, one account and one client may ask of a process, and why that much."""
+"""What one socket, one account and one client may ask for, and why that much."""
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
-from collections.abc import Hashable, Iterable
+from collections import OrderedDict
 
 # Entries over all channels of a socket. The whole US market is about 11,000 symbols; whoever wants
 # more than this many by name wants "*".
@@ -13,8 +12,9 @@ SYMBOL_LENGTH_MAX = 32
 # Room for SYMBOLS_MAX symbols in one message; alpaca-py sends everything at once.
 MESSAGE_BYTES_MAX = 64 * 1024
 
-# Of each stream. Alpaca allows one. Programs, charts and open tabs of one person stay below this,
-# and one program that forgets to close its sockets does not take them all.
+# Of each stream, over all processes (`seats`). Alpaca allows one. Programs, charts and open tabs of
+# one person stay below this, and one program that forgets to close its sockets does not take them
+# all.
 SOCKETS_PER_ACCOUNT_MAX = 50
 SOCKETS_PER_KEY_MAX = 25
 # Sockets of a process that have not yet said who they are: a second's worth of a reconnecting
@@ -75,26 +75,3 @@ class Failures:
         if len(self._of) > FAILURES_REMEMBERED_MAX:
             self._of.popitem(last=False)
         return min(FAILURE_DELAY_SECONDS * 2 ** min(count, 16), FAILURE_DELAY_SECONDS_MAX)
-
-
-class Seats:
-    """How many sockets each account, and each key of it, has open on one stream of this process."""
-
-    def __init__(self) -> None:
-        self._taken: Counter[Hashable] = Counter()
-
-    def take(self, limits: dict[Hashable, int]) -> bool:
-        """Take one of each, unless one of them has as many as it may; who took them releases them.
-
-        `limits` are the most that each may have.
-        """
-        if any(self._taken.get(holder, 0) >= limit for holder, limit in limits.items()):
-            return False
-        self._taken.update(limits.keys())
-        return True
-
-    def release(self, holders: Iterable[Hashable]) -> None:
-        for holder in holders:
-            self._taken[holder] -= 1
-            if not self._taken[holder]:
-                del self._taken[holder]

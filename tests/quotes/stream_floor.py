@@ -2,16 +2,17 @@
 
 The real server, the real consumer, the real hub, and a feed that never stops: every turn AAPL and
 IBM get a quote and a trade, FLOOD gets many of both. Prints the port it listens on, and then the
-port of its metrics. With `--crowd` one account may have a thousand sockets.
+port of its metrics. `--seats N` is how many sockets one account may have, and one key; with
+`--quiet` there is no feed.
 """
 
 from __future__ import annotations
 
 import config.wsgi  # noqa: F401  # isort: skip - sets up the apps
 
+import argparse
 import itertools
 import socket
-import sys
 import threading
 import time
 
@@ -45,13 +46,17 @@ def feed() -> None:
 
 
 def main() -> None:
-    seats = 1_000 if "--crowd" in sys.argv else limits.SOCKETS_PER_ACCOUNT_MAX
+    asked = argparse.ArgumentParser()
+    asked.add_argument("--seats", type=int, default=limits.SOCKETS_PER_ACCOUNT_MAX)
+    asked.add_argument("--quiet", action="store_true")
+    said = asked.parse_args()
     consumer = MarketDataConsumer.as_asgi(
-        authenticate=Doorman(), sockets_per_account=seats, sockets_per_key=seats
+        authenticate=Doorman(), sockets_per_account=said.seats, sockets_per_key=said.seats
     )
     router = URLRouter([re_path(r"^v2/(?P<feed>[^/]+)$", consumer)])
     listener = socket.create_server(("127.0.0.1", 0))
-    threading.Thread(target=feed, daemon=True).start()
+    if not said.quiet:
+        threading.Thread(target=feed, daemon=True).start()
     metrics, _ = start_http_server(0, "127.0.0.1")
     ports = f"{listener.getsockname()[1]}\n{metrics.server_port}"
     OpenbellServer(router, listener=listener, when_ready=lambda: print(ports, flush=True)).run()

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from quotes.streaming import limits
 from quotes.streaming.consumers import MarketDataConsumer
-from quotes.streaming.limits import Failures, Pace, Seats
+from quotes.streaming.limits import Failures, Pace
+from quotes.streaming.seats import seats
 from quotes.streaming.session import AUTHENTICATED
 from tests.streams import Client, Doorman, Someone, connected, threads_of_its_own
 
@@ -65,31 +66,6 @@ def test_the_memory_of_failures_is_bounded() -> None:
     assert failures.delay_after("0", now=0) == 0.25
 
 
-def test_seats_are_counted_and_given_back() -> None:
-    seats = Seats()
-
-    assert [seats.take({1: 2}), seats.take({1: 2}), seats.take({1: 2})] == [True, True, False]
-    assert seats.take({2: 2})
-    seats.release([1])
-    assert seats.take({1: 2})
-    for account in (1, 1, 2):
-        seats.release([account])
-    assert not seats._taken
-
-
-def test_who_gets_no_seat_for_the_key_takes_none_of_the_account() -> None:
-    seats = Seats()
-    assert seats.take({"account": 2, "key": 1})
-
-    assert not seats.take({"account": 2, "key": 1})
-
-    assert seats.take({"account": 2, "other key": 1})
-    assert not seats.take({"account": 2, "third key": 1})
-    seats.release(["account", "key"])
-    seats.release(["account", "other key"])
-    assert not seats._taken
-
-
 async def test_406_for_one_socket_too_many_of_a_key_though_its_account_has_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -110,4 +86,5 @@ async def test_406_for_one_socket_too_many_of_a_key_though_its_account_has_room(
             assert await enter(other, "SECOND") == [AUTHENTICATED]
         async with connected(app) as again:
             assert await enter(again, "KEY") == [AUTHENTICATED]
-    assert not MarketDataConsumer.seats._taken
+            assert seats().taken == {"data:account:1:11": 1, "data:key:KEY": 1}
+    assert not seats().taken

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quotes import latest
-from quotes.streaming import consumers, limits, off_loop, watch
+from quotes.streaming import consumers, limits, off_loop, seats, watch
 from quotes.streaming import hub as hub_module
 from quotes.streaming.bus import BARS, CONTROL, TICK_TOPICS, bus, forget_bus
 from quotes.streaming.codec import unframed
@@ -66,7 +66,7 @@ async def afresh(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     assert not hub_module.hub()._users
     assert not consumers._strangers
     assert watch.watch()._sweeping is None
-    assert not MarketDataConsumer.seats._taken
+    assert not seats.seats().taken
     forget_bus()
 
 

@@ -36,7 +36,7 @@ AUTH = {"action": "auth", "key": "KEY", "secret": "secret"}
 @pytest.fixture
 def server() -> Iterator[tuple[subprocess.Popen[str], int]]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.quotes.stream_floor", "--crowd"],
+        [sys.executable, "-m", "tests.quotes.stream_floor", "--seats", "1000"],
         cwd=ROOT,
         env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"},
         stdout=subprocess.PIPE,

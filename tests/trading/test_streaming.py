@@ -22,6 +22,7 @@ from quotes.streaming import limits
 from quotes.streaming.bus import CONTROL, bus
 from quotes.streaming.codec import unframed
 from quotes.streaming.off_loop import off_loop
+from quotes.streaming.seats import seats
 from quotes.streaming.session import CheckKey, Refusal
 from tests.people import Trader, a_trader
 from tests.quotes.hub_readers import until
@@ -85,7 +86,7 @@ async def nothing_left(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     assert not hub._users
     assert not delivery.deliveries(hub)._of
     assert delivery.deliveries(hub)._sweeping is None
-    assert not TradeUpdatesConsumer.seats._taken
+    assert not seats().taken
 
 
 def write(account: Account, count: int = 1, kind: str = "trading.order.new") -> list[Event]:

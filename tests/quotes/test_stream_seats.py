@@ -1,0 +1,276 @@
+"""How many sockets an account and a key may have open, in one process and over all of them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings
+from websockets.asyncio.client import connect
+
+from quotes.streaming import seats as seats_module
+from quotes.streaming.seats import Seats
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_SECONDS = 20
+AUTH = json.dumps({"action": "auth", "key": "KEY", "secret": "secret"})
+on_redis = pytest.mark.skipif(not os.environ.get("REDIS_URL"), reason="NO REDIS: set REDIS_URL")
+
+
+# --- a process alone ------------------------------------------------------------------------------
+
+
+async def test_seats_are_counted_and_given_back() -> None:
+    seats = Seats()
+
+    assert [await seats.take({"a": 2}) for _ in range(3)] == [True, True, False]
+    assert await seats.take({"b": 2})
+    seats.release(["a"])
+    assert await seats.take({"a": 2})
+    for account in ("a", "a", "b"):
+        seats.release([account])
+    assert not seats.taken
+
+
+async def test_who_gets_no_seat_for_the_key_takes_none_of_the_account() -> None:
+    seats = Seats()
+    assert await seats.take({"account": 2, "key": 1})
+
+    assert not await seats.take({"account": 2, "key": 1})
+
+    assert await seats.take({"account": 2, "other key": 1})
+    assert not await seats.take({"account": 2, "third key": 1})
+    seats.release(["account", "key"])
+    seats.release(["account", "other key"])
+    assert not seats.taken
+
+
+# --- all processes --------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def processes(count: int, url: str = "") -> AsyncIterator[list[Seats]]:
+    """The seats of so many, ended as a process that dies: nobody is told."""
+    from quotes.streaming.redis_seats import RedisSeats
+
+    made = [Seats(RedisSeats(url or settings.REDIS_URL)) for _ in range(count)]
+    try:
+        yield made
+    finally:
+        for each in made:
+            if each._telling is not None:
+                each._telling.cancel()
+
+
+async def until(holds: Callable[[], Any]) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not await holds():
+            await asyncio.sleep(0.01)
+
+
+def redis() -> Any:
+    from redis import Redis
+
+    return Redis.from_url(settings.REDIS_URL)
+
+
+@on_redis
+async def test_a_limit_holds_over_all_processes() -> None:
+    async with processes(2) as (one, two):
+        limits = {"account": 3, "key": 2}
+        took = [await each.take(limits) for each in (one, two, one, two)]
+        assert took == [True, True, False, False]
+        assert await one.take({"account": 3, "other": 2})
+        assert not await two.take({"account": 3, "third": 2})  # the account is full
+        assert await two.take({"third": 2})  # and nothing was taken of the key
+
+        one.release(limits)
+
+        await until(lambda: two.take(limits))
+        assert not await one.take(limits)
+
+
+@on_redis
+async def test_many_who_come_at_once_share_a_trip_and_the_seats(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from quotes.streaming.redis_seats import RedisSeats
+
+    trips, make_trip = [], RedisSeats._exchange
+
+    def counted(*arguments: Any) -> Any:
+        trips.append(arguments)
+        return make_trip(*arguments)
+
+    monkeypatch.setattr(RedisSeats, "_exchange", counted)
+    async with processes(2) as both:
+        took = await asyncio.gather(*(one.take({"account": 30}) for one in both * 40))
+
+    assert sum(took) == 30
+    assert len(trips) == 2
+
+
+@on_redis
+async def test_what_a_dead_process_held_is_free_soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    from quotes.streaming import redis_seats
+
+    async with processes(1) as [survivor]:
+        async with processes(1) as [killed]:
+            monkeypatch.setattr(redis_seats, "GONE_SECONDS", 0.5)
+            assert await killed.take({"account": 1})
+            assert not await survivor.take({"account": 1})
+
+        await until(lambda: survivor.take({"account": 1}))
+
+
+@on_redis
+async def test_a_process_that_beats_keeps_its_seats(monkeypatch: pytest.MonkeyPatch) -> None:
+    from quotes.streaming import redis_seats
+
+    monkeypatch.setattr(redis_seats, "GONE_SECONDS", 2.0)
+    monkeypatch.setattr(seats_module, "BEAT_SECONDS", 0.05)
+    async with processes(2) as (one, two):
+        assert await one.take({"account": 1})
+        name = f"openbell:seats:@{one._shared._name}"  # type: ignore[union-attr]
+        with redis() as operator:
+            operator.pexpire(name, 1_000)
+            await until(lambda: asyncio.to_thread(lambda: operator.pttl(name) > 1_500))
+        assert not await two.take({"account": 1})
+
+
+@on_redis
+async def test_a_redis_that_forgot_all_is_told_again() -> None:
+    async with processes(2) as (one, two):
+        assert await one.take({"account": 2})
+        with redis() as operator:
+            operator.flushdb()
+        assert await one.take({"account": 2})
+        assert not await two.take({"account": 2})
+
+        one.release(["account"])
+        one.release(["account"])
+        assert not one.taken
+        await until(lambda: two.take({"account": 1}))
+
+
+async def test_without_redis_each_process_counts_alone_and_refuses_nobody() -> None:
+    pytest.importorskip("redis")
+    async with processes(2, "redis://127.0.0.1:1/0") as both:
+        for each in both:
+            assert [await each.take({"account": 2}) for _ in range(3)] == [True, True, False]
+            each.release(["account"])
+            assert await each.take({"account": 2})
+
+
+@on_redis
+async def test_seats_that_were_taken_while_redis_was_away_count_when_it_is_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from redis.exceptions import ConnectionError as RedisConnectionError
+
+    from quotes.streaming import redis_seats
+
+    def away(*arguments: object) -> None:
+        raise RedisConnectionError("away")
+
+    monkeypatch.setattr(redis_seats, "AWAY_SECONDS", 0.0)
+    monkeypatch.setattr(seats_module, "BEAT_SECONDS", 0.05)
+    async with processes(2) as (one, two):
+        with monkeypatch.context() as outage:
+            outage.setattr(redis_seats.RedisSeats, "_exchange", away)
+            assert await one.take({"account": 1})
+            assert await two.take({"account": 1})
+
+        async def told() -> bool:
+            return len(await asyncio.to_thread(counted)) == 2
+
+        def counted() -> Any:
+            with redis() as operator:
+                return operator.hgetall("openbell:seats:account")
+
+        await until(told)
+        one.release(["account"])
+        assert not await one.take({"account": 1})  # the other still sits there
+
+
+@on_redis
+async def test_nobody_sits_on_the_seat_of_one_who_left_while_asking() -> None:
+    async with processes(2) as (one, two):
+        asking = [asyncio.create_task(one.take({"account": 5})) for _ in range(5)]
+        await asyncio.sleep(0)
+        for task in asking:
+            task.cancel()
+        await asyncio.wait(asking)
+
+        async def all_free() -> bool:
+            return not one.taken and await two.take({"account": 1})
+
+        await until(all_free)
+
+
+@on_redis
+async def test_no_more_than_the_limit_whatever_is_forgotten_meanwhile() -> None:
+    chance, limits = random.Random(7), {"a": 3, "b": 2}
+    async with processes(3) as all_of_them:
+        for _ in range(150):
+            one = chance.choice(all_of_them)
+            holder = chance.choice(list(limits))
+            if chance.random() < 0.35 and one.taken.get(holder):
+                one.release([holder])
+            elif chance.random() < 0.1:  # who has a new name says anew what it holds
+                one._shared._tell_all_at = 0.0  # type: ignore[union-attr]
+            else:
+                await one.take({holder: limits[holder]})
+            total = sum((Counter(each.taken) for each in all_of_them), Counter[str]())
+            assert all(total[holder] <= most for holder, most in limits.items()), total
+
+
+@contextmanager
+def server(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.quotes.stream_floor", "--quiet", *options],
+        cwd=ROOT,
+        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        yield process, f"ws://127.0.0.1:{int(process.stdout.readline())}/v2/iex"
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@on_redis
+async def test_two_servers_do_not_double_the_limit_and_a_killed_one_frees_its_sockets() -> None:
+    async def enters(stack: AsyncExitStack, address: str) -> bool:
+        client = await stack.enter_async_context(
+            connect(address, compression=None, close_timeout=0.1)
+        )
+        await client.send(AUTH)
+        _, [answer] = [json.loads(await client.recv()) for _ in range(2)]
+        assert answer.get("code") in (None, 406)
+        return bool(answer["T"] == "success")
+
+    with ExitStack() as servers:
+        started = [servers.enter_context(server("--seats", "2")) for _ in range(2)]
+        (killed, first), (_, second) = started
+        async with AsyncExitStack() as clients, asyncio.timeout(3 * PATIENCE_SECONDS):
+            assert [await enters(clients, each) for each in (first, second)] == [True, True]
+            assert [await enters(clients, each) for each in (first, second)] == [False, False]
+
+            killed.kill()
+
+            while not await enters(clients, second):
+                await asyncio.sleep(0.5)
