@@ -8,11 +8,13 @@ obeys it.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from datetime import date, datetime, time
 from typing import NamedTuple
 
 from quotes.calendar import NEW_YORK, Calendar, TradingDay
-from quotes.ticks import MICROSECONDS, Bar, Trade, to_instant, to_micros
+from quotes.kept_trades import KeptTrades
+from quotes.ticks import MICROSECONDS, Amendment, Bar, Trade, to_instant, to_micros
 
 MINUTE = "1Min"
 DAY = "1Day"
@@ -22,7 +24,8 @@ MINUTE_US = 60 * MICROSECONDS
 # one process are ordered, so the wait is for shards of a live feed that arrive out of step.
 GRACE_US = 500_000
 
-# A trade this late still corrects its minute; a later one counts in the daily bar only.
+# A trade this late still corrects its minute, and so does what is said of one; a later trade counts
+# in the daily bar only, and what is said later in none.
 LATE_US = 15 * MINUTE_US
 
 CLOSING_PRINT = "6"  # the sale condition of a closing auction
@@ -32,8 +35,8 @@ class _Running:
     """A bar that still takes trades. Open and close go by market time, not by arrival."""
 
     __slots__ = (
-        "close", "closed_by", "high", "low", "notional", "open", "opened_by", "priced", "trades",
-        "volume",
+        "close", "closed_by", "high", "low", "notional", "open", "opened_by", "priced", "rest",
+        "trades", "volume", "withdrawn",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -41,6 +44,8 @@ class _Running:
         self.opened_by = self.closed_by = (0, 0)
         self.volume = self.trades = 0
         self.notional = self.priced = 0  # of the trades that set a price: price × size, size
+        self.rest: _Running | None = None  # what is in it of trades that are not kept
+        self.withdrawn = 0  # the last price of a bar whose every price turned out to be wrong
 
     def add(self, trade: Trade) -> None:
         self.volume += trade.size
@@ -56,11 +61,29 @@ class _Running:
         self.opened_by, self.closed_by = (bar.start * MICROSECONDS, 0), (at_us, 0)
         self.volume, self.trades = bar.volume, bar.trade_count
         self.notional, self.priced = (bar.vwap or bar.close) * bar.volume, bar.volume
+        self.rest = None
+        self.rest = copy(self)
+
+    def add_to_rest(self, trade: Trade) -> None:
+        """Note of a trade in it that it is not kept, or no longer."""
+        if self.rest is None:
+            self.rest = _Running()
+        self.rest.add(trade)
+
+    def remake(self, kept: Iterable[Trade]) -> _Running:
+        """The bar as these are the kept trades in it."""
+        made = copy(self.rest) if self.rest else _Running()
+        made.rest = self.rest
+        for trade in kept:
+            made.add(trade)
+        made.withdrawn = 0 if made.open else self.close or self.withdrawn
+        return made
 
     def bar(self, symbol: str, timeframe: str, start: int) -> Bar | None:
-        """The bar so far; None while no trade has set a price."""
+        """The bar so far; None while no trade has set a price, a withdrawn one if none does now."""
         if not self.open:
-            return None
+            price = self.withdrawn
+            return Bar(symbol, timeframe, start, price, price, price, price, 0) if price else None
         vwap = round(self.notional / self.priced) if self.priced else self.close
         return Bar(
             symbol, timeframe, start, self.open, self.high, self.low, self.close, self.volume,
@@ -110,10 +133,15 @@ class Aggregator:
     A minute bar is finished when the watermark passes its end plus `GRACE_US`: `close_until`
     returns it once. A trade that comes later still corrects it for `LATE_US`: `corrections`
     returns the bar again. Bars depend on the set of trades, not on the order they arrive in.
+
+    Where trades can be taken back or corrected (`amendable`), those of the minutes that can still
+    change are kept, and `amend` makes their bars anew. A bar in which no price is left is returned
+    as withdrawn.
     """
 
-    def __init__(self, calendar: Calendar) -> None:
+    def __init__(self, calendar: Calendar, *, amendable: bool = False) -> None:
         self._calendar = calendar
+        self._kept = KeptTrades() if amendable else None
         self._minutes: dict[int, dict[str, _Running]] = {}  # by start in microseconds
         self._finished: dict[int, dict[str, _Running]] = {}
         self._days: dict[tuple[str, int], _Running] = {}
@@ -130,6 +158,7 @@ class Aggregator:
         minute = self._minutes.get(start)
         if minute is None:
             minute = self._open_minute(start)
+        is_kept = minute is not None and self._kept is not None and self._kept.add(start, trade)
         if minute is not None:
             running = minute.get(trade.symbol)
             if running is None:
@@ -137,7 +166,27 @@ class Aggregator:
             running.add(trade)
             if minute is self._finished.get(start):
                 self._corrected.add((start, trade.symbol))
-        self._add_to_day(trade)
+        self._add_to_day(trade, is_kept)
+
+    def amend(self, amendments: Iterable[Amendment]) -> list[Amendment]:
+        """Make the bars of these trades as if they had been printed as they are now, or never.
+
+        Those of the amendments that came too late for that: they change no bar.
+        """
+        late, minutes, days = [], set(), set()
+        for amendment in amendments:
+            symbol, at_us = amendment.symbol, amendment.original.at_us
+            start = at_us - at_us % MINUTE_US
+            if self._kept is not None and self._kept.amend(start, amendment):
+                minutes.add((start, symbol))
+                days.add((symbol, self._bounds_at(at_us).label))
+            else:
+                late.append(amendment)
+        for start, symbol in minutes:
+            self._remake_minute(start, symbol)
+        for key in days:
+            self._remake_day(key)
+        return late
 
     def close_until(self, watermark_us: int) -> list[Bar]:
         """The minute bars that the watermark finishes, by (start, symbol)."""
@@ -152,10 +201,14 @@ class Aggregator:
             bars += self._bars_of(start, minute)
         for start in [kept for kept in self._finished if self._is_past(kept)]:
             del self._finished[start]
+        if self._kept is not None:
+            for trade in self._kept.let_go(self._watermark_us - MINUTE_US - LATE_US + 1):
+                if (key := self._day_of(trade)) in self._days:
+                    self._days[key].add_to_rest(trade)
         return bars
 
     def corrections(self) -> list[Bar]:
-        """Finished minute bars that late trades have changed since the last call."""
+        """Finished minute bars that late trades and amendments have changed since the last call."""
         corrected, self._corrected = self._corrected, set()
         bars = []
         for start, symbol in sorted(corrected):
@@ -184,15 +237,35 @@ class Aggregator:
         return [bar for bar in bars if bar]
 
     def resume(self, bars: Iterable[Bar], at_us: int) -> None:
-        """Go on with stored bars of the minute and day that `at_us` lies in; others are ignored."""
-        minute_us = at_us - at_us % MINUTE_US
+        """Go on at an instant with the stored bars of its day, its minute, and those before that a
+        late trade may still correct; others are ignored."""
+        self._watermark_us = max(self._watermark_us, at_us)
         label = self._bounds_at(at_us).label
         for bar in bars:
-            if bar.timeframe == MINUTE and bar.start * MICROSECONDS == minute_us:
-                minute = self._minutes.setdefault(minute_us, {})
-                minute.setdefault(bar.symbol, _Running()).resume(bar, at_us)
+            start = bar.start * MICROSECONDS
+            if bar.timeframe == MINUTE and start <= at_us:
+                minute = self._open_minute(start)
+                if minute is not None:
+                    until_us = min(at_us, start + MINUTE_US - 1)
+                    minute.setdefault(bar.symbol, _Running()).resume(bar, until_us)
             elif bar.timeframe == DAY and bar.start == label:
                 self._days.setdefault((bar.symbol, label), _Running()).resume(bar, at_us)
+
+    def _remake_minute(self, start: int, symbol: str) -> None:
+        assert self._kept is not None
+        minute = self._minutes.get(start)
+        if minute is None:
+            minute = self._finished.setdefault(start, {})
+            self._corrected.add((start, symbol))
+        running = minute.get(symbol) or _Running()
+        minute[symbol] = running.remake(self._kept.of(start, symbol))
+
+    def _remake_day(self, key: tuple[str, int]) -> None:
+        assert self._kept is not None
+        kept = [trade for trade in self._kept.all_of(key[0]) if self._day_of(trade) == key]
+        if kept or key in self._days:
+            self._days[key] = self._days.get(key, _Running()).remake(kept)
+            self._touched.add(key)
 
     def _open_minute(self, start: int) -> dict[str, _Running] | None:
         """The minute a trade belongs to: a new one, or a finished one it is late for."""
@@ -208,19 +281,27 @@ class Aggregator:
         bars = (minute[symbol].bar(symbol, MINUTE, seconds) for symbol in sorted(minute))
         return [bar for bar in bars if bar]
 
-    def _add_to_day(self, trade: Trade) -> None:
+    def _add_to_day(self, trade: Trade, is_kept: bool) -> None:
+        key = self._day_of(trade)
+        if key is None:
+            return
+        running = self._days.get(key)
+        if running is None:
+            running = self._days[key] = _Running()
+        running.add(trade)
+        if self._kept is not None and not is_kept:
+            running.add_to_rest(trade)
+        self._touched.add(key)
+
+    def _day_of(self, trade: Trade) -> tuple[str, int] | None:
+        """The daily bar that a trade belongs to, if any."""
         bounds = self._bounds
         if not bounds.begin_us <= trade.at_us < bounds.end_us:
             bounds = self._bounds_at(trade.at_us)
         regular = bounds.open_us <= trade.at_us < bounds.close_us
         if not regular and not (trade.at_us >= bounds.close_us and _is_closing_print(trade)):
-            return
-        key = (trade.symbol, bounds.label)
-        running = self._days.get(key)
-        if running is None:
-            running = self._days[key] = _Running()
-        running.add(trade)
-        self._touched.add(key)
+            return None
+        return trade.symbol, bounds.label
 
     def _bounds_at(self, at_us: int) -> _DayBounds:
         """The trading day an instant belongs to; days older than the newest seen are let go."""

@@ -111,6 +111,19 @@ def upsert_bars(
     return written
 
 
+def remove_bars(bars: Iterable[Bar], ids: Mapping[str, int]) -> None:
+    """Remove stored bars by their keys, in the caller's transaction; `ids` as above."""
+    rows = [(ids[bar.symbol], bar.timeframe, bar.start) for bar in bars if bar.symbol in ids]
+    if not rows:
+        return
+    using = router.db_for_write(StoredBar)
+    quote = connections[using].ops.quote_name
+    condition = " AND ".join(f"{quote(name)} = %s" for name in KEY)
+    with connections[using].cursor() as cursor:
+        cursor.executemany(f"DELETE FROM {quote(BARS)} WHERE {condition}", rows)
+    finished_bars.note_written((row[2] for row in rows), using)
+
+
 def _upsert_statement(connection: Any) -> str:
     quote = connection.ops.quote_name
     columns = ", ".join(map(quote, KEY + VALUES))

@@ -104,6 +104,11 @@ class Bar(NamedTuple):
     trade_count: int = 0
     vwap: int = 0  # 1/10,000 USD; 0 where unknown
 
+    @property
+    def is_withdrawn(self) -> bool:
+        """No trade is left that set a price in it: it stands for a bar that is no more."""
+        return self.volume == self.trade_count == 0
+
 
 class Place(NamedTuple):
     """How far a feed has come: the number of a batch, in the feed's epoch."""

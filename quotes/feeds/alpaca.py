@@ -34,6 +34,8 @@ class AlpacaFeed(Feed):
     connection opens with the first read.
     """
 
+    amends_trades = True
+
     def __init__(
         self,
         upstream: Upstream,

@@ -56,6 +56,7 @@ class Feed:
     start_us: int
     end_us: int | None = None
     epoch: int = 0
+    amends_trades = False  # whether it may say of a trade later that it is wrong
     makes_prices = False  # whether they follow from nothing but the feed, so that it has to be told
 
     def instruments(self) -> list[InstrumentSpec]:

@@ -9,6 +9,7 @@ ticks has room. A live market waits for nobody.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -25,7 +26,7 @@ from quotes.pacing import Pace
 from quotes.splits import Split, announced
 from quotes.streaming.bus import BARS, TICK_TOPICS, Bus, tick_topic
 from quotes.tick_history.backlog import Backlog
-from quotes.ticks import MICROSECONDS, Amendment, Bar, Batch, Place, Quote, Trade
+from quotes.ticks import MICROSECONDS, Amendment, Bar, Batch, Place, Quote, Trade, to_instant
 
 BATCH_TICKS = 500  # some 5 ms of work, so that readers start while the next ones are read
 TURN_SECONDS = 0.005  # ticks that come closer together share a batch
@@ -51,7 +52,13 @@ SLIPPED = Counter(
     "openbell_feed_slipped_seconds_total", "Wall seconds by which the schedule was put off."
 )
 
+BARS_LEFT = Counter(
+    "openbell_feed_late_amendments_total",
+    "Corrections and cancellations that came too late to change the bars of their trade.",
+)
+
 Item = TypeVar("Item", Tick, Amendment)
+log = logging.getLogger(__name__)
 
 _RECEIVED = {kind: kind._fields.index("received_us") for kind in (Quote, Trade)}
 
@@ -76,7 +83,7 @@ class Ingest:
         feed.epoch = epoch
         self.heard = Heard()
         self.watermark_us = row.watermark_us
-        self.bars = Aggregator(clock.calendar)
+        self.bars = Aggregator(clock.calendar, amendable=feed.amends_trades)
         self._feed = feed
         self._clock = clock
         self._bus = bus
@@ -226,7 +233,7 @@ class Ingest:
     async def _take(self, ticks: list[Tick], amendments: Sequence[Amendment]) -> list[Tick]:
         """Stamp the ticks with the time of receipt, and let latest quotes and bars have them.
 
-        A last price that was corrected is the new one; bars stay as they are.
+        A last price that was corrected is the new one, and bars are made anew.
         """
         ticks = _received(ticks, time.time_ns() // 1000)
         quotes, trades = latest.newest(ticks)
@@ -241,6 +248,7 @@ class Ingest:
         printed = [tick for tick in ticks if type(tick) is Trade]
         for trade in printed:
             add(trade)
+        self._amend_bars(amendments)
         TICKS.labels("trade").inc(len(printed))
         TICKS.labels("quote").inc(len(ticks) - len(printed))
         return ticks
@@ -256,6 +264,15 @@ class Ingest:
             if price is not None:
                 corrected[price.symbol] = self._priced[price.symbol] = price
         return corrected
+
+    def _amend_bars(self, amendments: Sequence[Amendment]) -> None:
+        for late in self.bars.amend(amendments):
+            BARS_LEFT.inc()
+            log.warning(
+                "%s: a trade of %s is amended too late for its bars, which stay as they are",
+                late.symbol,
+                to_instant(late.original.at_us).isoformat(),
+            )
 
     def _publish(
         self, ticks: list[Tick], watermark_us: int, amendments: Sequence[Amendment]
@@ -275,9 +292,13 @@ class Ingest:
         BATCH_SIZE.observe(len(ticks))
 
     def _publish_bars(self, watermark_us: int) -> None:
-        """Publish the minutes that have closed and, as a minute begins, the changed daily bars."""
-        bars = [*self.bars.close_until(watermark_us), *self.bars.corrections()]
-        self.heard.add_bars(bars)
+        """Publish the minutes that have closed and, as a minute begins, the changed daily bars.
+
+        What was withdrawn before it closed is told to nobody.
+        """
+        closed, corrected = self.bars.close_until(watermark_us), self.bars.corrections()
+        self.heard.add_bars([*closed, *corrected])
+        bars = [*(bar for bar in closed if not bar.is_withdrawn), *corrected]
         if watermark_us // MINUTE_US > self.watermark_us // MINUTE_US:
             self._note_daily_bars()
             bars += self._daily_news.values()

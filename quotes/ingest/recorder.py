@@ -16,11 +16,11 @@ from django.db import transaction
 from events import log
 from events.leases import Lease
 from quotes import history, latest
-from quotes.bars import midnight
+from quotes.bars import LATE_US, midnight
 from quotes.calendar import Calendar
 from quotes.latest import Latest, rows
 from quotes.models import MarketClock
-from quotes.ticks import Bar, Quote, Trade, to_instant
+from quotes.ticks import MICROSECONDS, Bar, Quote, Trade, to_instant
 from quotes.timeframes import BarLength
 
 Row = TypeVar("Row")
@@ -119,11 +119,13 @@ class Recorder:
             self._save(row)
 
     def keep(self, heard: Heard) -> None:
-        """Write bars and latest quotes."""
+        """Write bars and latest quotes; bars that were withdrawn are removed."""
         for bars in _slices(list(heard.bars.values())):
             with transaction.atomic():
                 self._lease.lock_and_check()
-                history.upsert_bars(bars, rows.instrument_ids(bar.symbol for bar in bars))
+                ids = rows.instrument_ids(bar.symbol for bar in bars)
+                history.upsert_bars((bar for bar in bars if not bar.is_withdrawn), ids)
+                history.remove_bars((bar for bar in bars if bar.is_withdrawn), ids)
         for known in _slices(sorted(heard.latest().items())):
             with transaction.atomic():
                 self._lease.lock_and_check()
@@ -141,16 +143,18 @@ class Recorder:
 
 
 def open_bars(symbols: Sequence[str], at_us: int, calendar: Calendar) -> list[Bar]:
-    """The stored bars of the minute and of the trading day that an instant lies in."""
-    at = to_instant(at_us)
-    starts = {
-        BarLength(1, "Min"): int(at.timestamp()) // 60 * 60,
-        BarLength(1, "Day"): midnight(calendar.trading_date(at)),
-    }
+    """The stored bars that may still change: those of the trading day that an instant lies in, of
+    its minute, and of the minutes before that a late trade corrects."""
+    day = midnight(calendar.trading_date(to_instant(at_us)))
+    now = at_us // MICROSECONDS
+    first = (at_us - LATE_US) // MICROSECONDS - 60
+    spans = [(BarLength(1, "Min"), first, now), (BarLength(1, "Day"), day, day)]
     return [
         bar
-        for length, start in starts.items()
-        for bar in history.bars(symbols, length, start, start, limit=len(symbols)).bars
+        for length, start, end in spans
+        for bar in history.bars(
+            symbols, length, start, end, limit=len(symbols) * (1 + (end - start) // 60)
+        ).bars
     ]
 
 

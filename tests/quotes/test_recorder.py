@@ -156,12 +156,26 @@ def test_former_owner_writes_nothing(
     assert not LatestQuote.objects.exists()
 
 
-def test_open_bars_are_those_of_the_minute_and_the_day(recorder: Recorder) -> None:
+def test_a_bar_that_was_withdrawn_is_removed_and_comes_back(recorder: Recorder) -> None:
+    bar, other = minute_bar(), minute_bar(START_US - MINUTE)
+    recorder.keep(heard(bar, other))
+    recorder.keep(heard(bar._replace(volume=0, trade_count=0), bar._replace(timeframe="1Day")))
+
+    left = StoredBar.objects.values_list("timeframe", "start")
+    assert sorted(left) == [("1Day", bar.start), ("1Min", other.start)]
+
+    recorder.keep(heard(bar))
+    assert StoredBar.objects.filter(timeframe="1Min").count() == 2
+
+
+def test_open_bars_are_those_that_may_still_change(recorder: Recorder) -> None:
     midnight = START_US // SECOND - 9 * 3600
     day = minute_bar()._replace(timeframe="1Day", start=midnight)
     yesterday = day._replace(start=midnight - 86_400)
-    recorder.keep(heard(minute_bar(), minute_bar(START_US - MINUTE), day, yesterday))
+    minutes = [minute_bar(START_US - minutes * MINUTE) for minutes in (20, 15, 1, 0)]
+    future = minute_bar(START_US + MINUTE)
+    recorder.keep(heard(*minutes, future, day, yesterday))
 
     found = open_bars(["AAPL", "MSFT"], START_US + 30 * SECOND, EXCHANGE)
 
-    assert found == [minute_bar(), day]
+    assert found == [*minutes[1:], day]

@@ -9,6 +9,11 @@ export const TIMEFRAMES = {
 };
 export const MOST_BARS = 600;
 
+/** Whether no trade is left in a bar of the wire: it stands for one that is no more. */
+export function isWithdrawn(bar) {
+  return bar.v === 0 && bar.n === 0;
+}
+
 /** A bar of the wire as the chart keeps it; `time` in epoch seconds, start of the interval. */
 export function candle(bar) {
   return {

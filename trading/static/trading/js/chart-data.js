@@ -1,10 +1,11 @@
 // The bars of the charted symbol: stored history, and the live bar that grows with each trade.
 
 import * as api from "./api.js";
-import { candle, grown, MOST_BARS, placed, TIMEFRAMES } from "./candles.js";
+import { candle, grown, isWithdrawn, MOST_BARS, placed, TIMEFRAMES } from "./candles.js";
 
 const STREAMED = { b: "1Min", u: "1Min", d: "1Day" }; // which timeframe a streamed bar is of
 const DAY_MS = 86_400_000;
+const STORED_MS = 2_000; // by then what was streamed is in the history
 
 export class ChartData {
   /** `replaced(bars)` is told of a new list, `moved(bar)` of the newest bar's new shape. */
@@ -27,12 +28,16 @@ export class ChartData {
   }
 
   /** Load the newest bars; an answer that another request has overtaken is dropped. */
-  async load() {
-    const symbol = this.desk.selected;
-    if (!symbol) return;
-    const asked = ++this.asked;
+  load() {
+    if (!this.desk.selected) return undefined;
     this.bars = [];
     this.replaced(null);
+    return this.fetch();
+  }
+
+  async fetch() {
+    const symbol = this.desk.selected;
+    const asked = ++this.asked;
     try {
       const answer = await api.get("/v2/stocks/bars", this.query(symbol));
       if (asked !== this.asked) return;
@@ -41,6 +46,13 @@ export class ChartData {
     } catch (error) {
       if (asked === this.asked) this.failed(error);
     }
+  }
+
+  fetchSoon() {
+    this.timer ??= setTimeout(() => {
+      this.timer = undefined;
+      this.fetch();
+    }, STORED_MS);
   }
 
   query(symbol) {
@@ -65,7 +77,15 @@ export class ChartData {
   }
 
   onBar(message) {
-    if (STREAMED[message.T] === this.timeframe && message.S === this.desk.selected) {
+    if (message.S !== this.desk.selected) return;
+    if (STREAMED[message.T] !== this.timeframe) {
+      // A longer bar is made of minutes, and only the server knows the others.
+      if (message.T === "u" && this.timeframe !== "1Day") this.fetchSoon();
+    } else if (isWithdrawn(message)) {
+      const { time } = candle(message);
+      this.bars = this.bars.filter((bar) => bar.time !== time);
+      this.replaced(this.bars);
+    } else {
       this.put(candle(message));
     }
   }

@@ -1,0 +1,73 @@
+"""The trades of the last minutes, for bars to be made anew when one of them is amended. Pure.
+
+Bounded: where there are too many, the oldest minutes are let go. What is amended later than that
+changes no bar.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from quotes.ticks import Amendment, Trade
+
+KEPT_MAX = 100_000  # some 40 MB: twice as many as a feed remembers by name (`quotes/feeds/tape.py`)
+
+Number = tuple[int, int]  # epoch and sequence of a print
+
+
+class KeptTrades:
+    """By the minute they belong to, which is named by its start in microseconds."""
+
+    def __init__(self, most: int = KEPT_MAX) -> None:
+        self._most = most
+        self._minutes: dict[int, dict[str, dict[Number, Trade]]] = {}
+        self._count = 0
+        self._from = 0  # minutes that start earlier are not kept
+
+    def add(self, start: int, trade: Trade) -> bool:
+        """Keep a trade; False where its minute was let go."""
+        if start < self._from:
+            return False
+        number = trade.epoch, trade.sequence
+        self._minutes.setdefault(start, {}).setdefault(trade.symbol, {})[number] = trade
+        self._count += 1
+        return True
+
+    def amend(self, start: int, amendment: Amendment) -> bool:
+        """Let the trade be what it is now, in the place of its print; False where it is not kept.
+
+        What counts in no bar is not kept, and a trade may come to count, or no longer.
+        """
+        was, now = amendment.original, amendment.corrected
+        number = was.epoch, amendment.printed or was.sequence
+        trades = self._minutes.get(start, {}).get(was.symbol, {})
+        if start < self._from or (was.counts_volume and number not in trades):
+            return False
+        if trades.pop(number, None) is not None:
+            self._count -= 1
+        if now is not None and now.counts_volume:
+            self.add(start, now._replace(sequence=number[1]))
+        return True
+
+    def of(self, start: int, symbol: str) -> list[Trade]:
+        """The trades of a symbol in a minute."""
+        return list(self._minutes.get(start, {}).get(symbol, {}).values())
+
+    def all_of(self, symbol: str) -> Iterator[Trade]:
+        """The trades of a symbol in every minute that is kept."""
+        for start in self._minutes:
+            yield from self.of(start, symbol)
+
+    def let_go(self, before: int) -> Iterator[Trade]:
+        """Let go the minutes that start before, and the oldest while there are too many trades.
+
+        What was in them.
+        """
+        self._from = max(self._from, before)
+        for start in sorted(self._minutes):
+            if start >= self._from and self._count <= self._most:
+                return
+            self._from = max(self._from, start + 1)
+            for trades in self._minutes.pop(start).values():
+                self._count -= len(trades)
+                yield from trades.values()
