@@ -62,8 +62,8 @@ def _succeed(account_id: int, cash: Decimal, actor: str) -> Account:
 
     if old.successor is not None:
         return old.successor
-    if Order.objects.filter(account=old, status__in=states.OPEN).exists():
-        raise OrdersStillOpen
+    if left := Order.objects.filter(account=old, status__in=states.OPEN).count():
+        raise OrdersStillOpen(open_orders=left)
 
     new = open_account(user=old.user, name=old.name, cash=cash, actor=actor)
     for name in CARRIED_OVER:

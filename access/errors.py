@@ -16,7 +16,11 @@ from events.errors import Invalid, Refused
 
 
 class IdempotencyKeyInvalid(Invalid):
-    message = "Idempotency-Key must be 1 to 255 printable ASCII characters without a space"
+    def __init__(self, *, maximum: int) -> None:
+        super().__init__(
+            f"Idempotency-Key must be 1 to {maximum} printable ASCII characters without a space",
+            maximum=maximum,
+        )
 
 
 class IdempotencyKeyReused(Refused):
@@ -43,8 +47,8 @@ class RateLimited(Refused):
     http_status = 429
     message = "rate limit exceeded"
 
-    def __init__(self, *, retry_after_seconds: int) -> None:
-        super().__init__()
+    def __init__(self, *, limit: int, retry_after_seconds: int) -> None:
+        super().__init__(limit=limit, retry_after_seconds=retry_after_seconds)
         self.retry_after_seconds = retry_after_seconds
 
 

@@ -37,7 +37,8 @@ from events.idempotency import Promise
 HEADER = "Idempotency-Key"
 REPLAYED = "Idempotent-Replayed"
 WRITES = frozenset({"POST", "PUT", "PATCH", "DELETE"})
-KEY = re.compile(r"[\x21-\x7e]{1,255}")
+KEY_LENGTH_MAX = 255
+KEY = re.compile(rf"[\x21-\x7e]{{1,{KEY_LENGTH_MAX}}}")
 # Their answers hold a secret that is shown once and never stored.
 NEVER_KEPT = frozenset({"/api/keys"})
 # They ask, and change nothing whenever they are asked.
@@ -140,7 +141,7 @@ _protected = Protected.as_view()
 def _key(request: Request) -> str:
     key = request.headers[HEADER]
     if not KEY.fullmatch(key):
-        raise IdempotencyKeyInvalid
+        raise IdempotencyKeyInvalid(maximum=KEY_LENGTH_MAX)
     return key
 
 

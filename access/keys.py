@@ -36,7 +36,7 @@ def create_key(*, account_id: int, user: Any, name: str = "", actor: str) -> tup
     if account.user_id != user.pk:
         raise NotFound("account not found")
     if ApiKey.objects.filter(account=account, revoked_at=None).count() >= KEYS_PER_ACCOUNT_MAX:
-        raise TooManyKeys
+        raise TooManyKeys(maximum=KEYS_PER_ACCOUNT_MAX)
 
     secret = secrets.token_urlsafe(32)
     key = ApiKey.objects.create(

@@ -119,7 +119,10 @@ class RequestLimit(BaseThrottle):
         spent: Spent = asked.spent
         view.headers.update(rate_headers(spent))
         if not spent.allowed:
-            raise RateLimited(retry_after_seconds=max(1, round(spent.ends_at - now)))
+            raise RateLimited(
+                limit=settings.RATE_LIMIT_PER_MINUTE,
+                retry_after_seconds=max(1, round(spent.ends_at - now)),
+            )
         return True
 
 

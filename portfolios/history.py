@@ -180,7 +180,9 @@ class _Teller:
         ).order_by("at", "id")
         found = list(rows.values_list("type", "net_amount", "on", "at")[: FLOWS_MAX + 1])
         if len(found) > FLOWS_MAX:
-            raise HistoryInvalid(f"more than {FLOWS_MAX} deposits: ask for a shorter period")
+            raise HistoryInvalid(
+                f"more than {FLOWS_MAX} deposits: ask for a shorter period", maximum=FLOWS_MAX
+            )
         ends = [(span.on, span.end) for span in self.spans]
         flows: dict[str, list[Decimal]] = {}
         for kind, amount, on, at in found:

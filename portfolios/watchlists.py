@@ -65,7 +65,9 @@ def create_watchlist(
     """Create a watchlist. Raises WatchlistInvalid, WatchlistNameTaken."""
     name = _checked_name(name)
     if Watchlist.objects.filter(account_id=account_id).count() >= WATCHLISTS_MAX:
-        raise WatchlistInvalid(f"an account keeps at most {WATCHLISTS_MAX} watchlists")
+        raise WatchlistInvalid(
+            f"an account keeps at most {WATCHLISTS_MAX} watchlists", maximum=WATCHLISTS_MAX
+        )
 
     watchlist = Watchlist(account_id=account_id, name=name)
     _save(watchlist)
@@ -111,7 +113,7 @@ def add_instrument(*, watchlist: Watchlist, instrument: Instrument) -> Watchlist
     if watchlist.entries.filter(instrument=instrument).exists():
         return get_watchlist(watchlist.account_id, watchlist.public_id)
     if watchlist.entries.count() >= ENTRIES_MAX:
-        raise WatchlistInvalid(f"a watchlist holds at most {ENTRIES_MAX} symbols")
+        raise _too_long()
 
     _append(watchlist, [instrument])
     _touch(watchlist)
@@ -160,8 +162,14 @@ def _claim(watchlist: Watchlist) -> None:
 def _checked_name(name: str) -> str:
     name = name.strip()
     if not name or len(name) > NAME_LENGTH_MAX or not name.isprintable():
-        raise WatchlistInvalid(f"a watchlist's name has 1 to {NAME_LENGTH_MAX} characters")
+        raise WatchlistInvalid(
+            f"a watchlist's name has 1 to {NAME_LENGTH_MAX} characters", maximum=NAME_LENGTH_MAX
+        )
     return name
+
+
+def _too_long() -> WatchlistInvalid:
+    return WatchlistInvalid(f"a watchlist holds at most {ENTRIES_MAX} symbols", maximum=ENTRIES_MAX)
 
 
 def _save(watchlist: Watchlist) -> None:
@@ -176,7 +184,7 @@ def _append(watchlist: Watchlist, instruments: Sequence[Instrument]) -> None:
     """Add entries in this order; repeated ones count once."""
     unique = list({instrument.pk: instrument for instrument in instruments}.values())
     if len(unique) > ENTRIES_MAX:
-        raise WatchlistInvalid(f"a watchlist holds at most {ENTRIES_MAX} symbols")
+        raise _too_long()
     WatchlistEntry.objects.bulk_create(
         [WatchlistEntry(watchlist=watchlist, instrument=instrument) for instrument in unique],
         ignore_conflicts=True,

@@ -80,7 +80,7 @@ def _open_position(account_id: int, symbol: str) -> Position:
 def _share(held: Decimal, percentage: Decimal) -> Decimal:
     """That percentage of what is held, rounded down to what a quantity can say."""
     if not 0 < percentage <= HUNDRED:
-        raise InvalidOrder("percentage must be above 0 and at most 100")
+        raise InvalidOrder(f"percentage must be above 0 and at most {HUNDRED}", maximum=HUNDRED)
     share = EXACT.divide(EXACT.multiply(abs(held), percentage), HUNDRED)
     return share.quantize(Decimal(1).scaleb(-QUANTITY_PLACES), rounding=ROUND_DOWN, context=EXACT)
 

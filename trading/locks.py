@@ -50,7 +50,7 @@ def turn(account_id: int) -> Iterator[None]:
     with _guard:
         queue = _queues.setdefault(account_id, _Queue())
         if queue.users > WAITING_MAX:
-            raise AccountBusy
+            raise AccountBusy(maximum=WAITING_MAX)
         queue.users += 1
     try:
         if not queue.turn.acquire(timeout=WAIT_SECONDS_MAX):

@@ -183,7 +183,7 @@ def _check_amount(name: str, amount: Decimal, places: int | None, upper: Decimal
     if amount > upper:
         raise OrderRuleBroken(f"{name} must be <= {plain(upper)}", maximum=plain(upper))
     if places is not None and not _fits(amount, places):
-        raise OrderRuleBroken(f"{name} must have at most {places} decimals")
+        raise OrderRuleBroken(f"{name} must have at most {places} decimals", decimals=places)
 
 
 def _check_increment(name: str, price: Decimal) -> None:

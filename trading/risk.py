@@ -118,7 +118,10 @@ def assess(request: OrderRequest, account: AccountView, market: MarketView) -> A
     reference = reference_price(request.is_buy, market)
     trail = trail_of(request.trail_price, request.trail_percent)
     if (request.is_market or trail is not None) and reference == 0:
-        raise NoUsablePrice(f"no price of {market.symbol} to hold a {request.type} order against")
+        raise NoUsablePrice(
+            f"no price of {market.symbol} to hold a {request.type} order against",
+            symbol=market.symbol,
+        )
     _check_limit(request, reference)
 
     mark = _first_mark(request, market, reference)
