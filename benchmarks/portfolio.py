@@ -7,8 +7,9 @@ and asks both for what a screen shows, through the whole web stack of one proces
 limits, view, JSON. Every position has a quote, a last trade and a year of daily bars. Prints of
 `--rounds` answers the median and the 95th percentile in milliseconds of server time, the median of
 this process's CPU time (which holds on a busy machine, too), the statements each one made, and the
-ratio of the large account's median to the small one's. Beside them, for the ratio, what positions
-would cost that are not kept but added up from the fills.
+ratio of the large account's median to the small one's. Below them what a day by minute costs who
+asks first, before any of its sums is kept, and, for the ratio, what positions would cost that are
+not kept but added up from the fills.
 
 On the database that DATABASE_URL names, in a schema of the benchmark's own; SQLite without it.
 """
@@ -31,6 +32,7 @@ sys.path.insert(0, str(ROOT))
 from benchmarks.own_database import own_database  # noqa: E402
 
 INSTRUMENTS = 50
+BY_MINUTE = "portfolio history by minute, one day"
 NAIVE = (
     "SELECT instrument_id, SUM(CASE side WHEN 'buy' THEN quantity ELSE -quantity END), SUM(cash)"
     " FROM trading_fill WHERE account_id = %s GROUP BY instrument_id"
@@ -62,6 +64,9 @@ def measure(database: str, fills: int, rounds: int) -> None:
         beside = measured(asking(small.client(), reads(small)[name]), rounds)
         print(f"{name:40}{cost}{beside.median:9.2f}{cost.median / beside.median:7.2f}", end="")
         print(f"{cost.queries:9}")
+    path = reads(large)[BY_MINUTE]
+    cost = measured(asking(large.client(), path, forget="moves"), 3)
+    print(f"{'(the day by minute, with nothing kept)':40}{cost}{cost.queries:25}")
     naive = [measured(partial(adding_up, one.account.pk), 3) for one in (large, small)]
     print(f"{'(positions added up from fills)':40}{naive[0]}{naive[1].median:9.2f}", end="")
     print(f"{naive[0].median / naive[1].median:7.0f}{naive[0].queries:9}")
@@ -139,7 +144,7 @@ def reads(trader: Any) -> dict[str, str]:
         "the same, a page in the middle": f"{held}/ledger?page_token={halfway}",
         "open lots of a position": f"{held}/lots",
         "portfolio history by day": f"{history}?period=1A&timeframe=1D",
-        "the same by minute, all of one day": f"{history}?period=1D&timeframe=1Min",
+        BY_MINUTE: f"{history}?period=1D&timeframe=1Min",
         "orders, all, first page (50)": f"{orders}?status=all",
         "orders, all, a page in the middle": f"{orders}?status=all&until={until}",
         "orders, closed, first page": f"{orders}?status=closed",
@@ -149,8 +154,15 @@ def reads(trader: Any) -> dict[str, str]:
     }
 
 
-def asking(client: Any, path: str) -> Callable[[], None]:
+def asking(client: Any, path: str, forget: str = "") -> Callable[[], None]:
+    """Without what the cache has kept under that name, if there is one."""
+    from django.core.cache import caches
+
+    cache: Any = caches["quotes"]
+
     def ask() -> None:
+        if forget:
+            cache.forget(forget)
         answer = client.get(path)
         assert answer.status_code == 200, answer.content
 

@@ -3,8 +3,9 @@
 The work does not grow with the account's past. What it was on a day comes from the rows that each
 day began with, one for a day with trades and one for each instrument traded on it, and from where
 it stands now. Only below a day the postings of the days asked for are looked at, and those are
-added up by the database, along their key. Holdings are valued at closes of bars: of the day, or of
-the last minute before the end of each stretch. The newest point is the account as it is valued now.
+added up by the database, each once (`portfolios.moves`). Holdings are valued at closes of bars: of
+the day, or of the last minute before the end of each stretch. The newest point is the account as it
+is valued now.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from portfolios import past, queries
+from portfolios import moves, past, queries
 from portfolios.errors import HistoryInvalid
 from portfolios.models import Account, NonTradeActivity
 from portfolios.past import State
@@ -141,8 +142,8 @@ class _Teller:
             return past.states_after(self.account, [span.on for span in self.spans])
         dates = [day.date for day in self.days]
         opened = past.states_after(self.account, [on - ONE_DAY for on in dates])
-        moves = past.moves(self.account, dates[0], dates[-1], STEPS[self.timeframe])
-        return list(_within_days(self.days, opened, moves, self.spans))
+        moved = moves.moves(self.account, dates[0], dates[-1], STEPS[self.timeframe])
+        return list(_within_days(self.days, opened, moved, self.spans))
 
     def _prices(self, instrument_ids: set[int]) -> _Prices:
         if len(instrument_ids) * len(self.spans) > CELLS_MAX:
@@ -231,7 +232,7 @@ class _Prices:
 def _within_days(
     days: Sequence[TradingDay],
     opened: Sequence[State],
-    moves: Sequence[past.Moved],
+    moved: Sequence[moves.Moved],
     stretches: Sequence[Span],
 ) -> Iterator[State]:
     """Each day's opening state, and what its postings up to the end of each stretch made of it."""
@@ -241,13 +242,13 @@ def _within_days(
     at = 0
     for day, state in zip(days, opened, strict=True):
         begins = to_micros(day.overnight_at) // MICROSECONDS
-        while at < len(moves) and moves[at].start < begins:
+        while at < len(moved) and moved[at].start < begins:
             at += 1
         for end in ends.get(day.date, ()):
             begun = at
-            while at < len(moves) and moves[at].start < end:
+            while at < len(moved) and moved[at].start < end:
                 at += 1
-            state = state.after(moves[begun:at])
+            state = state.after(moved[begun:at])
             yield state
 
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from access.keys import create_key
-from portfolios import past
+from portfolios import moves
 from portfolios.accounts import deposit, withdraw
 from portfolios.errors import HistoryInvalid
 from portfolios.history import History, HistoryRequest, portfolio_history
@@ -230,7 +230,7 @@ def test_too_many_points_are_refused(account, monkeypatch):
 
 
 def test_too_many_trades_for_a_history_below_a_day_are_refused(account, monkeypatch):
-    monkeypatch.setattr(past, "TRANSACTIONS_MAX", 2)
+    monkeypatch.setattr(moves, "TRANSACTIONS_MAX", 2)
 
     with pytest.raises(HistoryInvalid, match="too much was traded"):
         told(account, timeframe="1H")
@@ -301,25 +301,6 @@ def test_the_work_does_not_grow_with_the_number_of_fills(account):
     assert few[0] <= 14
     assert AccountDay.objects.count() == 4
     assert PositionDay.objects.count() == 2
-
-
-@pytest.mark.django_db(transaction=True)  # ANALYZE commits
-def test_mysql_adds_up_a_day_along_the_key_of_its_postings():
-    if connection.vendor != "mysql":
-        pytest.skip("EXPLAIN of MariaDB")
-    set_market_time(at(MONDAY))
-    account = funded_account("1000000")
-    for _ in range(150):
-        trade(account, "buy", "1", "10", at=at(MONDAY))
-    statement, values = past.moves_statement("mysql", account.pk, 140, None, 60)
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE TABLE portfolios_posting")
-        cursor.execute(f"EXPLAIN {statement}", values)
-        (plan,) = cursor.fetchall()
-        explained = dict(zip([one[0] for one in cursor.description], plan, strict=True))
-
-    assert (explained["key"], explained["type"]) == ("posting_transaction_n", "range")
-    assert int(explained["rows"]) < 100
 
 
 def test_the_official_client_reads_it(account):
