@@ -9,7 +9,7 @@ each is added up once, and what is not in a full block yet each time.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -22,8 +22,8 @@ from portfolios.models import Account, AccountDay, Posting
 
 NAME = "moves"
 BLOCK = 2_048  # transactions; those of block n are numbered from n × BLOCK on
-BLOCKS_PER_STATEMENT = 48  # 0.3 s: a statement of seconds would be taken for a lost server
-# That one question may add up: MariaDB takes 3 s for a million, where none of it is kept.
+BLOCKS_PER_STATEMENT = 48  # 0.3 s: one of seconds would be taken for a server that is lost
+# That one question may add up: of a million, where none of it is kept, MariaDB takes 3 to 8 s.
 TRANSACTIONS_MAX = 1_200_000
 MINUTE = 60
 
@@ -78,18 +78,23 @@ def moves(account: Account, first: date, last: date, step: int) -> list[Moved]:
     return sorted(moved, key=lambda move: move.start)
 
 
-def _kept(account: Account, blocks: Iterable[int]) -> list[Told]:
-    """What full blocks did, from the cache as far as it has them."""
+def _kept(account: Account, blocks: Sequence[int]) -> Iterator[Told]:
+    """What full blocks did, from the cache as far as it has them.
+
+    Some at a time: what has been added up is kept, whatever becomes of the rest.
+    """
 
     def load(keys: list[str]) -> dict[str, list[Told]]:
         told = _add_up_blocks(account, [named[key] for key in keys])
         return {key: told[named[key]] for key in keys}
 
     cache: Any = caches["quotes"]
-    # By the account's public id: another database gives the same number to another account.
-    named = {f"{account.public_id}:{block}": block for block in blocks}
-    found = cache.get_or_load_many(NAME, named, load)
-    return [told for key in named for told in found[key]]
+    for at in range(0, len(blocks), BLOCKS_PER_STATEMENT):
+        # By the account's public id: another database gives the same number to another account.
+        some = blocks[at : at + BLOCKS_PER_STATEMENT]
+        named = {f"{account.public_id}:{block}": block for block in some}
+        for told in cache.get_or_load_many(NAME, named, load).values():
+            yield from told
 
 
 def _unkept(account: Account, edges: Iterable[Span]) -> list[Told]:
@@ -102,11 +107,9 @@ def _add_up_blocks(account: Account, blocks: Sequence[int]) -> dict[int, list[To
     """Raises Unavailable where the database that was asked does not have all of them yet."""
     told: dict[int, list[Told]] = {block: [] for block in blocks}
     last = dict.fromkeys(blocks, 0)
-    for at in range(0, len(blocks), BLOCKS_PER_STATEMENT):
-        some = sorted(blocks[at : at + BLOCKS_PER_STATEMENT])
-        for one in _add_up(account, _joined(some)):
-            told[one.block].append((one.instrument_id, one.minute, one.amount))
-            last[one.block] = max(last[one.block], one.last)
+    for one in _add_up(account, _joined(sorted(blocks))):
+        told[one.block].append((one.instrument_id, one.minute, one.amount))
+        last[one.block] = max(last[one.block], one.last)
     if any(number != (block + 1) * BLOCK - 1 for block, number in last.items()):
         raise Unavailable("the newest trades are not in the books that were asked, ask again")
     return told

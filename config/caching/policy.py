@@ -88,8 +88,8 @@ NAMESPACES = {
     # the day are never kept. Loads read replicas: longer than those may lag (2 s) and a load takes.
     "bars": Namespace(fresh_seconds=45, stale_seconds=15, settle_seconds=6),
     # What full blocks of an account's transactions did (portfolios/moves). It never changes, so
-    # time ends it only to make room. A million transactions are added up in 3 s.
-    "moves": Namespace(fresh_seconds=21_600, stale_seconds=0, lock_seconds=10, wait_seconds=15),
+    # time ends it only to make room.
+    "moves": Namespace(fresh_seconds=21_600, stale_seconds=0),
 }
 
 
