@@ -10,7 +10,8 @@ So whatever fills at the prices it was accepted at leaves the excess where it wa
     buy of 8,000 accepted    cash  10,000   initial     0   held 4,000   excess  6,000  power 12,000
     filled                   cash   2,000   initial 4,000   held     0   excess  6,000  power 12,000
 
-A cash account (multiplier 1) goes by `buying_power.py` alone and covers everything in full.
+A cash account (multiplier 1) goes by `buying_power.py` alone and covers everything in full. What is
+borrowed, dollars or shares, costs no interest.
 
 Sources: Regulation T (12 CFR 220.12) for half of what is opened; FINRA Rule 4210(c) for shorts and
 for the 25 % of the intraday rule; for the rest Alpaca's table ("Margin and Short Selling" in its

@@ -74,8 +74,8 @@ def _amounts(summary: AccountSummary) -> dict[str, str]:
 def _powers(account: Account, summary: AccountSummary) -> dict[str, str]:
     """What can be opened: altogether, overnight, and without borrowing.
 
-    `sma` is the excess by Regulation T as it stands now; the broker's own account of it also
-    remembers better days.
+    `sma` is the excess by Regulation T as it stands now. A broker's special memorandum account
+    (12 CFR 220.5) also remembers better days; no order here is judged by that memory.
     """
     margin = summary.margin
     power = plain(margin.buying_power)

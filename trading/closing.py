@@ -1,4 +1,4 @@
-"""Closing positions: a market order that sells what is held."""
+"""Closing positions: a market order that sells what is held, or buys back what was sold short."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def close_position(
     quantity: Decimal | None = None,
     percentage: Decimal | None = None,
 ) -> Order:
-    """Sell the position in a symbol (or asset id): all of it, a quantity, or a percentage of it.
+    """Close the position in a symbol (or asset id): all of it, a quantity, or a percentage of it.
 
     Raises PositionNotFound, InvalidOrder, and what `submit` raises: InsufficientQuantity where
     open orders hold the shares.
@@ -47,7 +47,7 @@ def close_position(
 def close_all(
     *, account_id: int, actor: str, cancel_orders: bool = False
 ) -> list[tuple[str, Order | OpenbellError]]:
-    """Sell every position, each with its own order; each symbol comes back with its order or with
+    """Close every position, each with its own order; each symbol comes back with its order or with
     why it has none. With `cancel_orders` open orders go first."""
     if cancel_orders:
         cancel_all(account_id=account_id, actor=actor)

@@ -20,7 +20,7 @@ from trading.wire import order_json
 class ClosablePositionList(PositionList):
     @extend_schema(
         operation_id="close_all_positions",
-        summary="Sell every position, each with a market order of its own",
+        summary="Close every position, each with a market order of its own",
         parameters=[CloseAllQuery],
         responses={207: schemas.ClosedPosition(many=True)},
     )
@@ -37,7 +37,7 @@ class ClosablePositionList(PositionList):
 class ClosablePositionDetail(PositionDetail):
     @extend_schema(
         operation_id="close_position",
-        summary="Sell a position, or a part of it, at the market",
+        summary="Close a position, or a part of it, at the market: sell it, or buy back a short",
         parameters=[CloseQuery],
         responses={200: schemas.Order},
     )
