@@ -17,6 +17,7 @@ from portfolios import ledger
 from portfolios.errors import BoundExceeded
 from portfolios.ledger import Move
 from portfolios.locks import lock_account
+from portfolios.margin import CASH
 from portfolios.models import (
     Account,
     Entitlement,
@@ -75,18 +76,21 @@ def held_before(account: Account, action: CorporateAction) -> Decimal:
 def take_back(action: CorporateAction, account_id: int, *, actor: str) -> None:
     """Take the dividend back from one account, or give it back to a short one; once.
 
-    Not where its shares moved since: then the entitlement says so, and nothing else happens. A
-    closed account is left as it is.
+    Not where its shares moved since, the account is closed, or a cash account has spent it: then
+    the entitlement says so, and nothing else happens.
     """
     account = lock_account(account_id)
     entitlement = to_take_back(action, account)
-    if entitlement is None or account.status != Account.Status.ACTIVE:
+    if entitlement is None:
         return
     assert action.reverse_at is not None
     assert entitlement.transaction is not None
     paid = NonTradeActivity.objects.get(account=account, transaction=entitlement.transaction)
+    quantity, amount = -entitlement.quantity, -paid.net_amount
+    if why := _why_it_stays(account, amount):
+        _keep(entitlement, why)
+        return
     try:
-        quantity, amount = -entitlement.quantity, -paid.net_amount
         _post(account, action, quantity, amount, at=action.reverse_at, actor=actor)
         entitlement.reversal = account.transaction_sequence
     except BoundExceeded as error:
@@ -109,9 +113,24 @@ def to_take_back(action: CorporateAction, account: Account) -> Entitlement | Non
     since = moved.order_by("transaction").values_list("transaction", flat=True).first()
     if since is None:
         return entitlement
-    entitlement.problem = f"not taken back: its shares moved since, in transaction {since}"
-    entitlement.save(update_fields=["problem"])
+    _keep(entitlement, f"its shares moved since, in transaction {since}")
     return None
+
+
+def _why_it_stays(account: Account, amount: Decimal) -> str:
+    """Why this much is not taken (negative) from the account, or given back; "" where it is."""
+    if account.status != Account.Status.ACTIVE:
+        return "the account is closed"
+    free = account.cash - account.hold_cash
+    if account.multiplier == CASH and amount < 0 and free + amount < 0:
+        return f"of {plain(-amount)} USD only {plain(max(free, ZERO))} are there and free"
+    return ""
+
+
+def _keep(entitlement: Entitlement, why: str) -> None:
+    """Note why what was done is not taken back."""
+    entitlement.problem = f"not taken back: {why}"
+    entitlement.save(update_fields=["problem"])
 
 
 def _post(

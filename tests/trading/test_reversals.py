@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from portfolios.accounts import close_account, withdraw
 from portfolios.models import Account, Entitlement, Lot, Position
 from portfolios.splits import Ratio
 from quotes import corporate_actions
@@ -88,6 +89,29 @@ def test_a_dividend_is_taken_back_from_those_who_got_it_and_given_back_to_those_
     with pytest.raises(corporate_actions.NotDone):
         reverse(action)
     assert_books_balance(long, short)
+
+
+def test_who_has_spent_a_dividend_or_is_closed_keeps_it_and_is_listed(floor):
+    spent, held, closed, _ = accounts = [holder(floor, "10") for _ in range(4)]
+    action = test_dividends.announce("1")
+    floor.play(until=THURSDAY)
+    withdraw(account_id=spent.pk, amount=test_dividends.cash_of(spent), actor="test")
+    close_account(account_id=closed.pk, actor="test")
+    order = floor.buy(held, "1020", limit="97.06", time_in_force=TimeInForce.GTC)
+    before = [test_dividends.cash_of(one) for one in accounts]
+    reverse(action)
+    floor.pass_time(seconds=1)
+
+    taken = [now - test_dividends.cash_of(one) for one, now in zip(accounts, before, strict=True)]
+    assert taken == [0, 0, 0, 10]
+    assert now_of(order).status == "new"
+    listed = {one.account: one.problem for one in Entitlement.objects.exclude(problem="")}
+    assert listed == {
+        spent: "not taken back: of 10 USD only 0 are there and free",
+        held: "not taken back: of 10 USD only 8.8 are there and free",
+        closed: "not taken back: the account is closed",
+    }
+    assert_books_balance(*accounts)
 
 
 def test_killed_at_any_account_it_is_taken_back_once(floor, monkeypatch):
