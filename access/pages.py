@@ -1,7 +1,8 @@
 """The page of a user's accounts: choose one to trade, open another, move cash, begin anew.
 
 It does what `access.api.accounts` does, with the same use cases, and needs no script. Each form
-names the account it was shown for: the session may act for another one by the time it is sent.
+names the account it was shown for: the session may act for another one by the time it is sent. One
+that would do more when it is sent twice, as by a second click, has a number and is done once.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django import forms
 from django.contrib.auth.decorators import login_required
@@ -21,7 +22,9 @@ from django.views.decorators.http import require_http_methods
 from access.accounts import reset_own_account
 from access.authentication import authenticate_session
 from access.forms import MarginForm, OpenForm, ResetForm, TransferForm
+from events import idempotency
 from events.errors import OpenbellError
+from events.idempotency import KeyTaken, Promise
 from portfolios.accounts import open_another_account, transfer
 from portfolios.configurations import configuration, configure
 from portfolios.errors import AccountClosed, AccountNotFound
@@ -29,6 +32,10 @@ from portfolios.models import Account
 from portfolios.queries import get_account, users_account, users_accounts
 from trading.kill_switch import stop_trading
 from trading.views import market
+
+Do = Callable[[HttpRequest], forms.Form | None]
+
+NUMBER_LENGTH_MAX = 64  # characters; of our own it has fewer
 
 
 @never_cache
@@ -46,6 +53,24 @@ def accounts(request: HttpRequest) -> HttpResponse:
     except OpenbellError as error:
         return _page(request, why=error.message)
     return redirect("accounts") if wrong is None else _page(request, wrong=wrong)
+
+
+def _once(do: Do) -> Do:
+    """The same, but nothing where this very form was sent before, or is being carried out."""
+
+    def done(request: HttpRequest) -> forms.Form | None:
+        number = request.POST.get("number", "")[:NUMBER_LENGTH_MAX]
+        if not number:
+            return do(request)
+        # With a space, which no program's Idempotency-Key has.
+        promise = Promise(_actor(request), f"form {number}", digest="")
+        if idempotency.find(promise) is not None:
+            return None
+        with contextlib.suppress(KeyTaken), idempotency.promised(promise):
+            return do(request)
+        return None
+
+    return done
 
 
 def _choose(request: HttpRequest) -> None:
@@ -113,10 +138,10 @@ def _reset(request: HttpRequest) -> forms.Form | None:
 
 
 # What a form asks for, by the value of its button; a form comes back where it is not filled in.
-DOES: dict[str, Callable[[HttpRequest], forms.Form | None]] = {
+DOES: dict[str, Do] = {
     "choose": _choose,
-    "open": _open,
-    "transfer": _transfer,
+    "open": _once(_open),
+    "transfer": _once(_transfer),
     "margin": _margin,
     "stop": _stop,
     "resume": _resume,
@@ -141,6 +166,7 @@ def _page(request: HttpRequest, *, why: str = "", wrong: forms.Form | None = Non
         "account": account,
         "current": _current(request),
         "forms": shown,
+        "number": uuid4(),
         "why": why,
         **market(),
     }

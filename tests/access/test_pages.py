@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import connection
 from django.test import Client
 
 from access import lookups
@@ -27,8 +30,9 @@ def trader() -> Trader:
 
 def post(browser: Client, do: str, **fields: Any) -> Any:
     """Send a form; one that is for an account for the one that is shown, unless told otherwise."""
-    account = browser.get("/accounts").context["account"]
-    answer = browser.post("/accounts", {"do": do, "account": account.public_id, **fields})
+    page = browser.get("/accounts").context
+    named = {"account": page["account"].public_id, "number": page["number"]}
+    answer = browser.post("/accounts", {"do": do, **named, **fields})
     lookups.forget_everyone()
     return answer
 
@@ -78,6 +82,61 @@ def test_cash_is_moved_between_ones_own_accounts(trader):
     other.refresh_from_db()
     assert other.cash == Decimal("100.50")
     assert_books_balance(trader.account, other)
+
+
+def test_a_form_that_is_sent_twice_is_done_once(trader):
+    browser = trader.browser()
+    opened = {"open-name": "Ideas", "open-cash": "250", "number": numbered(browser, "open")}
+    first = [post(browser, "open", **opened).status_code for _ in range(2)]
+    (ideas,) = Account.objects.filter(name="Ideas")
+    moved = {
+        "transfer-source": str(trader.account.public_id),
+        "transfer-target": str(ideas.public_id),
+        "transfer-amount": "99.50",
+        "number": numbered(browser, "transfer"),
+    }
+    too_much = post(browser, "transfer", **moved | {"transfer-amount": "5000"})
+    then = [post(browser, "transfer", **moved).status_code for _ in range(2)]
+
+    assert (first, too_much.status_code, then) == ([302] * 2, 422, [302] * 2)
+    ideas.refresh_from_db()
+    assert ideas.cash == Decimal("349.50")
+    assert_books_balance(trader.account, ideas)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_second_click_beside_the_first_moves_nothing(trader):
+    other = open_account(user=trader.user, name="B", cash=Decimal(1), actor="test")
+    browsers = [trader.browser() for _ in range(3)]
+    fields = {
+        "do": "transfer",
+        "transfer-source": str(trader.account.public_id),
+        "transfer-target": str(other.public_id),
+        "transfer-amount": "99.50",
+        "number": numbered(browsers[0], "transfer"),
+    }
+    start = threading.Barrier(len(browsers))
+
+    def click(browser: Client) -> int:
+        try:
+            start.wait(10)
+            return browser.post("/accounts", fields).status_code
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(browsers)) as threads:
+        assert set(threads.map(click, browsers)) == {302}
+    other.refresh_from_db()
+    assert other.cash == Decimal("100.50")
+
+
+def numbered(browser: Client, do: str) -> str:
+    """The number of the page's form of this button."""
+    (form,) = re.findall(
+        rf'<form(?:(?!</form>).)*name="do" value="{do}"', shown(browser), re.DOTALL
+    )
+    (number,) = re.findall(r'name="number" value="([^"]+)"', form)
+    return number
 
 
 def test_beginning_anew_takes_a_word_and_leads_on_with_the_new_account(trader):
