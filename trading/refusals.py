@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from uuid import UUID
 
 from django.db import DatabaseError, transaction
 
@@ -12,14 +13,22 @@ from events.transactions import retried
 from portfolios.errors import AccountNotFound
 from portfolios.locks import lock_account
 from quotes.clock import market_clock
+from trading.wire import subject
 
 logger = logging.getLogger(__name__)
 
 
-def record_refusal(account_id: int, asked: dict[str, str], refusal: Refused, actor: str) -> None:
-    """Leave a trace of what was asked for. The refusal stands even where this fails."""
+def record_refusal(
+    account_id: int,
+    asked: dict[str, str],
+    refusal: Refused,
+    actor: str,
+    order_id: UUID | None = None,
+) -> None:
+    """Leave a trace of what was asked for, of an order that there is with that order. The refusal
+    stands even where this fails."""
     try:
-        _write_refusal(account_id, asked, refusal, actor)
+        _write_refusal(account_id, asked, refusal, actor, order_id)
     except AccountNotFound:
         return
     except (OpenbellError, DatabaseError):
@@ -28,13 +37,15 @@ def record_refusal(account_id: int, asked: dict[str, str], refusal: Refused, act
 
 @retried
 @transaction.atomic(durable=True)
-def _write_refusal(account_id: int, asked: dict[str, str], refusal: Refused, actor: str) -> None:
+def _write_refusal(
+    account_id: int, asked: dict[str, str], refusal: Refused, actor: str, order_id: UUID | None
+) -> None:
     account = lock_account(account_id)
 
     log.record(
         "trading.order.refused",
         actor=actor,
-        subject=f"account:{account.public_id}",
+        subject=subject(order_id) if order_id else f"account:{account.public_id}",
         account=account,
         at=market_clock().now(),
         payload={"request": _storable(asked), "refusal": refusal.body()},

@@ -100,7 +100,7 @@ def replace_order(*, account_id: int, order_id: UUID, changes: Changes, actor: s
             )
     except Refused as refusal:
         asked = {"replaces": str(order_id), **changes.summary()}
-        record_refusal(account_id, asked, refusal, actor)
+        record_refusal(account_id, asked, refusal, actor, order_id)
         raise
 
 

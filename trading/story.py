@@ -96,7 +96,7 @@ def _chapter(event: Event) -> Chapter:
         filled=order.get("filled_qty", ""),
         hold_cash=books.get("hold_cash", ""),
         hold_quantity=books.get("hold_qty", ""),
-        reason=order.get("reason") or "",
+        reason=order.get("reason") or said.get("refusal", {}).get("message", ""),
     )
 
 
@@ -105,6 +105,9 @@ def _detail(said: dict[str, Any]) -> str:
         return f"{said['qty']} at {said['price']}, position {said['position_qty']}"
     if "source" in said:  # a stop that was triggered
         return f"{said['source']} {said['price']} reached the stop at {said['stop_price']}"
+    if "refusal" in said:  # of other terms
+        asked = said["request"].items()
+        return ", ".join(f"{name} {value}" for name, value in asked if name != "replaces")
     order = said.get("order") or {}
     prices = [
         f"{name} {order[field]}"

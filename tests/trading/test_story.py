@@ -14,8 +14,10 @@ from events.models import Event
 from portfolios.models import Account, Posting
 from tests.portfolios.factories import funded_account
 from tests.trading.floor import TradingFloor, now_of
+from tests.trading.test_replacing import change
 from trading import orders, story
 from trading.delivery import update_of
+from trading.errors import InsufficientBuyingPower
 from trading.models import Fill, Order
 
 pytestmark = pytest.mark.django_db
@@ -68,6 +70,22 @@ def test_the_story_tells_events_holds_fills_and_postings(
     posted = {shown.transaction for shown in told.fills}
     assert posted == set(Posting.objects.filter(kind="trade").values_list("transaction", flat=True))
     assert not told.is_cut
+
+
+def test_terms_that_were_refused_are_told_with_the_order(
+    floor: TradingFloor, account: Account, operator: Client
+) -> None:
+    order = floor.buy(account, "10", limit="90")
+    floor.pass_time(seconds=1)
+    with pytest.raises(InsufficientBuyingPower) as refusal:
+        change(order, quantity="100000")
+
+    asked = story.tell(now_of(order)).chapters[-1]
+    assert (asked.name, asked.detail) == ("refused", "quantity 100000")
+    assert asked.reason == refusal.value.message
+    page = operator.get(f"/admin/trading/order/{order.pk}/change/").content.decode()
+    assert page.count(refusal.value.message) == 1
+    assert now_of(order).status == "new"
 
 
 def test_a_fill_that_was_tampered_with_stands_out(
