@@ -36,6 +36,10 @@ SILENT_SECONDS = 5.0
 REVISIONS_MAX = 10_000
 
 MISSED = Counter("openbell_feed_missed_trades_total", "Trades that an upstream sent in vain.")
+MISSED_AMENDMENTS = Counter(
+    "openbell_feed_missed_amendments_total",
+    "Corrections and cancellations of trades that did not arrive from an upstream.",
+)
 
 
 class Lost(Exception):
@@ -78,6 +82,7 @@ class Intake:
         self._revisions: deque[Revision] = deque(maxlen=REVISIONS_MAX)
         self._sorted = True
         self._places: dict[tuple[type, str], Place] = {}
+        self._amended: dict[str, int] = {}  # symbol → number of the last amendment of its trades
         self._traded: set[str] = set()
         self._doubtful: set[str] = set()  # symbols whose next trade may follow a gap
         self._halts: dict[str, tuple[bool, str]] = {}
@@ -90,8 +95,9 @@ class Intake:
     # --- the socket's thread ----------------------------------------------------------------
 
     def begin(self) -> None:
-        """A new connection counts its messages anew."""
+        """A new connection counts its messages anew, and may be to another process."""
         self._frames = 0
+        self._amended.clear()
         self._doubtful = set(self._traded)
 
     def subscribed(self) -> None:
@@ -122,6 +128,7 @@ class Intake:
             self._trade(message["S"], message)
         elif kind in "cx":
             self._revisions.append(read_revision(message["S"], message))
+            self._note_amended(message["S"], place_of(message), arrived=1)
         elif kind == "s":
             self._halts[message["S"]] = (message["sc"] != "T", message.get("rm", ""))
         elif kind == "snapshot":
@@ -181,9 +188,19 @@ class Intake:
             if trade.get("u") == CORRECTED and not _is_after(place_of(trade), before):
                 self._revisions.append(self._correction(symbol, trade))
             self._trade(symbol, trade)
+        if "amendments" in message:
+            self._note_amended(symbol, Place(*message["amendments"] or (0, 0)), arrived=0)
         if trades and is_first:  # the stream goes on from here
             here = Place(*trades)
             self._places[Trade, symbol] = max(here, self._places.get((Trade, symbol), here))
+
+    def _note_amended(self, symbol: str, place: Place | None, *, arrived: int) -> None:
+        """Count what is missing between the last number and this one; the first begins."""
+        if place is None:
+            return
+        last = self._amended.get(symbol, place.number - arrived)
+        MISSED_AMENDMENTS.inc(max(place.number - last - arrived, 0))
+        self._amended[symbol] = max(place.number, last)
 
     def _correction(self, symbol: str, trade: Message) -> Revision:
         """Of a trade that was heard: when it was said to be wrong, we may not have been there."""

@@ -190,12 +190,17 @@ class Codec:
         trades: tuple[int, int] | None,
         *,
         halted: bool | None,
+        amendments: tuple[int, int] | None = None,
         resync: int | None = None,
     ) -> bytes:
-        """Where the symbol stands: newest quote, last price, (epoch, number) of the last trade,
-        and whether it is halted (null where that could not be found out). `resync` is the id of
-        the newest request to be told anew that it comes after, and so answers; null where there
-        was none. For honest codecs.
+        """Where the symbol stands: newest quote, last price, (epoch, number) of the last trade and
+        of the last correction or cancellation (null where there was none), and whether it is
+        halted (null where that could not be found out). `resync` is the id of the newest request
+        to be told anew that it comes after, and so answers; null where there was none. For honest
+        codecs.
+
+        Corrections that were lost on the way to us have numbers, too: who did not hear all numbers
+        up to this one finds in the history which trades were corrected.
 
         What is not newer than this may still arrive, and is to be passed over.
         """
@@ -206,6 +211,7 @@ class Codec:
                 "quote": quote and self._quote_item(quote),
                 "trade": trade and self._trade_item(trade),
                 "trades": trades,
+                "amendments": amendments,
                 "halted": halted,
                 "resync": resync,
             }

@@ -342,8 +342,9 @@ def _heartbeat(socket: Socket, pulse: Pulse) -> bytes:
     `sent` counts all messages on this socket before this one. `quotes`, `trades` and, where there
     is something, `bars`, `updatedBars`, `dailyBars`, `statuses` and `amendments` (of trades) have
     the (epoch, number) of the newest message of each wanted symbol that got one since the last
-    heartbeat, be it from before the symbol was subscribed to. While `current` is false this server
-    itself may have missed something; it sends snapshots when it has found out.
+    heartbeat, be it from before the symbol was subscribed to, and what got lost on its way to this
+    server has a number, too. While `current` is false this server itself may have missed something;
+    it sends snapshots when it has found out.
 
     A client has everything if heartbeats arrive every two seconds, each is current, counts as many
     messages as arrived, and names nothing newer than what arrived. Else it says

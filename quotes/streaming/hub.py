@@ -147,7 +147,10 @@ class Hub:
         """Say where symbols stand."""
         for symbol, stands in standing.items():
             halted = self._halts.has(symbol)
-            frame = socket.codec.snapshot(symbol, *stands, halted=halted, resync=socket.resync)
+            amended = self._news.amended_to(symbol)
+            frame = socket.codec.snapshot(
+                symbol, *stands, amendments=amended, halted=halted, resync=socket.resync
+            )
             self._fanout.say(socket, frame, newest_of=f"snapshot of {symbol}")
 
     def revoke(self, socket: Socket) -> None:

@@ -41,6 +41,7 @@ class News:
         self._standings = standings
         self._numbers: Counter[tuple[Channel, str]] = Counter()  # channel, symbol → last number
         self._amended: Counter[str] = Counter()  # symbol → last number of its amendments
+        self._amended_to: dict[str, Number] = {}  # symbol → the last of them that was told, or lost
         self._to_tell: list[tuple[Amendment, Number]] = []
         self._newest_start: dict[str, int] = {}
         self._changed: Changed = {}
@@ -55,9 +56,7 @@ class News:
     def note_amendments(self, amendments: Iterable[Amendment]) -> None:
         """Number them by symbol, to be told after the trades that came with them."""
         for amendment in amendments:
-            self._amended[amendment.symbol] += 1
-            number = Number(self._amended[amendment.symbol], self._standings.epoch)
-            self._to_tell.append((amendment, number))
+            self._to_tell.append((amendment, self._number_amendment(amendment.symbol)))
 
     def stop(self) -> None:
         """Nobody is left to be told what became of trades."""
@@ -71,19 +70,29 @@ class News:
             try:
                 self._standings.amend(amendment)
                 self._fanout.offer(audience, amendment.symbol, Codec.amendment, amendment, number)
-                changed = self._changed.setdefault(Following.AMENDMENTS, {})
-                changed[amendment.symbol] = (number.epoch, number.sequence)
+                self._note_amended(amendment.symbol, number)
             except Exception:
                 log.exception("a correction was not delivered")
         self._fanout.flush()
 
+    def amended_to(self, symbol: str) -> tuple[int, int] | None:
+        """(epoch, number) of the last amendment of its trades that was told or lost, if any was."""
+        number = self._amended_to.get(symbol)
+        return None if number is None else (number.epoch, number.sequence)
+
     def skip_numbers_of_amendments(self) -> None:
-        """Batches were lost, and perhaps amendments with them: leave a gap, for clients to see."""
-        for symbol in self._amended:
-            self._amended[symbol] += 1
+        """Batches were lost, and perhaps amendments with them: leave a gap, for clients to see.
+
+        The lost one may have been the first of its symbol.
+        """
+        for symbol in self._symbols(Channel.TRADES) | self._amended.keys():
+            self._note_amended(symbol, self._number_amendment(symbol))
 
     def skip_numbers(self) -> None:
         """Messages were lost: leave a gap in each numbering, for clients to see."""
+        for channel in _BAR_CHANNELS:  # statuses are looked up
+            for symbol in self._symbols(channel):
+                self._numbers[channel, symbol] += 0  # the lost one may have been its first
         for channel, symbol in tuple(self._numbers):
             self._number(channel, symbol)
 
@@ -114,6 +123,23 @@ class News:
             return Channel.UPDATED_BARS, "u"  # a late trade changed a bar that was out
         self._newest_start[bar.symbol] = bar.start
         return Channel.BARS, "b"
+
+    def _symbols(self, channel: Channel) -> set[str]:
+        """What somebody wants of a channel, by name."""
+        wanted = set(self._audiences[channel].of)
+        if EVERYTHING in wanted:
+            wanted |= self._standings.symbols()
+        return wanted - {EVERYTHING}
+
+    def _number_amendment(self, symbol: str) -> Number:
+        self._amended[symbol] += 1
+        return Number(self._amended[symbol], self._standings.epoch)
+
+    def _note_amended(self, symbol: str, number: Number) -> None:
+        number = max(number, self._amended_to.get(symbol, number))
+        self._amended_to[symbol] = number
+        changed = self._changed.setdefault(Following.AMENDMENTS, {})
+        changed[symbol] = (number.epoch, number.sequence)
 
     def _number(self, channel: Channel, symbol: str) -> Number:
         """The next number of this kind of message."""

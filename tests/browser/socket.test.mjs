@@ -164,7 +164,7 @@ function inWorld(make) {
 }
 
 function marketData(ticks = new Ticks()) {
-  const news = { missed: 0, trades: [], pulses: [] };
+  const news = { missed: 0, barsMissed: 0, trades: [], pulses: [] };
   const stream = inWorld(
     () =>
       new DataStream("ws://here", ticks, {
@@ -174,6 +174,7 @@ function marketData(ticks = new Ticks()) {
         trade: (trade) => news.trades.push(trade),
         pulse: (pulse) => news.pulses.push(pulse),
         missed: () => (news.missed += 1),
+        barsMissed: () => (news.barsMissed += 1),
       }),
   );
   world.link.open();
@@ -264,6 +265,30 @@ test("a gap in a symbol's trades marks that symbol only", (context) => {
   assert.deepEqual([ticks.get("A").missed, ticks.get("B").missed], [true, false]);
   assert.equal(news.missed, 1);
   assert.equal(news.trades.length, 2, "the charted symbol's trades reach the chart");
+});
+
+test("bars of the charted symbol that did not arrive are missed, and nothing else is", (context) => {
+  const { stream, news, ticks } = marketData();
+  context.after(() => stream.socket.close());
+  stream.watch(["A", "B"], "A");
+  world.link.say(...WELCOME);
+  let sent = 2;
+  const say = (message) => world.link.say([message]) ?? (sent += 1);
+  const beat = (told) =>
+    say({ T: "heartbeat", sent, quotes: {}, trades: {}, quiet_ms: 10, t: null, ...told });
+  const bar = (T, seq) => say({ T, S: "A", seq, epoch: 1, t: "2026-01-05T15:00:00Z" });
+
+  for (const kind of ["b", "u", "d"]) bar(kind, 1);
+  beat({ bars: { A: [1, 1], B: [1, 9] }, updatedBars: { A: [1, 1] }, dailyBars: { A: [1, 1] } });
+  assert.equal(news.barsMissed, 0);
+
+  bar("u", 3);
+  assert.equal(news.barsMissed, 1);
+  beat({ updatedBars: { A: [1, 3] }, dailyBars: { A: [1, 2] } });
+  assert.equal(news.barsMissed, 2);
+  beat({ dailyBars: { A: [1, 2] } });
+  assert.equal(news.barsMissed, 2, "told once");
+  assert.deepEqual([news.missed, ticks.get("A").missed], [0, false]);
 });
 
 test("a correction of the last price that the stream tells is shown", (context) => {

@@ -33,6 +33,9 @@ class HonestClient:
         self.amended: dict[str, Place] = dict.fromkeys(symbols, NOWHERE)
         self.last: dict[str, tuple[int, float]] = {}  # symbol → id and price of its last trade
         self.corrected: dict[tuple[str, int], float] = {}  # symbol and id → what the price is
+        self.prints: dict[str, dict[int, float]] = {symbol: {} for symbol in symbols}  # id → price
+        self.canceled: set[tuple[str, int]] = set()  # symbol and id
+        self.holes: set[str] = set()  # symbols of which it has to ask the history for corrections
         # Symbol → the id of the resync whose snapshot it needs; 0 before the first snapshot.
         self.needs: dict[str, int] = dict.fromkeys(symbols, 0)
         self.is_current = False  # by the last heartbeat
@@ -49,6 +52,23 @@ class HonestClient:
         """The last price, as it was corrected."""
         id, price = self.last.get(symbol, (0, None))
         return self.corrected.get((symbol, id), price)
+
+    def tape(self, symbol: str) -> dict[int, float | None]:
+        """The prints of a symbol that were heard, by id, as they are now; None: canceled."""
+        return {
+            id: None if (symbol, id) in self.canceled else self.corrected.get((symbol, id), price)
+            for id, price in self.prints[symbol].items()
+        }
+
+    def read_history(self, symbol: str, tape: dict[int, float | None]) -> None:
+        """Take from the history what became of the prints that were heard."""
+        for id in self.prints[symbol]:
+            price = tape[id]
+            if price is None:
+                self.canceled.add((symbol, id))
+            else:
+                self.corrected[symbol, id] = price
+        self.holes.discard(symbol)
 
     def hear(self, message: dict[str, Any], now: float) -> dict[str, Any] | None:
         """Take one message; what to say to the server, if anything."""
@@ -79,6 +99,9 @@ class HonestClient:
             for symbol, place in beat.get(channel, {}).items()
             if tuple(place) > known[symbol]
         }
+        for symbol, (_, number) in beat.get("amendments", {}).items():
+            if number > self.amended[symbol][1]:
+                self.holes.add(symbol)
         if beat["sent"] != self.received - 1:
             self.received = beat["sent"] + 1
             lost = set(self.symbols)
@@ -96,15 +119,25 @@ class HonestClient:
                 self._take(kind[0], symbol, snapshot[kind])
         if snapshot["trades"] is not None:
             self.trades[symbol] = max(self.trades[symbol], tuple(snapshot["trades"]))
+        if snapshot["amendments"] is not None:
+            self._come_to(symbol, tuple(snapshot["amendments"]), heard=0)
         needed = self.needs.get(symbol)
         if needed is not None and (snapshot["resync"] or 0) >= needed:
             self.needs[symbol] = ANSWERED  # trusted by the next heartbeat that agrees
 
     def _amend(self, message: dict[str, Any]) -> None:
-        symbol, place = message["S"], (message["epoch"], message["seq"])
-        self.amended[symbol] = max(self.amended[symbol], place)
+        symbol = message["S"]
+        self._come_to(symbol, (message["epoch"], message["seq"]), heard=1)
         if message["T"] == "c":
             self.corrected[symbol, message["oi"]] = message["cp"]
+        else:
+            self.canceled.add((symbol, message["i"]))
+
+    def _come_to(self, symbol: str, place: Place, *, heard: int) -> None:
+        """Note the number of an amendment; those between were lost."""
+        if place[1] > self.amended[symbol][1] + heard:
+            self.holes.add(symbol)
+        self.amended[symbol] = max(self.amended[symbol], place)
 
     def _leaves_a_gap(self, trade: dict[str, Any]) -> bool:
         epoch, number = self.trades[trade["S"]]
@@ -116,6 +149,7 @@ class HonestClient:
             self.quotes[symbol] = max(self.quotes[symbol], place)
             return
         self.trades[symbol] = max(self.trades[symbol], place)
+        self.prints[symbol].setdefault(item["i"], item["p"])
         if item.get("sets_price", True) and place >= self.prices[symbol]:
             self.prices[symbol] = place
             self.last[symbol] = item["i"], item["p"]

@@ -125,6 +125,20 @@ async def test_honest_ones_are_numbered_and_a_loss_shows() -> None:
     assert numbers == [(1, 1), (1, 2), (1, 4)]
 
 
+async def test_a_loss_that_may_have_been_the_first_shows_in_snapshot_and_heartbeat() -> None:
+    async with hub_on(Store()) as hub:
+        reader = Reader(hub, JSON_HONEST).want(trades=["AAPL", "IBM"])
+        reader.socket.notices = reader.socket.notices._replace(heartbeat=_heartbeat)
+        bus().publish(TICKS, batch(trade(n=7)))
+        bus().publish(TICKS, batch(number=3))  # the second was lost
+        await reader.has(3)
+        hub.beat()
+        told = (*reader.heard[1:3], (await reader.has(4))[-1])
+
+    assert {each["S"]: each["amendments"] for each in told[:2]} == {"AAPL": [1, 1], "IBM": [1, 1]}
+    assert told[2]["amendments"] == {"AAPL": [1, 1], "IBM": [1, 1]}
+
+
 async def test_a_heartbeat_names_the_last_of_each_symbol_that_was_told() -> None:
     async with hub_on(Store()) as hub:
         reader = Reader(hub, JSON_HONEST).want(trades=["AAPL"])

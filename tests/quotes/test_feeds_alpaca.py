@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from quotes.feeds.alpaca import AlpacaFeed
 from quotes.feeds.alpaca_wire import read_quote, read_trade
 from quotes.feeds.base import FeedError, Tick
-from quotes.feeds.intake import Intake, Lost
+from quotes.feeds.intake import MISSED_AMENDMENTS, Intake, Lost
 from quotes.feeds.tape import Tape
 from quotes.feeds.upstream import LONGEST_WAIT_SECONDS, Upstream, wait_seconds
 from quotes.streaming.codec import (
@@ -24,7 +24,7 @@ from quotes.streaming.codec import (
     unframed,
 )
 from quotes.streaming.limits import SYMBOLS_MAX
-from quotes.ticks import CORRECTED, MICROSECONDS, Quote, Trade
+from quotes.ticks import CORRECTED, MICROSECONDS, Amendment, Quote, Trade
 from tests.quotes.upstream import ScriptedUpstream, frames_of, upstream
 from tests.streams import OPENING_US, quote, trade
 
@@ -189,6 +189,23 @@ def test_a_correction_that_a_break_swallowed_is_in_the_snapshot():
     hearing.snapshot(None, was._replace(price=494_000, amended=CORRECTED), [1, 5])
     assert tape.amend(hearing.intake.take_revisions()) == [], "it is known by now"
     assert tape.amend([]) == []
+
+
+def test_corrections_that_did_not_arrive_are_counted():
+    hearing, before = Hearing(), MISSED_AMENDMENTS._value.get()
+
+    def said_of_one(number: int) -> bytes:
+        return MSGPACK_HONEST.amendment(Amendment("AAPL", NOW_US, trade()), trade(n=number))
+
+    hearing.snapshot(None, None, None)
+    hearing.hear(said_of_one(1), said_of_one(3), said_of_one(4))
+    hearing.hear(MSGPACK_HONEST.snapshot("AAPL", None, None, None, amendments=(1, 6), halted=None))
+    assert MISSED_AMENDMENTS._value.get() == before + 1 + 2
+
+    hearing.connect()  # to a process that has counted others
+    hearing.hear(MSGPACK_HONEST.snapshot("AAPL", None, None, None, amendments=(1, 9), halted=None))
+    hearing.hear(said_of_one(10))
+    assert MISSED_AMENDMENTS._value.get() == before + 3
 
 
 def test_a_heartbeat_finds_what_is_missing():

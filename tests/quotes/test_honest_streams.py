@@ -25,7 +25,7 @@ from quotes.latest import Latest
 from quotes.streaming import hub as hub_module
 from quotes.streaming import resync
 from quotes.streaming.bus import bus
-from quotes.streaming.codec import JSON_HONEST, unframed
+from quotes.streaming.codec import JSON_HONEST, trade_id, unframed
 from quotes.streaming.consumers import _heartbeat
 from quotes.streaming.hub import Hub
 from quotes.ticks import Amendment, Batch, Place, Quote, Trade
@@ -88,6 +88,9 @@ class Feed:
         self.latest = {symbol: Latest() for symbol in SYMBOLS}
         self.sequences: dict[tuple[type, str], int] = {}
         self.tape = Tape()
+        # By id, as they are now; and those of this epoch of which nothing was said yet.
+        self.prints: dict[str, dict[int, float | None]] = {symbol: {} for symbol in SYMBOLS}
+        self.recent: dict[str, list[Trade]] = {symbol: [] for symbol in SYMBOLS}
         self.stores = True
         self.all_trade = False  # in the next batch
 
@@ -103,6 +106,7 @@ class Feed:
     def take_over(self) -> None:
         self.place = Place(self.place.epoch + 1, 0)
         self.sequences = {}
+        self.recent = {symbol: [] for symbol in SYMBOLS}
 
     def _ticks(self) -> Iterator[Quote | Trade]:
         all_trade, self.all_trade = self.all_trade, False
@@ -114,17 +118,21 @@ class Feed:
                 yield self._note(trade(symbol, n=n, epoch=self.place.epoch, sets_price=priced))
 
     def _amendments(self) -> Iterator[Amendment]:
-        """Some last prices of this epoch turn out wrong, each once."""
-        for symbol, known in self.latest.items():
-            was = known.trade
-            if was is None or was.epoch != self.place.epoch or was.amended:
+        """Some last prints of this epoch turn out wrong, and some of those before; each once."""
+        for symbol, prints in self.recent.items():
+            if not prints or self.chance.random() >= 0.2:
                 continue
-            if self.chance.random() < 0.2:
-                self.tape.print("it", was)
-                right = was._replace(price=was.price + 100)
-                [amendment] = self.tape.amend([Revision(symbol, 0, "it", right, "it, anew", "")])
-                self.latest[symbol] = Latest(known.quote, amendment.corrects(was))
-                yield amendment
+            was = prints.pop(
+                -1 if self.chance.random() < 0.5 else self.chance.randrange(len(prints))
+            )
+            right = was._replace(price=was.price + 100) if self.chance.random() < 0.7 else None
+            self.tape.print("it", was)
+            [amendment] = self.tape.amend([Revision(symbol, 0, "it", right, "it, anew", "C")])
+            known = self.latest[symbol]
+            price = amendment.corrects(known.trade)
+            self.latest[symbol] = Latest(known.quote, price or known.trade)
+            self.prints[symbol][trade_id(was)] = right and right.price / PRICE_UNIT
+            yield amendment
 
     def _next(self, kind: type, symbol: str) -> int:
         self.sequences[kind, symbol] = self.sequences.get((kind, symbol), 0) + 1
@@ -134,8 +142,11 @@ class Feed:
         known = self.latest[tick.symbol]
         if isinstance(tick, Quote):
             self.latest[tick.symbol] = Latest(tick, known.trade)
-        elif tick.sets_price:
+            return tick
+        if tick.sets_price:
             self.latest[tick.symbol] = Latest(known.quote, tick)
+        self.prints[tick.symbol][trade_id(tick)] = tick.price / PRICE_UNIT
+        self.recent[tick.symbol].append(tick)
         return tick
 
     def truth(self) -> dict[str, tuple[Any, Any]]:
@@ -144,6 +155,10 @@ class Feed:
             symbol: tuple((tick.epoch, tick.sequence) if tick else NOWHERE for tick in known)
             for symbol, known in self.latest.items()
         }
+
+    def tapes(self) -> dict[str, dict[int, float | None]]:
+        """Every print of each symbol, as it is now."""
+        return {symbol: dict(prints) for symbol, prints in self.prints.items()}
 
     def prices(self) -> dict[str, float | None]:
         """The last price of each symbol, as it was corrected."""
@@ -177,7 +192,7 @@ class Stage:
     async def run(self, beats: int) -> None:
         for _ in range(beats):
             self._draw_outages()
-            told, stood = self.feed.truth(), self.feed.prices()
+            told, stood, tapes = self.feed.truth(), self.feed.prices(), self.feed.tapes()
             for _ in range(BATCHES_PER_BEAT):
                 if self.chance.random() < self.faults.takeover:
                     self.feed.take_over()
@@ -189,6 +204,7 @@ class Stage:
             self.hub.beat()
             await self.carry()
             self.check(told, stood)
+            self.check_tapes(tapes)
 
     def heal(self) -> None:
         """No more accidents. Trades that set no price and were lost show with the next trade."""
@@ -224,6 +240,20 @@ class Stage:
                 if told[symbol][1] == truth[symbol][1]:
                     assert self.client.price(symbol) in (stood[symbol], stands[symbol]), symbol
 
+    def check_tapes(self, stood: dict[str, dict[int, float | None]]) -> None:
+        """Every print that the client heard and trusts is as it was at the last heartbeat, or as it
+        is now; where it knows of a hole it reads the history."""
+        stands = self.feed.tapes()
+        for symbol in SYMBOLS:
+            if not self.client.trusts(symbol, self.now + LATE_SECONDS + BATCH_SECONDS):
+                continue
+            if symbol in self.client.holes:
+                self.client.read_history(symbol, stands[symbol])
+                continue
+            for id, price in self.client.tape(symbol).items():
+                was = stood[symbol].get(id, self.client.prints[symbol][id])
+                assert price in (was, stands[symbol][id]), (symbol, id)
+
 
 @pytest.fixture(autouse=True)
 def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,6 +286,8 @@ def assert_healed(stage: Stage) -> None:
         held = stage.client.quotes[symbol], stage.client.prices[symbol]
         assert held == stage.feed.truth()[symbol]
         assert stage.client.price(symbol) == stage.feed.prices()[symbol]
+        tape = stage.client.tape(symbol)
+        assert tape.items() <= stage.feed.tapes()[symbol].items()
 
 
 @settings(

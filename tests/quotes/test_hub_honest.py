@@ -12,7 +12,7 @@ from quotes.latest import Latest
 from quotes.streaming import hub as hub_module
 from quotes.streaming import resync
 from quotes.streaming.audience import Channel
-from quotes.streaming.bus import CONTROL, bus
+from quotes.streaming.bus import BARS, CONTROL, bus
 from quotes.streaming.codec import (
     JSON_HONEST,
     JSON_IN_BINARY,
@@ -20,7 +20,7 @@ from quotes.streaming.codec import (
 from quotes.streaming.hub import Hub
 from quotes.ticks import Place, Quote, Trade
 from tests.quotes.hub_readers import TICKS, Q, Reader, Store, T, hub_on, settled, until
-from tests.streams import OPENING_US, batch, quote, trade
+from tests.streams import OPENING_US, bar, batch, quote, trade
 
 
 @pytest.fixture
@@ -230,6 +230,22 @@ async def test_halts_that_were_missed_are_told_when_the_news_flow_again(
         }
         or told["HEARD"][2] == 2
     )
+
+
+async def test_a_lost_bar_shows_in_the_next_heartbeat_though_it_was_the_first(hub: Hub) -> None:
+    reader = Reader(hub, JSON_HONEST).want(bars=["AAPL", "IBM"])
+    bus().publish(BARS, [bar()])
+    await reader.has(1)
+    hub.beat()
+
+    hub._news_mail.flag_missed()
+    await until(lambda: hub._news._numbers[Channel.BARS, "IBM"])
+    hub.beat()
+
+    assert [one["bars"] for one in reader.heard[1:]] == [
+        {"AAPL": [0, 1]},
+        {"AAPL": [0, 2], "IBM": [0, 1]},
+    ]
 
 
 # --- honest streams -----------------------------------------------------------------------------

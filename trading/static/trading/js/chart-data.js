@@ -17,6 +17,7 @@ export class ChartData {
     desk.on("select", () => this.load());
     desk.on("trade", (trade) => this.onTrade(trade));
     desk.on("bar", (bar) => this.onBar(bar));
+    desk.on("bars-missed", () => this.fetchSoon());
     desk.on("connection", ({ now, before }) => {
       if (now.kind === "live" && before.kind !== "connecting") this.load();
     });

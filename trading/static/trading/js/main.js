@@ -50,6 +50,7 @@ const stream = new DataStream(socketAddress(page.marketStream), desk.ticks, {
   trade: (trade) => desk.tell("trade", trade),
   pulse: (pulse) => connection.pulse(pulse),
   missed: () => sync.snapshots(),
+  barsMissed: () => desk.tell("bars-missed"),
   heard: paintTicks,
 });
 const updates = new AccountStream(socketAddress(page.accountStream), {

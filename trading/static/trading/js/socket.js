@@ -117,7 +117,8 @@ export class Socket {
 // The heartbeat says how many messages this socket was sent and which quotes are the newest; trades
 // and bars are numbered without gaps per symbol. Quotes may jump: slow readers get the newest only.
 
-const GAPLESS = new Set(["t", "b"]);
+const GAPLESS = new Set("tbud");
+const BAR_CHANNELS = { b: "bars", u: "updatedBars", d: "dailyBars" };
 
 export class Integrity {
   constructor() {
@@ -145,13 +146,13 @@ export class Integrity {
     return before === undefined || before[0] !== epoch || seq === before[1] + 1;
   }
 
-  /** The symbols whose newest trade, by a heartbeat's places, did not arrive here. */
-  behind(places) {
+  /** The symbols whose newest message of a kind, by a heartbeat's places, did not arrive here. */
+  behind(places, kind = "t") {
     const late = Object.entries(places).filter(([symbol, place]) => {
-      const known = this.last.get(`t ${symbol}`);
+      const known = this.last.get(`${kind} ${symbol}`);
       return known === undefined || isNewer(place, known);
     });
-    for (const [symbol, place] of late) this.last.set(`t ${symbol}`, place); // told once
+    for (const [symbol, place] of late) this.last.set(`${kind} ${symbol}`, place); // told once
     return late.map(([symbol]) => symbol);
   }
 
@@ -179,11 +180,11 @@ const FOLDS = { q: "quote", t: "trade", c: "correction", s: "status" };
 export class DataStream {
   /**
    * `ticks` takes quotes, trades, corrections of them and statuses, and `heard` is told that it did. `bar` and `trade`
-   * hear of the charted symbol, `pulse({at, quietMs, current})` how alive the feed is, and `missed()`
-   * that something is to be fetched anew.
+   * hear of the charted symbol, `pulse({at, quietMs, current})` how alive the feed is, `missed()`
+   * that something is to be fetched anew, and `barsMissed()` that bars of the charted symbol are.
    */
-  constructor(url, ticks, { changed, heard, bar, trade, pulse, missed }) {
-    Object.assign(this, { ticks, heard, bar, trade, pulse, missed });
+  constructor(url, ticks, { changed, heard, bar, trade, pulse, missed, barsMissed }) {
+    Object.assign(this, { ticks, heard, bar, trade, pulse, missed, barsMissed });
     this.integrity = new Integrity();
     this.wanted = new Set();
     this.subscribed = new Set();
@@ -239,14 +240,17 @@ export class DataStream {
 
   fold(message) {
     const { S: symbol, T: kind } = message;
-    if (!this.integrity.follows(message)) this.lost([symbol]);
+    if (!this.integrity.follows(message)) {
+      if (kind in BAR_CHANNELS) this.barsMissed();
+      else this.lost([symbol]);
+    }
     if (kind in FOLDS) this.ticks[FOLDS[kind]](symbol, message);
     if (symbol !== this.charted) return;
     if (kind === "t") this.trade(message);
     if ("bud".includes(kind)) this.bar(message);
   }
 
-  beat({ t, quiet_ms: quietMs, sent, quotes, trades, current = true }) {
+  beat({ t, quiet_ms: quietMs, sent, quotes, trades, current = true, ...news }) {
     const late = [
       ...this.ticks.behind(this.watched(quotes)),
       ...this.integrity.behind(this.watched(trades)),
@@ -254,7 +258,18 @@ export class DataStream {
     if (!this.integrity.agrees(sent)) this.lost([...this.subscribed]);
     else if (late.length > 0) this.lost(late);
     else if (current) this.heal();
+    if (this.lacksBars(news)) this.barsMissed();
     this.pulse({ at: t ? Date.parse(t) : null, quietMs: quietMs ?? null, current });
+  }
+
+  // Whether a heartbeat names newer bars of the charted symbol than arrived, of any kind.
+  lacksBars(news) {
+    const { charted } = this;
+    const late = Object.entries(BAR_CHANNELS).flatMap(([kind, channel]) => {
+      const place = news[channel]?.[charted];
+      return place ? this.integrity.behind({ [charted]: place }, kind) : [];
+    });
+    return late.length > 0;
   }
 
   // The places of those symbols that are subscribed still.
