@@ -43,7 +43,8 @@ class News:
         self._amended: Counter[str] = Counter()  # symbol → last number of its amendments
         self._amended_to: dict[str, Number] = {}  # symbol → the last of them that was told, or lost
         self._to_tell: list[tuple[Amendment, Number]] = []
-        self._newest_start: dict[str, int] = {}
+        self._newest_start: dict[str, int] = {}  # symbol → start of its newest minute bar
+        self._newest_minute = -1  # of all symbols
         self._changed: Changed = {}
 
     def hear(self, topic: str, message: Any) -> None:
@@ -83,10 +84,12 @@ class News:
     def skip_numbers_of_amendments(self) -> None:
         """Batches were lost, and perhaps amendments with them: leave a gap, for clients to see.
 
-        The lost one may have been the first of its symbol.
+        The lost one may have been the first of its symbol. Where nothing was heard yet, nobody was
+        told of a trade that it could be of.
         """
-        for symbol in self._symbols(Channel.TRADES) | self._amended.keys():
-            self._note_amended(symbol, self._number_amendment(symbol))
+        if self._standings.has_heard:
+            for symbol in self._symbols(Channel.TRADES) | self._amended.keys():
+                self._note_amended(symbol, self._number_amendment(symbol))
 
     def skip_numbers(self) -> None:
         """Messages were lost: leave a gap in each numbering, for clients to see."""
@@ -119,9 +122,10 @@ class News:
     def _kind_of(self, bar: Bar) -> tuple[Channel, str]:
         if bar.timeframe == "1Day":
             return Channel.DAILY_BARS, "d"
-        if bar.start <= self._newest_start.get(bar.symbol, -1):
-            return Channel.UPDATED_BARS, "u"  # a late trade changed a bar that was out
-        self._newest_start[bar.symbol] = bar.start
+        # A minute closes for all symbols at once: what comes of one that is over was changed.
+        if bar.start <= self._newest_start.get(bar.symbol, -1) or bar.start < self._newest_minute:
+            return Channel.UPDATED_BARS, "u"
+        self._newest_start[bar.symbol] = self._newest_minute = bar.start
         return Channel.BARS, "b"
 
     def _symbols(self, channel: Channel) -> set[str]:

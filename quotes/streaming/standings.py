@@ -121,6 +121,11 @@ class Standings:
         if corrected is not None:
             self._priced[amendment.symbol] = corrected
 
+    @property
+    def has_heard(self) -> bool:
+        """Whether anything was heard of the topics that are heard now."""
+        return bool(self._last)
+
     def knows(self, symbol: str) -> bool:
         """Whether both a quote and a price of the symbol were heard."""
         return symbol in self._quotes and symbol in self._priced

@@ -189,6 +189,23 @@ async def test_bars_go_by_kind_and_a_second_of_the_same_minute_is_a_correction(h
     ]
 
 
+async def test_a_bar_of_a_minute_that_is_over_is_an_update_though_it_was_not_heard(
+    hub: Hub,
+) -> None:
+    reader = Reader(hub).want(bars=["*"], updatedBars=["*"])
+
+    bus().publish(BARS, [bar("IBM", minute=3), bar("MSFT", minute=3)])
+    bus().publish(BARS, [bar("AAPL", minute=2)])
+    bus().publish(BARS, [bar("AAPL", minute=4), bar("IBM", minute=4)])
+    await reader.has(5)
+
+    assert [(one["T"], one["S"]) for one in reader.heard[2:]] == [
+        ("u", "AAPL"),
+        ("b", "AAPL"),
+        ("b", "IBM"),
+    ]
+
+
 async def test_honest_bars_are_numbered_without_gaps_per_symbol_and_kind(hub: Hub) -> None:
     reader = Reader(hub, JSON_HONEST).want(bars=["*"], dailyBars=["*"])
 
