@@ -67,7 +67,7 @@ def serve(listener: socket.socket, credentials: Demo) -> None:
     from config.launcher.banner import example_symbol, greet
     from config.observability import health
     from config.server.server import OpenbellServer
-    from quotes.streaming.hub import hub
+    from quotes.streaming.consumers import drain
 
     background = Background(settings.BACKGROUND_PROCESSES)
     url, symbol = address.public_url(listener), example_symbol()
@@ -88,7 +88,7 @@ def serve(listener: socket.socket, credentials: Demo) -> None:
         body_max=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
         when_ready=when_ready,
         when_told=health.leave,
-        when_draining=lambda: hub().drain(),
+        when_draining=drain,
     )
     try:
         server.run()

@@ -37,7 +37,7 @@ def serve() -> None:
     from config.observability import health
     from config.server.server import OpenbellServer
     from quotes.streaming import off_loop
-    from quotes.streaming.hub import hub
+    from quotes.streaming.consumers import drain
 
     start.check_connections(threads=settings.HTTP_THREADS, others=off_loop.THREADS)
     start.check_servers()
@@ -48,7 +48,7 @@ def serve() -> None:
         body_max=settings.DATA_UPLOAD_MAX_MEMORY_SIZE,
         notice_seconds=settings.DRAIN_NOTICE_SECONDS,
         when_told=health.leave,
-        when_draining=lambda: hub().drain(),
+        when_draining=drain,
     )
     try:
         server.run()

@@ -42,6 +42,15 @@ _failures = limits.Failures()
 _strangers: set[StreamConsumer] = set()
 
 
+def drain() -> None:
+    """This process is about to stop: tell honest sockets, and let all find room elsewhere.
+
+    On the sockets' event loop.
+    """
+    hub().drain()
+    seats().leave()
+
+
 class StreamConsumer(AsyncConsumer):
     """One client of one stream, from its handshake to its end."""
 

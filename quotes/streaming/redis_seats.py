@@ -104,6 +104,13 @@ class RedisSeats:
             raise self._away("it forgot us at once")
         return granted
 
+    def leave(self) -> None:
+        self._check_there()
+        try:
+            self._redis.delete(_key(f"@{self._name}"))
+        except RedisError as error:
+            raise self._away(error) from error
+
     def _exchange(self, changed: Mapping[str, int], wishes: Sequence[Limits]) -> list[bool] | None:
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.pexpire(_key(f"@{self._name}"), _ms(GONE_SECONDS))

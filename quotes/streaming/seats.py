@@ -49,6 +49,9 @@ class Shared(Protocol):
     def exchange_anew(self, taken: Mapping[str, int], wishes: Sequence[Limits]) -> list[bool]:
         """The same, where these are all the seats that are taken here. Away."""
 
+    def leave(self) -> None:
+        """Tell that what this process holds no longer counts. Away."""
+
 
 class Wish(NamedTuple):
     """Somebody who waits for a seat."""
@@ -67,6 +70,7 @@ class Seats:
         self._wishes: list[Wish] = []
         self._called = asyncio.Event()
         self._telling: asyncio.Task[None] | None = None
+        self._left = False
 
     @property
     def taken(self) -> dict[str, int]:
@@ -78,7 +82,7 @@ class Seats:
 
         Who took them releases them.
         """
-        if self._shared is None:
+        if self._shared is None or self._left:
             return self._take_here(limits)
         wish = Wish(limits, asyncio.get_running_loop().create_future())
         self._wishes.append(wish)
@@ -96,9 +100,15 @@ class Seats:
             self._taken[holder] -= 1
             if not self._taken[holder]:
                 del self._taken[holder]
-            if self._shared is not None:
+            if self._shared is not None and not self._left:
                 self._changed.add(holder)
                 self._call()
+
+    def leave(self) -> None:
+        """This process is about to stop, and sends its clients elsewhere: there they find room."""
+        self._left = True
+        if self._telling is not None:
+            self._called.set()
 
     def _take_here(self, limits: Limits) -> bool:
         if any(self._taken.get(holder, 0) >= most for holder, most in limits.items()):
@@ -116,7 +126,7 @@ class Seats:
 
     async def _tell_on(self) -> None:
         assert self._shared is not None
-        while self._taken or self._wishes or self._changed:
+        while self._wishes or (not self._left and (self._taken or self._changed)):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(BEAT_SECONDS):
                     await self._called.wait()
@@ -128,6 +138,9 @@ class Seats:
             if self._wishes:
                 self._called.set()
             await self._tell(self._shared, [wish for wish in wishes if not wish.granted.done()])
+        if self._left:
+            with contextlib.suppress(Away):  # then it is taken for dead soon
+                await _in_thread(self._shared.leave)
         self._telling = None
 
     async def _tell(self, shared: Shared, wishes: list[Wish]) -> None:

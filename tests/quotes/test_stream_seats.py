@@ -134,6 +134,19 @@ async def test_what_a_dead_process_held_is_free_soon(monkeypatch: pytest.MonkeyP
 
 
 @on_redis
+async def test_what_a_process_holds_that_is_about_to_stop_is_free_at_once() -> None:
+    async with processes(2) as (leaving, other):
+        assert await leaving.take({"account": 1})
+
+        leaving.leave()
+
+        await until(lambda: other.take({"account": 1}))
+        leaving.release(["account"])
+        assert await leaving.take({"account": 1})  # one that was on its way here
+        assert not await other.take({"account": 1})
+
+
+@on_redis
 async def test_a_process_that_beats_keeps_its_seats(monkeypatch: pytest.MonkeyPatch) -> None:
     from quotes.streaming import redis_seats
 
