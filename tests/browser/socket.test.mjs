@@ -358,6 +358,10 @@ test("the worst of all connections is the one shown", () => {
     judged({ ...LIVE, market: { name: "silent", since: 0 } }, 7_000, clock).text,
     "Stale for 7 s",
   );
+  assert.deepEqual(judged({ ...LIVE, account: { name: "silent", since: 0 } }, 8_000, clock), {
+    kind: "stale",
+    text: "Stale for 8 s",
+  });
   assert.deepEqual(judged({ ...LIVE, feed: { name: "behind" } }, 0, clock), {
     kind: "stale",
     text: "Catching up",

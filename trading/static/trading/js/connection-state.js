@@ -15,9 +15,8 @@ export function judged({ market, account, feed }, now, clock) {
       text: left < 1 ? "Reconnecting" : `Reconnecting in ${age(left)}`,
     };
   }
-  if (market.name === "silent") {
-    return { kind: "stale", text: `Stale for ${age((now - market.since) / 1000)}` };
-  }
+  const mute = [market, account].find(({ name }) => name === "silent");
+  if (mute) return { kind: "stale", text: `Stale for ${age((now - mute.since) / 1000)}` };
   if (feed.name === "silent") {
     return { kind: "stale", text: `Feed silent for ${age(feed.quietMs / 1000)}` };
   }
