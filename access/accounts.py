@@ -30,13 +30,14 @@ CARRIED_OVER = ("multiplier", "shorting", "fractional_trading", "lot_method", "f
 def reset_account(*, account_id: int, cash: Decimal, actor: str) -> Account:
     """Close the account, cancel its orders and open another in its place; returns that one.
 
-    The old book stays as it is, to be read. Keys move over. Three steps, each of which may be done
-    again: whoever finds an account closed and without a successor resets it once more. Raises
-    AccountNotFound, AmountInvalid, OrdersStillOpen, AccountBusy, Unavailable.
+    No order is kept by force: a book that is closed has no margin to mend. The old book stays as it
+    is, to be read. Keys move over. Three steps, each of which may be done again: whoever finds an
+    account closed and without a successor resets it once more. Raises AccountNotFound,
+    AmountInvalid, OrdersStillOpen, AccountBusy, Unavailable.
     """
     check_amount(cash)  # before what cannot be undone
     close_account(account_id=account_id, actor=actor)
-    cancel_what_is_left(account_id=account_id, actor=actor)
+    cancel_what_is_left(account_id=account_id, actor=actor, even_forced=True)
     return _succeed(account_id, cash, actor)
 
 

@@ -34,7 +34,7 @@ from quotes import market
 from quotes.api.control import To, market_json
 from quotes.ticks import to_micros
 from trading import orders, queries, states
-from trading.errors import OrderFinished
+from trading.errors import OrderFinished, OrderForced
 from trading.models import Order
 from trading.wire import EVENT_KIND, order_json
 
@@ -136,7 +136,7 @@ def _all_canceled(request: Request, done: IdempotencyKey) -> Answer:
     before = log.request_id.set(done.request_id)
     try:
         for order_id in left.values_list("public_id", flat=True):
-            with contextlib.suppress(OrderFinished):  # beside us
+            with contextlib.suppress(OrderFinished, OrderForced):  # beside us; not theirs to end
                 orders.cancel(account_id=account_id, order_id=order_id, actor=done.principal)
     finally:
         log.request_id.reset(before)

@@ -65,6 +65,7 @@ class OrderAdmin(BookAdmin):
                     account_id=order.account_id,
                     order_id=order.public_id,
                     actor=operator(request),
+                    even_forced=True,
                 )
             except OpenbellError as error:
                 self.message_user(request, f"{order.public_id}: {error.message}", messages.ERROR)

@@ -14,6 +14,7 @@ Forbidden                        403/40310000
 ├── AccountBlocked
 ├── InsufficientBuyingPower
 ├── InsufficientQuantity
+├── OrderForced              the floor placed it, so its owner neither cancels nor replaces it
 ├── ShortingForbidden
 └── WashTrade
 NotFound                         404/40410000
@@ -97,6 +98,17 @@ class InsufficientQuantity(Forbidden):
             available=available,
             existing_qty=plain(existing),
             held_for_orders=plain(held),
+        )
+
+
+class OrderForced(Forbidden):
+    """An order that closes a position by force is neither canceled nor replaced by its owner."""
+
+    def __init__(self, order_id: object) -> None:
+        super().__init__(
+            "this order closes a position that the account could not keep, "
+            "and only an operator can cancel it",
+            order_id=order_id,
         )
 
 

@@ -23,14 +23,17 @@ def stop_trading(
 ) -> list[tuple[Order, OpenbellError | None]]:
     """Stop the account, then cancel what is open; the outcomes are those of `cancel_all`.
 
-    Raises AccountNotFound, AccountBusy, Unavailable: from then on the account is stopped all the
-    same, and calling again cancels the rest.
+    An owner cancels no order that closes a position by force, an operator these too. Raises
+    AccountNotFound, AccountBusy, Unavailable: from then on the account is stopped all the same, and
+    calling again cancels the rest.
     """
     accounts.stop(account_id=account_id, actor=actor, reason=reason, by_operator=by_operator)
-    return cancel_what_is_left(account_id=account_id, actor=actor)
+    return cancel_what_is_left(account_id=account_id, actor=actor, even_forced=by_operator)
 
 
-def cancel_what_is_left(*, account_id: int, actor: str) -> list[tuple[Order, OpenbellError | None]]:
+def cancel_what_is_left(
+    *, account_id: int, actor: str, even_forced: bool
+) -> list[tuple[Order, OpenbellError | None]]:
     """Cancel what is open of an account that takes no new orders any more, as `cancel_all` does.
 
     Waits for its turn behind the requests that came before, where there are too many for another to
@@ -38,7 +41,7 @@ def cancel_what_is_left(*, account_id: int, actor: str) -> list[tuple[Order, Ope
     """
     for _ in range(TRIES):
         try:
-            return cancel_all(account_id=account_id, actor=actor)
+            return cancel_all(account_id=account_id, actor=actor, even_forced=even_forced)
         except AccountBusy:
             time.sleep(PAUSE_SECONDS)
-    return cancel_all(account_id=account_id, actor=actor)
+    return cancel_all(account_id=account_id, actor=actor, even_forced=even_forced)

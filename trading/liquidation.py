@@ -1,9 +1,10 @@
 """Forced liquidation: positions are closed until what is left is covered by the equity.
 
 First the account's open orders go, then positions are closed by market orders, the one with the
-largest requirement first. What an order of ours is closing already counts as closed, so that
-looking again places nothing twice; what its owner orders meanwhile goes at the next look, for it
-would keep shares from being closed. A frozen or suspended account is liquidated all the same.
+largest requirement first. Those are *forced*: only an operator cancels them. What one of them is
+closing already counts as closed, so that looking again places nothing twice; what its owner orders
+meanwhile goes at the next look, for it would keep shares from being closed. A frozen or suspended
+account is liquidated all the same.
 """
 
 from __future__ import annotations
@@ -17,24 +18,21 @@ from typing import NamedTuple
 from django.db.models import Q
 
 from events.errors import OpenbellError
-from events.models import Event
 from portfolios.borrowing import Marks
 from portfolios.margin import Margin, Stake, maintenance_requirement
 from portfolios.models import Account, Position
 from quotes.amounts import EXACT, rounded
-from trading import states
 from trading.judging import find_instrument
 from trading.market import market_view
-from trading.models import Order, OrderStatus, OrderType, Side, TimeInForce
+from trading.models import Order, OrderType, Side, TimeInForce
 from trading.orders import cancel_all, submit
 from trading.request import OrderRequest
 from trading.risk import usable_touch
-from trading.wire import EVENT_KIND
 
 ZERO = Decimal(0)
 FLAT = Q(quantity=ZERO)
 ACTOR = "operator:liquidation"
-NAME = "liquidation-"  # what the client order ids of its orders begin with
+NAME = "liquidation-"  # what the client order ids of its orders begin with, for people to see
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +51,7 @@ def liquidate(account: Account, margin: Margin, marks: Marks) -> list[Order]:
     Raises AccountBusy, Unavailable. A position that cannot be closed now is left for the next time,
     without an order that would be refused again and again.
     """
-    cancel_all(account_id=account.pk, actor=ACTOR, but=_ours(account))
+    cancel_all(account_id=account.pk, actor=ACTOR)
     placed = []
     for one in to_close(margin, _closable(account, margin, marks)):
         request = _closing(one)
@@ -81,19 +79,6 @@ def to_close(margin: Margin, closable: Iterable[Closable]) -> list[Closable]:
         chosen.append(one)
         needed -= one.requirement
     return chosen
-
-
-def _ours(account: Account) -> set[int]:
-    """The open orders of former looks, by row id. Their owner may name orders alike, but the log
-    knows who placed them."""
-    rows = Order.objects.filter(
-        account_id=account.pk, status__in=states.OPEN, client_order_id__startswith=NAME
-    )
-    named = {f"order:{public_id}": pk for pk, public_id in rows.values_list("pk", "public_id")}
-    accepted = Event.objects.filter(
-        subject__in=named, kind=f"{EVENT_KIND}{OrderStatus.ACCEPTED}", actor=ACTOR
-    )
-    return {named[subject] for subject in accepted.values_list("subject", flat=True)}
 
 
 def _closable(account: Account, margin: Margin, marks: Marks) -> list[Closable]:

@@ -128,6 +128,7 @@ class Order(models.Model):
     lot_method = models.CharField(max_length=8, choices=LotMethod.choices, default=LotMethod.FIFO)
     lot_ids = models.JSONField(null=True)
     extended_hours = models.BooleanField(default=False)
+    is_forced = models.BooleanField(default=False)  # placed by the floor, to close a position
     quantity = quantity_field(null=True)  # null for an order by amount
     notional = cash_field(null=True)
     limit_price = price_field(null=True)

@@ -7,7 +7,7 @@ settled by `trading.execution.settlement`; nothing else writes orders.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from uuid import UUID
@@ -28,7 +28,7 @@ from quotes.models import Instrument
 from quotes.queries import Listed
 from trading import client_ids, states, updates
 from trading.ending import end
-from trading.errors import OrderFinished
+from trading.errors import OrderFinished, OrderForced
 from trading.execution.matching import Waiting
 from trading.judging import account_view, find_listed, judge, margin_for
 from trading.legs import legs_of
@@ -120,68 +120,72 @@ def _submit(
     return order
 
 
-def cancel(*, account_id: int, order_id: UUID, actor: str) -> Order:
+def cancel(*, account_id: int, order_id: UUID, actor: str, even_forced: bool = False) -> Order:
     """Cancel what is left of an open order and free what it held.
 
-    Raises AccountNotFound, OrderNotFound, OrderFinished, AccountBusy, Unavailable.
+    With `even_forced` also one that the floor placed to close a position by force. Raises
+    AccountNotFound, OrderNotFound, OrderFinished, OrderForced, AccountBusy, Unavailable.
     """
     with turn(account_id):
-        return _cancel(account_id, order_id, actor)
+        return _cancel(account_id, order_id, actor, even_forced)
 
 
 @retried
 @transaction.atomic(durable=True)
-def _cancel(account_id: int, order_id: UUID, actor: str) -> Order:
+def _cancel(account_id: int, order_id: UUID, actor: str, even_forced: bool) -> Order:
     account = lock_account(account_id)
     order = lock_order(account, order_id)
 
     if order.status not in states.CANCELABLE:
         raise OrderFinished(order.status)
+    if order.is_forced and not even_forced:
+        raise OrderForced(order.public_id)
 
     end(account, [order], OrderStatus.CANCELED, at=market_clock().now(), actor=actor)
     return order
 
 
 def cancel_all(
-    *, account_id: int, actor: str, but: Collection[int] = ()
+    *, account_id: int, actor: str, even_forced: bool = False
 ) -> list[tuple[Order, OpenbellError | None]]:
-    """Cancel every order that was open at the call, oldest first; not those of these row ids.
+    """Cancel every order that was open at the call, oldest first.
 
-    Each comes back with None, or with the error that kept it from being canceled. Raises
-    AccountNotFound, AccountBusy, Unavailable.
+    Each comes back with None, or with the error that kept it from being canceled: OrderForced of
+    those that close a position by force, unless `even_forced`. Raises AccountNotFound, AccountBusy,
+    Unavailable.
     """
     with turn(account_id):
         open_orders = Order.objects.filter(account_id=account_id, status__in=states.OPEN)
-        found = open_orders.order_by("pk").values_list("pk", flat=True)
-        pks = [pk for pk in found if pk not in but]
+        pks = list(open_orders.order_by("pk").values_list("pk", flat=True))
         return [
             outcome
             for start in range(0, len(pks), SLICE)
-            for outcome in _cancel_slice(account_id, pks[start : start + SLICE], actor)
+            for outcome in _cancel_slice(account_id, pks[start : start + SLICE], actor, even_forced)
         ]
 
 
 @retried
 @transaction.atomic(durable=True)
 def _cancel_slice(
-    account_id: int, pks: Sequence[int], actor: str
+    account_id: int, pks: Sequence[int], actor: str, even_forced: bool
 ) -> list[tuple[Order, OpenbellError | None]]:
     account = lock_account(account_id)
     orders = lock_orders(pks)
 
-    ending = [order for order in orders.values() if order.status in states.CANCELABLE]
-    outcomes: list[tuple[Order, OpenbellError | None]] = [
-        (order, None if _is_ending(order) else OrderFinished(order.status))
-        for order in orders.values()
+    outcomes = [(order, _what_keeps(order, even_forced)) for order in orders.values()]
+    ending = [
+        order for order, kept in outcomes if kept is None and order.status in states.CANCELABLE
     ]
 
     end(account, ending, OrderStatus.CANCELED, at=market_clock().now(), actor=actor)
     return outcomes
 
 
-def _is_ending(order: Order) -> bool:
-    """It is canceled, or can be; a leg may have been canceled with its parent just before."""
-    return order.status in states.CANCELABLE or order.status == OrderStatus.CANCELED
+def _what_keeps(order: Order, even_forced: bool) -> OpenbellError | None:
+    """Why one of all orders is not canceled; a leg may have been, with its parent just before."""
+    if order.status not in states.CANCELABLE:
+        return None if order.status == OrderStatus.CANCELED else OrderFinished(order.status)
+    return OrderForced(order.public_id) if order.is_forced and not even_forced else None
 
 
 def expire_due(
@@ -257,6 +261,7 @@ def accepted_order(
         order_class=request.order_class,
         leg=Leg.TAKE_PROFIT if request.order_class == OrderClass.OCO else "",
         extended_hours=request.extended_hours,
+        is_forced=request.is_forced,
         quantity=request.quantity,
         notional=request.notional,
         limit_price=request.limit_price,

@@ -25,7 +25,7 @@ from quotes.amounts import PRICE_PLACES, plain, to_units
 from quotes.clock import market_clock
 from quotes.models import Instrument
 from trading import client_ids, queries, states, updates
-from trading.errors import InvalidOrder, OrderFinished, OrderRuleBroken
+from trading.errors import InvalidOrder, OrderFinished, OrderForced, OrderRuleBroken
 from trading.holds import Hold
 from trading.judging import account_view, judge, margin_for
 from trading.legs import ENTRY, is_complex, is_holding, stop_collar
@@ -83,7 +83,7 @@ def replace_order(*, account_id: int, order_id: UUID, changes: Changes, actor: s
     """Put a new order in the place of one that works; returns the new one.
 
     Its quantity is what is asked for less what has been filled. A refusal changes nothing, and is
-    recorded as an event. Raises OrderNotFound, OrderFinished, what `check_request` and
+    recorded as an event. Raises OrderNotFound, OrderFinished, OrderForced, what `check_request` and
     `risk.assess` raise, DuplicateClientOrderId, AccountBusy, Unavailable.
     """
     known = queries.get_order(account_id, order_id)
@@ -154,9 +154,14 @@ def _replace(
 
 
 def _check_replaceable(order: Order) -> None:
-    """It works, and something of it can be changed. Raises OrderFinished, OrderRuleBroken."""
+    """It works, and something of it can be changed by its owner.
+
+    Raises OrderFinished, OrderForced, OrderRuleBroken.
+    """
     if order.status in states.TERMINAL:
         raise OrderFinished(order.status)
+    if order.is_forced:
+        raise OrderForced(order.public_id)
     if order.status not in states.REPLACEABLE:
         raise OrderRuleBroken(
             f'order is in "{order.status}" state and cannot be replaced', status=order.status

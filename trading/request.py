@@ -70,7 +70,7 @@ class OrderRequest:
     order_class: OrderClass = OrderClass.SIMPLE
     lot_method: LotMethod | None = None  # None: as the account has it
     lots: tuple[int, ...] = ()  # ids of those to close first, with `specific`
-    is_forced: bool = False  # by the operator, on an account that may be stopped
+    is_forced: bool = False  # by the floor, on an account that may be stopped
     # The exits of an order that is not simple. The limit price of an OCO is its take-profit's.
     take_profit: Decimal | None = None  # a limit price
     stop_loss: Decimal | None = None  # a stop price

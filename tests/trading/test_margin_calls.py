@@ -196,7 +196,7 @@ def test_orders_of_its_owner_hold_nothing_off_while_one_of_ours_waits(floor, set
     fall()
     forced = {order.instrument.symbol: order for order in Order.objects.filter(status="new")}
     assert set(forced) == {"AAPL", "MSFT"}
-    cancel(account_id=account.pk, order_id=forced["MSFT"].public_id, actor="test")
+    cancel(account_id=account.pk, order_id=forced["MSFT"].public_id, actor="test", even_forced=True)
     far = floor.sell(
         account, "90", limit="500", symbol="MSFT", client_order_id="liquidation-of-mine"
     )

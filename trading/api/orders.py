@@ -58,6 +58,7 @@ class OrderList(APIView):
     @extend_schema(
         operation_id="cancel_all_orders",
         summary="Cancel every open order",
+        description="An order that closes a position by force stays: its status is 403.",
         responses={207: schemas.CanceledOrder(many=True)},
     )
     def delete(self, request: Request) -> Response:
@@ -93,7 +94,10 @@ class OrderDetail(APIView):
         return Response(order_json(order))
 
     @extend_schema(
-        operation_id="cancel_order", summary="Cancel an open order", responses={204: None}
+        operation_id="cancel_order",
+        summary="Cancel an open order",
+        description="Not one that closes a position by force: that is for an operator.",
+        responses={204: None},
     )
     def delete(self, request: Request, order_id: str) -> Response:
         orders.cancel(

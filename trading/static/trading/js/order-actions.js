@@ -31,7 +31,9 @@ export async function cancelAll(desk, { notices, sync }) {
   });
   if (!sure) return;
   try {
-    await api.remove("/v2/orders");
+    for (const { status, body } of await api.remove("/v2/orders")) {
+      if (status === 403) notices.refused({ status, ...body }, "Cancel of one of them");
+    }
   } catch (error) {
     notices.refused(error, "Cancel of all orders");
   }
