@@ -14,6 +14,7 @@ from quotes.amounts import PRICE_PLACES, to_units
 from quotes.clock import market_clock
 from quotes.models import Instrument, MarketClock
 from quotes.streaming.bus import TICK_TOPICS
+from quotes.tick_history.store import insert
 from quotes.ticks import Batch, Quote, Trade, to_micros
 from tests.portfolios.factories import make_instrument, new_york
 from trading import orders
@@ -32,11 +33,16 @@ class TradingFloor:
     """One stepped market with one instrument, AAPL at 99 to 100 unless told otherwise."""
 
     def __init__(
-        self, at: datetime = NOON, model: FillModel = FillModel.NBBO, lanes: int = 1
+        self,
+        at: datetime = NOON,
+        model: FillModel = FillModel.NBBO,
+        lanes: int = 1,
+        keeps_history: bool = False,
     ) -> None:
         self.instrument: Instrument = make_instrument("AAPL", name="Apple")
         self.model = model
         self.lanes = lanes
+        self.keeps_history = keeps_history
         self.sequence = 0
         row, _ = MarketClock.objects.update_or_create(
             pk=1,
@@ -119,10 +125,16 @@ class TradingFloor:
         MarketClock.objects.filter(pk=1).update(
             advance_to_us=watermark_us, watermark_us=watermark_us
         )
-        latest.put_many(ticks)
+        self.publish(*ticks)
         batch = Batch(tuple(ticks), watermark_us, epoch=1)
         engine.run_once([(TICK_TOPICS[0], batch)])
         market_clock().refresh()
+
+    def publish(self, *ticks: Quote | Trade) -> None:
+        """Let them be known, though no engine hears them."""
+        latest.put_many(ticks)
+        if self.keeps_history:
+            insert(ticks, {"AAPL": self.instrument.pk})
 
     def show(self, bid: str = "99", ask: str = "100", **sizes: Any) -> None:
         """Play one quote."""

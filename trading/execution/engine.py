@@ -33,6 +33,7 @@ from trading.execution.marks import FloorMarks
 from trading.execution.matching import FillModel
 from trading.execution.pending import Pending
 from trading.execution.shards import WHOLE, Shard
+from trading.execution.taken import Taken
 from trading.execution.waiting import write_reasons
 from trading.models import OrderStatus
 from trading.orders import expire_due
@@ -70,6 +71,7 @@ class Engine:
         self.agreement = Agreement(self.floor, self.listing, self.pending, self.admissions)
         self.actions = Actions(self.floor, self.listing, self.agreement, self.clock)
         self._epoch = 0
+        self._taken = Taken(self.floor.standing, lease)
         self._rematch: set[str] = set()  # symbols whose standing quote is good for more
         self._announced: set[int] = set()  # accepted orders that news told of
         self._poll_due = True
@@ -81,9 +83,7 @@ class Engine:
         self._refresh_listing()
         self.agreement.load()
         self._expire(self.floor.now_us)
-        for (instrument_id, is_buy), level in intake.taken_levels(self.listing.by_id).items():
-            symbol = self.listing.by_id[instrument_id].symbol
-            self.floor.standing.put(symbol, is_buy, level)
+        self._taken.look(self.listing.by_id)
         self._pass_time(self.floor.now_us)
 
     def run_once(self, messages: Iterable[tuple[str, Any]], missed: bool = False) -> None:
@@ -166,6 +166,7 @@ class Engine:
     def _hear_quote(self, quote: Quote) -> None:
         if not self.floor.standing.is_newer(quote):
             return  # after a resync, what still waited in the mailbox is the past
+        self._taken.come_to(quote)
         self.floor.hear(quote)
         self.admissions.admit_priced(quote.symbol)
         self.floor.match_resting(quote.symbol, quote)
@@ -322,14 +323,14 @@ class SteppedEngine(Engine):
         self._target_us: int | None = None  # the advance that is being played
 
     def load(self) -> None:
-        """Also let the last quotes and trades stand, and finish an advance that was played
-        meanwhile.
+        """Also let the last quotes and trades stand, and finish an advance played meanwhile.
 
         Orders in the book have met them already.
         """
         super().load()
         quotes, trades = latest_ticks(self.listing)
         for quote in quotes:
+            self._taken.come_to(quote)
             self.floor.hear(quote)
         for trade in trades:
             self.floor.standing.hear_trade(trade)

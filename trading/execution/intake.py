@@ -8,17 +8,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from events.reads import find_rows
-from quotes.amounts import PRICE_PLACES, QUANTITY_PLACES, to_units
 from quotes.models import Instrument
 from trading import states
-from trading.execution.decisions import AUCTION
-from trading.execution.matching import FillModel, Level
 from trading.execution.shards import WHOLE, Shard
-from trading.models import Fill, Order, OrderStatus, Side
+from trading.models import Order, OrderStatus
 
 ADMITTED_MAX = 500  # accepted orders taken in at a time
 CHUNK = 500
-FILLS_LOOKED_AT = 1_000  # the newest ones: what was taken longer ago has been quoted anew
 
 
 class Listing:
@@ -94,25 +90,3 @@ def relatives(families: Collection[int]) -> Iterator[Order]:
         some = wanted[start : start + CHUNK]
         yield from Order.objects.filter(pk__in=some, status__in=is_open)
         yield from Order.objects.filter(parent_id__in=some, status__in=is_open)
-
-
-def taken_levels(instrument_ids: Collection[int]) -> dict[tuple[int, bool], Level]:
-    """What the newest fills have taken, by instrument and whether it was bought.
-
-    So displayed size that one engine has taken is not offered again by the next. What was quoted
-    between such a fill and now it cannot know: where the price went and came back, too much counts
-    as taken until the quote changes again.
-    """
-    fills = Fill.objects.filter(
-        instrument_id__in=instrument_ids,
-        model__in=(FillModel.NBBO, FillModel.QUEUE),
-        trade_sequence__isnull=True,
-    ).exclude(resolution=AUCTION)
-    levels: dict[tuple[int, bool], Level] = {}
-    for fill in fills.order_by("-pk")[:FILLS_LOOKED_AT]:
-        is_buy = fill.side == Side.BUY
-        displayed = fill.ask_size if is_buy else fill.bid_size
-        taken = to_units(fill.taken_before + fill.quantity, QUANTITY_PLACES)
-        level = Level(to_units(fill.price, PRICE_PLACES), displayed, taken)
-        levels.setdefault((fill.instrument_id, is_buy), level)
-    return levels
