@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from tests.browser.screen import amount
+from trading.errors import OrderForced
 
 RETURN_MS = 60_000  # the longest wait of the backoff, and a start
 
@@ -255,6 +256,28 @@ def test_canceling_all_asks_first(desk):
 
     desk.wait_for_text("[data-open-orders-empty]", "No open orders")
     assert desk.ask_api("/v2/orders") == []
+
+
+def test_canceling_all_tells_of_an_order_that_its_owner_cannot_cancel(desk):
+    desk.fill_ticket(shares="1", limit="1.10")
+    desk.send()
+    desk.page.wait_for_selector("[data-review]", state="hidden")
+    [order] = desk.ask_api("/v2/orders")
+
+    def keep(route):
+        """As the server answers of a forced order, which takes a fall of the market to have."""
+        if route.request.method == "DELETE":
+            error = OrderForced(order["id"])
+            entry = {"id": order["id"], "status": error.http_status, "body": error.body()}
+            route.fulfill(status=207, json=[entry])
+        else:
+            route.continue_()
+
+    desk.page.route("**/v2/orders", keep)
+    desk.page.keyboard.press("Shift+X")
+    desk.page.click("[data-confirm-yes]")
+
+    desk.wait_for_text("[data-alerts]", "only an operator can cancel it")
 
 
 def test_the_watchlist_is_kept_by_the_server(desk):
