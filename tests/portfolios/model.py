@@ -29,11 +29,18 @@ class Model:
     lots: list[ModelLot] = field(default_factory=list)
     realized: Fraction = Fraction(0)
     method: str = "fifo"
+    named: tuple[ModelLot, ...] = ()
 
     def execute(
-        self, side: str, quantity: Decimal, price: Decimal, fee: Decimal, method: str = "fifo"
+        self,
+        side: str,
+        quantity: Decimal,
+        price: Decimal,
+        fee: Decimal,
+        method: str = "fifo",
+        named: tuple[ModelLot, ...] = (),
     ) -> None:
-        self.method = method
+        self.method, self.named = method, named
         direction = 1 if side == "buy" else -1
         whole = Fraction(quantity)
         value = to_cash(whole * Fraction(price))
@@ -62,6 +69,8 @@ class Model:
         """The lot to relieve next."""
         if self.method == "lifo":
             return self.lots[-1]
+        if self.method == "specific":
+            return next((lot for lot in self.named if lot in self.lots), self.lots[0])
         if self.method == "hifo":
             dearest = max(lot.price for lot in self.lots)
             return [lot for lot in self.lots if lot.price == dearest][-1]

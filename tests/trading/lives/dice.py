@@ -25,12 +25,15 @@ LASTING = {"lasts": one_of("day", "gtc")}
 SIZE = between(0, 15)
 EITHER = {"buys": one_of(True, False)}
 WHICH = {"which": between(0, 99)}
+LOTS = {"closes": one_of("", "", "", "lifo", "hifo", "specific"), "lots": between(0, 99)}
 
 WAYS: dict[str, dict[str, Throw]] = {
     "quotes": {**BID, "spread": between(0, 2), "bid_size": SIZE, "ask_size": SIZE},
-    "prints": PRICE,
+    "prints": {**PRICE, "size": between(1, 15)},
+    "an_auction_prints": {**PRICE, "size": between(1, 15)},
     "time_passes": {},
     "the_market_closes": {},
+    "evening_comes": {},
     "another_day_begins": {**BID, "size": SIZE},
     "trading_is_halted": {},
     "trading_goes_on": {},
@@ -42,9 +45,18 @@ WAYS: dict[str, dict[str, Throw]] = {
         **EITHER,
         **SHARES,
         **PRICE,
+        **LOTS,
         "lasts": one_of("day", "day", "gtc", "ioc", "fok"),
     },
-    "trades": {**WHO, **EITHER, **SHARES, "lasts": one_of("day", "day", "ioc", "fok")},
+    "trades": {**WHO, **EITHER, **SHARES, **LOTS, "lasts": one_of("day", "day", "ioc", "fok")},
+    "waits_for_an_auction": {
+        **WHO,
+        **EITHER,
+        **SHARES,
+        **LOTS,
+        "price": one_of(0, 0, *range(95, 107)),
+        "lasts": one_of("opg", "cls"),
+    },
     "stops": {**WHO, **EITHER, **SHARES, **PRICE, "then": one_of(0, 0, 1, 3), **LASTING},
     "trails": {**WHO, **SHARES, "trail": between(1, 5), **LASTING},
     "brackets": {
@@ -65,7 +77,9 @@ WAYS: dict[str, dict[str, Throw]] = {
     "pairs": {**WHO, **SHARES, **PRICE, "below": between(1, 6), **LASTING},
     "cancels": WHICH,
     "replaces": {**WHICH, **SHARES, **PRICE},
+    "replaces_one_of_several": {**WHICH, **PRICE},
     "pulls_the_kill_switch": WHO,
+    "begins_anew": {**WHO, "cash": between(2_000, 5_000)},
     "trades_on": {},
 }
 
@@ -83,8 +97,12 @@ ODDS = {
     "pairs": 5,
     "cancels": 4,
     "replaces": 6,
-    "the_market_closes": 1,
+    "replaces_one_of_several": 6,
+    "the_market_closes": 2,
+    "evening_comes": 6,
     "another_day_begins": 6,
+    "waits_for_an_auction": 6,
+    "an_auction_prints": 4,
     "trading_is_halted": 1,
     "trading_goes_on": 6,
     "the_engine_dies": 1,
@@ -92,6 +110,7 @@ ODDS = {
     "withdraws": 2,
     "pulls_the_kill_switch": 1,
     "trades_on": 6,
+    "begins_anew": 1,
 }
 
 
