@@ -24,7 +24,7 @@ from access.authentication import authenticate_session
 from access.forms import MarginForm, OpenForm, ResetForm, TransferForm
 from events import idempotency
 from events.errors import OpenbellError
-from events.idempotency import KeyTaken, Promise
+from events.idempotency import KeyTaken
 from portfolios.accounts import open_another_account, transfer
 from portfolios.configurations import configuration, configure
 from portfolios.errors import AccountClosed, AccountNotFound
@@ -34,8 +34,6 @@ from trading.kill_switch import stop_trading
 from trading.views import market
 
 Do = Callable[[HttpRequest], forms.Form | None]
-
-NUMBER_LENGTH_MAX = 64  # characters; of our own it has fewer
 
 
 @never_cache
@@ -59,14 +57,8 @@ def _once(do: Do) -> Do:
     """The same, but nothing where this very form was sent before, or is being carried out."""
 
     def done(request: HttpRequest) -> forms.Form | None:
-        number = request.POST.get("number", "")[:NUMBER_LENGTH_MAX]
-        if not number:
-            return do(request)
-        # With a space, which no program's Idempotency-Key has.
-        promise = Promise(_actor(request), f"form {number}", digest="")
-        if idempotency.find(promise) is not None:
-            return None
-        with contextlib.suppress(KeyTaken), idempotency.promised(promise):
+        number, said = request.POST.get("number", ""), request.POST.urlencode()
+        with contextlib.suppress(KeyTaken), idempotency.form_of(_actor(request), number, said):
             return do(request)
         return None
 

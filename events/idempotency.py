@@ -11,6 +11,7 @@ found, completed with its answer, and forgotten after a day.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -26,6 +27,7 @@ from events.models import Event, IdempotencyKey
 KEPT_FOR = timedelta(hours=24)
 SWEPT = 500  # rows forgotten in one transaction
 ANSWER_CHARS_MAX = 64 * 1024  # a longer answer is made anew for whoever asks again
+FORM_NUMBER_MAX = 64  # characters; those of our pages have fewer
 REFUSED = ".refused"  # how the kind of an event ends that says that nothing was changed
 
 
@@ -72,6 +74,24 @@ def promised(promise: Promise) -> Iterator[None]:
         yield
     finally:
         _promise.reset(before)
+
+
+@contextmanager
+def form_of(principal: str, number: str, said: str) -> Iterator[None]:
+    """Carry out what a page's form of this number says, once: it may be sent by a second click.
+
+    One without a number is carried out each time. Raises KeyTaken where it was sent before.
+    """
+    if not number:
+        yield
+        return
+    digest = hashlib.sha256(said.encode()).hexdigest()
+    # With spaces, which no program's Idempotency-Key has.
+    promise = Promise(principal, f"form {number[:FORM_NUMBER_MAX]} {digest}", digest)
+    if find(promise) is not None:
+        raise KeyTaken("this form was sent before")
+    with promised(promise):
+        yield
 
 
 def claim_for(events: Iterable[Event]) -> None:

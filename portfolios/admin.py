@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
 from typing import Any, cast
+from uuid import uuid4
 
 from django import forms
 from django.contrib import admin, messages
@@ -20,8 +21,10 @@ from django.urls import reverse
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 
+from events import idempotency
 from events.admin import ReadOnlyAdmin, operator
-from events.errors import Refused
+from events.errors import OpenbellError
+from events.idempotency import KeyTaken
 from portfolios.accounts import deposit, freeze, transfer, unfreeze, withdraw
 from portfolios.errors import AccountNotFound, AmountInvalid
 from portfolios.models import (
@@ -57,8 +60,9 @@ class BookAdmin(ReadOnlyAdmin):
 
 
 class CashActionForm(ActionForm):
-    """What moving cash has to know, beside the action."""
+    """What moving cash has to know, beside the action; and a number, so that it is moved once."""
 
+    number = forms.CharField(required=False, label="", widget=forms.HiddenInput, initial=uuid4)
     amount = forms.DecimalField(required=False, label="USD")
     to_account = forms.CharField(required=False, max_length=16, label="to account")
 
@@ -150,12 +154,20 @@ class AccountAdmin(BookAdmin):
         yield from ((account, amount) for account in accounts.order_by("pk"))
 
     def response_action(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        """Say on the list why a use case refused; what it did before that is done."""
+        """Say on the list why a use case failed; what it did before that is done.
+
+        A list that is sent twice, as by a second click, does once what it asks for.
+        """
+        number, said = request.POST.get("number", ""), request.POST.urlencode()
         try:
-            return super().response_action(request, *args, **kwargs)
-        except Refused as refusal:
-            self.message_user(request, refusal.message, messages.ERROR)
-            return HttpResponseRedirect(request.get_full_path())
+            with idempotency.form_of(operator(request), number, said):
+                return super().response_action(request, *args, **kwargs)
+        except KeyTaken:
+            why = "this was sent before, and is done as far as the messages say"
+        except OpenbellError as error:
+            why = error.message
+        self.message_user(request, why, messages.ERROR)
+        return HttpResponseRedirect(request.get_full_path())
 
     def has_freeze_permission(self, request: HttpRequest) -> bool:
         """Whoever may change accounts may freeze them, though the form itself only shows."""

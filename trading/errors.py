@@ -135,3 +135,4 @@ class AccountBusy(Unavailable):
     code = 42910000
     http_status = 429
     message = "rate limit exceeded: too many requests wait for this account"
+    retry_after_seconds = 1

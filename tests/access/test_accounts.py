@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -452,6 +453,25 @@ def test_an_operator_moves_cash_in_out_and_between_accounts_in_admin():
     actors = Event.objects.filter(kind="portfolios.cash.withdrawn").values_list("actor", flat=True)
     assert all(actor.startswith("operator:") for actor in actors)
     assert_books_balance(trader.account, other)
+
+
+def test_a_list_that_an_operator_sends_twice_moves_cash_once():
+    browser, trader = an_operator().browser(), a_trader(cash="100")
+    url = reverse("admin:portfolios_account_changelist")
+
+    def press(amount: str, number: str) -> str:
+        chosen = {"action": "deposit_cash", "_selected_action": [trader.account.pk]}
+        asked = {**chosen, "amount": amount, "number": number}
+        return browser.post(url, asked, follow=True).content.decode()
+
+    page = browser.get(url).content.decode()
+    (number,) = re.findall(r'type="hidden" name="number" value="([^"]+)"', page)
+    assert "50 deposited" in press("50", number)
+    assert "This was sent before" in press("50", number)
+    assert cash(trader.account) == [150]
+    assert "70 deposited" in press("70", number), "the browser went back, and it is another"
+    assert number not in browser.get(url).content.decode()
+    assert_books_balance(trader.account)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
+from config.api import answer_error
 from events.errors import OpenbellError, Unavailable
 from events.models import Event
 from portfolios.configurations import configure
@@ -180,7 +181,9 @@ def test_the_fourth_request_of_an_account_is_told_to_come_back(
         time.sleep(0.001)
     with pytest.raises(AccountBusy) as busy:
         cancel()
-    assert (busy.value.http_status, busy.value.code) == (429, 42910000)
+    status, headers, body = answer_error(busy.value)
+    assert (status, body["code"], body["maximum"]) == (429, 42910000, "2")
+    assert headers == {"Retry-After": "1"}
     assert now_of(order).status == "accepted"
     leave.set()
     holder.join(WAIT_SECONDS_MAX)
