@@ -27,6 +27,7 @@ Row = TypeVar("Row")
 
 # Some 5 ms of writing on SQLite.
 ROWS_PER_TRANSACTION = 200
+BARS_PER_PAGE = 10_000
 
 
 class Heard:
@@ -146,16 +147,21 @@ def open_bars(symbols: Sequence[str], at_us: int, calendar: Calendar) -> list[Ba
     """The stored bars that may still change: those of the trading day that an instant lies in, of
     its minute, and of the minutes before that a late trade corrects."""
     day = midnight(calendar.trading_date(to_instant(at_us)))
-    now = at_us // MICROSECONDS
-    first = (at_us - LATE_US) // MICROSECONDS - 60
-    spans = [(BarLength(1, "Min"), first, now), (BarLength(1, "Day"), day, day)]
+    now, first = at_us // MICROSECONDS, (at_us - LATE_US) // MICROSECONDS - 60
     return [
-        bar
-        for length, start, end in spans
-        for bar in history.bars(
-            symbols, length, start, end, limit=len(symbols) * (1 + (end - start) // 60)
-        ).bars
+        *_stored_bars(symbols, BarLength(1, "Min"), first, now),
+        *_stored_bars(symbols, BarLength(1, "Day"), day, day),
     ]
+
+
+def _stored_bars(symbols: Sequence[str], length: BarLength, start: int, end: int) -> Iterator[Bar]:
+    """All of them, page by page."""
+    page = history.BarPage([], None)
+    while True:
+        page = history.bars(symbols, length, start, end, limit=BARS_PER_PAGE, after=page.after)
+        yield from page.bars
+        if page.after is None:
+            return
 
 
 def _slices(rows: Sequence[Row]) -> Iterator[list[Row]]:

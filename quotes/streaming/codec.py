@@ -175,7 +175,11 @@ class Codec:
         return self._data("c", amendment.symbol, item)
 
     def bar(self, kind: str, bar: Bar, number: Numbered) -> bytes:
-        """`kind` is b, u or d: a minute bar, a corrected one, the running daily bar."""
+        """`kind` is b, u or d: a minute bar, a corrected one, the running daily bar.
+
+        One whose trades were all taken back has neither volume nor trades; the history has no bar
+        in its place.
+        """
         return self._data(kind, bar.symbol, self._numbered(bar_item(bar, self.stamp), number))
 
     def status(self, status: Status, number: Numbered) -> bytes:

@@ -14,6 +14,7 @@ from events.models import Event
 from quotes import market
 from quotes.calendar import EXCHANGE
 from quotes.feeds.base import InstrumentSpec
+from quotes.ingest import recorder as recorder_module
 from quotes.ingest.recorder import ROWS_PER_TRANSACTION, Heard, Recorder, open_bars
 from quotes.latest import Latest, rows
 from quotes.models import Bar as StoredBar
@@ -168,14 +169,17 @@ def test_a_bar_that_was_withdrawn_is_removed_and_comes_back(recorder: Recorder) 
     assert StoredBar.objects.filter(timeframe="1Min").count() == 2
 
 
-def test_open_bars_are_those_that_may_still_change(recorder: Recorder) -> None:
+def test_open_bars_are_those_that_may_still_change(
+    recorder: Recorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorder_module, "BARS_PER_PAGE", 2)
     midnight = START_US // SECOND - 9 * 3600
     day = minute_bar()._replace(timeframe="1Day", start=midnight)
     yesterday = day._replace(start=midnight - 86_400)
     minutes = [minute_bar(START_US - minutes * MINUTE) for minutes in (20, 15, 1, 0)]
-    future = minute_bar(START_US + MINUTE)
-    recorder.keep(heard(*minutes, future, day, yesterday))
+    future, other = minute_bar(START_US + MINUTE), minute_bar()._replace(symbol="MSFT")
+    recorder.keep(heard(*minutes, future, other, day, yesterday))
 
     found = open_bars(["AAPL", "MSFT"], START_US + 30 * SECOND, EXCHANGE)
 
-    assert found == [*minutes[1:], day]
+    assert found == [*minutes[1:], other, day]
