@@ -15,9 +15,9 @@ from typing import NamedTuple, Protocol, TypeVar
 from django.db.models import Q
 
 from events.errors import Unavailable
+from portfolios.counting_splits import splits_between
 from portfolios.margin import Margin, Stake, Terms, margin_of, pack_on
 from portfolios.models import Account, Position
-from portfolios.splits import splits_between
 from portfolios.valuation import mark
 from quotes import history, latest
 from quotes.amounts import EXACT, rounded

@@ -17,12 +17,12 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from portfolios import moves, past, queries
+from portfolios.counting_splits import splits_for
 from portfolios.errors import HistoryInvalid
 from portfolios.models import Account, NonTradeActivity
 from portfolios.past import State
 from portfolios.performance import Moment, Result, results
 from portfolios.spans import DAILY, STEPS, TIMEFRAMES, Span, range_of, spans
-from portfolios.splits import splits_for
 from quotes import closes
 from quotes.amounts import CASH_PLACES, PRICE_PLACES, QUANTITY_UNIT, from_units, to_units
 from quotes.bars import midnight

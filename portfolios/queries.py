@@ -13,9 +13,9 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from portfolios.borrowing import POSITIONS_MAX, terms_now
+from portfolios.counting_splits import splits_between
 from portfolios.errors import AccountNotFound, PositionNotFound
 from portfolios.models import Account, Lot, Position
-from portfolios.splits import splits_between
 from portfolios.valuation import (
     AccountSummary,
     Holding,

@@ -10,12 +10,11 @@ rebuild of the books goes through it too.
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 
-from django.db.models import BigIntegerField, Exists, OuterRef, Q
+from django.db.models import BigIntegerField
 
 from events import log
 from events.bulk import insert_rows, update_rows
@@ -43,7 +42,6 @@ from quotes.amounts import (
 )
 from quotes.clock import market_clock
 from quotes.models import CorporateAction
-from quotes.splits import DONE, TO_COME, UNDER_WAY, Split, splits_of
 
 ZERO = Decimal(0)
 TAKEN_BACK = "back"
@@ -259,23 +257,3 @@ def _tell(
             "cost_basis": plain(position.cost_basis),
         },
     )
-
-
-def splits_for(account_id: int, instrument_ids: Collection[int]) -> list[Split]:
-    """The splits in force for an account: those that are done, and of those that are booked or
-    taken back just now, those that are in its books."""
-    return splits_of(instrument_ids, DONE | (UNDER_WAY & _is_booked(account_id)))
-
-
-def splits_between(account_id: int, instrument_ids: Collection[int]) -> list[Split]:
-    """The splits between an account's books and the market's prices: those in force for it, and as
-    ahead those to come, for the market has split at their time, whatever is booked."""
-    booked = _is_booked(account_id)
-    return splits_of(instrument_ids, DONE | (UNDER_WAY & booked), TO_COME & ~booked)
-
-
-def _is_booked(account_id: int) -> Q:
-    rows = Entitlement.objects.filter(
-        action_id=OuterRef("pk"), account_id=account_id, reversal=None
-    )
-    return Q(Exists(rows))

@@ -14,7 +14,7 @@ from datetime import date, datetime
 from operator import attrgetter
 from typing import NamedTuple
 
-from django.db.models import Case, Q, Value, When
+from django.db.models import Q
 
 from events.reads import Wanted
 from quotes.latest import Latest
@@ -27,7 +27,6 @@ IN_FORCE = (CorporateAction.Status.DONE, CorporateAction.Status.TO_REVERSE)
 DONE = Q(status__in=IN_FORCE)
 UNDER_WAY = Q(status__in=[CorporateAction.Status.UNDER_WAY, CorporateAction.Status.REVERSING])
 BEGUN = DONE | UNDER_WAY
-TO_COME = Q(status__in=[CorporateAction.Status.ANNOUNCED, CorporateAction.Status.UNDER_WAY])
 
 
 class Split(NamedTuple):
@@ -69,14 +68,12 @@ def _ratio(units: int, factor: int, divisor: int) -> int:
     return whole + (2 * rest > divisor or (2 * rest == divisor and whole % 2 == 1))
 
 
-def splits_of(
-    instrument_ids: Collection[int], in_force: Q = DONE, ahead: Q | None = None
-) -> list[Split]:
-    """The splits of these instruments that are in force, in their order; and those ahead."""
-    chosen = in_force if ahead is None else in_force | ahead
+def splits_of(instrument_ids: Collection[int], in_force: Q = DONE) -> list[Split]:
+    """The splits of these instruments that are in force, in their order."""
+    chosen = in_force
     if len(instrument_ids) <= NAMED_MAX:
         chosen &= Q(instrument_id__in=instrument_ids)
-    return [split for split in _read(chosen, ahead) if split.instrument_id in instrument_ids]
+    return [split for split in _read(chosen) if split.instrument_id in instrument_ids]
 
 
 def announced() -> list[Split]:
@@ -85,14 +82,12 @@ def announced() -> list[Split]:
     return _read(~Q(status=CorporateAction.Status.CANCELED))
 
 
-def _read(chosen: Q, ahead: Q | None = None) -> list[Split]:
+def _read(chosen: Q) -> list[Split]:
     rows = CorporateAction.objects.filter(chosen, kind=CorporateAction.Kind.SPLIT)
     columns = ("instrument_id", "instrument__symbol", "due_at", "ex_on", "new_shares", "old_shares")
-    is_ahead = Value(False) if ahead is None else Case(When(ahead, then=True), default=False)
-    found = rows.order_by("due_at", "pk").values_list(*columns, is_ahead)
     return [
-        Split(pk, symbol, to_micros(at), on, new, old, bool(is_ahead))
-        for pk, symbol, at, on, new, old, is_ahead in found
+        Split(pk, symbol, to_micros(at), on, new, old)
+        for pk, symbol, at, on, new, old in rows.order_by("due_at", "pk").values_list(*columns)
     ]
 
 
