@@ -19,12 +19,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, connections
 from django.db.models import DateTimeField, F, Func, IntegerField, Q, Value
 from django.db.models.constants import OnConflict
 from django.db.models.sql import UpdateQuery
 
 from events import models
+from events.reads import find_together
 
 RENEW_SECONDS = 0.5
 EXPIRE_SECONDS = 1.5
@@ -81,6 +82,11 @@ class Lease:
         assert connection.in_atomic_block, "a lease is checked by the transaction it protects"
         self.renew()
 
+    def locked_and_checked(self) -> Renewal:
+        """The same as the first of several statements, for `reads.find_together`."""
+        assert connection.in_atomic_block, "a lease is checked by the transaction it protects"
+        return Renewal(self)
+
     def check(self) -> None:
         """LeaseLost when it is another's, as far as a look without a lock can tell.
 
@@ -111,12 +117,28 @@ class Lease:
 
     def renew(self) -> None:
         """Renew now; inside a transaction the others see it when that commits."""
-        with connection.cursor() as cursor:
-            cursor.execute(_renewal(connection.vendor), [EXPIRE_SECONDS, self.epoch, self.name])
-            if cursor.rowcount == 0:
-                raise LeaseLost(f"{self.name}: epoch {self.epoch} of {self.owner} is over")
-        self.renewed_at = time.monotonic()
-        self.renewed_over = connection.connection
+        find_together(Renewal(self))
+
+
+class Renewal:
+    """The statement that renews a lease; its answer raises LeaseLost when it is another's."""
+
+    is_for_nothing = False
+
+    def __init__(self, lease: Lease) -> None:
+        self._lease = lease
+
+    def statement(self, connection: Any, values: list[Any]) -> str:
+        values += [EXPIRE_SECONDS, self._lease.epoch, self._lease.name]
+        return _renewal(connection.vendor)
+
+    def answer(self, rows: Any, count: int, using: str) -> list[Any]:
+        lease = self._lease
+        if count == 0:
+            raise LeaseLost(f"{lease.name}: epoch {lease.epoch} of {lease.owner} is over")
+        lease.renewed_at = time.monotonic()
+        lease.renewed_over = connections[using].connection
+        return []
 
 
 @lru_cache

@@ -7,10 +7,10 @@ is converted by one function.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache, partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections, models
@@ -20,6 +20,23 @@ from events.bulk import READ, named_columns
 
 M = TypeVar("M", bound=models.Model)
 Convert = Callable[[Any], Any]
+
+
+class Asked(Protocol):
+    """One statement of a trip, and what is made of its answer."""
+
+    @property
+    def is_for_nothing(self) -> bool:
+        """Whether there is no need to ask."""
+        ...
+
+    def statement(self, connection: Any, values: list[Any]) -> str:
+        """What is asked; appends to the parameters."""
+        ...
+
+    def answer(self, rows: Sequence[Any], count: int, using: str) -> list[Any]:
+        """What is made of the rows that it found, or of the count of those that it changed."""
+        ...
 
 
 class Wanted(Generic[M]):
@@ -64,7 +81,7 @@ class Wanted(Generic[M]):
             statement += " FOR UPDATE SKIP LOCKED" if self.skip_locked else " FOR UPDATE"
         return statement
 
-    def made(self, using: str, rows: Iterable[Any]) -> list[M]:
+    def answer(self, rows: Sequence[Any], count: int, using: str) -> list[M]:
         """The model's rows of what the database answered."""
         _, _, names, converts = _known(self.model, using)
         return [_made(self.model, using, names, converts, row) for row in rows]
@@ -75,24 +92,24 @@ def find_rows(model: type[M], *, using: str = DEFAULT_DB_ALIAS, **wanted: Any) -
     return _find(Wanted(model, **wanted), using)
 
 
-def find_together(*wanted: Wanted[Any], using: str = DEFAULT_DB_ALIAS) -> list[list[Any]]:
+def find_together(*wanted: Asked, using: str = DEFAULT_DB_ALIAS) -> list[list[Any]]:
     """The rows of each, asked for in this order, in one trip where there is a server to go to."""
     connection = connections[using]
     if connection.vendor != "mysql" or any(each.is_for_nothing for each in wanted):
         return [_find(each, using) for each in wanted]
     values: list[Any] = []
     statements = "; ".join([each.statement(connection, values) for each in wanted])
-    found: list[list[Any]] = []
+    answers: list[tuple[Sequence[Any], int]] = []
     with connection.cursor() as cursor:
         cursor.execute(statements, values)
-        for each in wanted:
-            if found:
+        for _ in wanted:
+            if answers:
                 cursor.nextset()
-            found.append(each.made(using, cursor.fetchall()))
-    return found
+            answers.append((cursor.fetchall(), cursor.rowcount))
+    return [each.answer(*answer, using) for each, answer in zip(wanted, answers, strict=True)]
 
 
-def _find(wanted: Wanted[M], using: str) -> list[M]:
+def _find(wanted: Asked, using: str) -> list[Any]:
     if wanted.is_for_nothing:
         return []
     values: list[Any] = []
@@ -100,7 +117,7 @@ def _find(wanted: Wanted[M], using: str) -> list[M]:
     statement = wanted.statement(connection, values)
     with connection.cursor() as cursor:
         cursor.execute(statement, values)
-        return wanted.made(using, cursor.fetchall())
+        return wanted.answer(cursor.fetchall(), cursor.rowcount, using)
 
 
 def _condition(

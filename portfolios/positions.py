@@ -15,7 +15,7 @@ from uuid import UUID
 from django.db import transaction
 
 from events.bulk import insert_rows, new_row, update_rows
-from events.reads import find_rows
+from events.reads import Wanted, find_together
 from portfolios import ledger, lot_rows, lots
 from portfolios.errors import BoundExceeded
 from portfolios.ledger import Move, Transaction
@@ -265,14 +265,23 @@ def load_positions(keys: Iterable[Key]) -> dict[Key, Position]:
     wanted = set(keys)
     if not wanted:
         return {}
+    [rows] = find_together(wanted_positions(wanted))
+    return by_key(rows)
+
+
+def wanted_positions(keys: Iterable[Key]) -> Wanted[Position]:
+    """The same for a trip with others; there has to be at least one key."""
     accounts_of: dict[int, set[int]] = {}
-    for account_id, instrument_id in wanted:
+    for account_id, instrument_id in keys:
         accounts_of.setdefault(instrument_id, set()).add(account_id)
     pairs = [
         {"instrument_id": instrument_id, "account_id": accounts}
         for instrument_id, accounts in accounts_of.items()
     ]
-    rows = find_rows(Position, either=pairs)
+    return Wanted(Position, either=pairs)
+
+
+def by_key(rows: Iterable[Position]) -> dict[Key, Position]:
     return {(row.account_id, row.instrument_id): row for row in rows}
 
 

@@ -38,7 +38,7 @@ from trading.execution.waiting import write_reasons
 from trading.models import OrderStatus
 from trading.orders import expire_due
 
-TURN = 400  # decisions that are settled before news is heard again
+TURN = 200  # decisions that are settled before news is heard again: some 50 ms
 POLL_SECONDS = 1.0  # the safety net under the bus, and how often reasons are written
 REFRESH_SECONDS = 5.0  # instruments: halts are also announced
 LOCKED_PAUSE_SECONDS = 0.005

@@ -29,6 +29,7 @@ from trading.execution.settlement import Outcome, settle
 from trading.models import Order, OrderStatus
 
 BATCH_MAX = 40  # decisions in one transaction: about 10 ms of the one writer on SQLite
+ALONE_MAX = 50  # decisions of one account where no others wait: they may come meanwhile
 ACCOUNTS_SERVED = 4  # as far as they wait, so that none with much to settle keeps others waiting
 BATCH_MAX_IN_LANES = 200  # on servers, whose commit costs more than another row does
 PENDING_MAX = 5_000  # beyond this the engine waits for the accounts it needs before it goes on
@@ -84,7 +85,7 @@ class Pending:
     def settle(self, turn: int | None = None) -> None:
         """Settle each waiting decision once if it can be; `take_dropped` has those that cannot.
 
-        With `turn` about so many of them: `is_behind` says whether there are more.
+        With `turn` at most so many of them: `is_behind` says whether there are more.
         Raises LeaseLost, and OperationalError or InterfaceError where the database is away or
         broke the transaction off; what is not settled keeps waiting.
         """
@@ -133,32 +134,35 @@ class Pending:
     ) -> tuple[list[list[list[Decision]]], list[Decision]]:
         """The batches of each lane, for all that waits or a turn; and what is for later."""
         parts = self.lanes.parts(waiting)
-        most = math.inf if turn is None else max(turn // len(parts) // self._batch_max, 1)
+        most, size = math.inf, self._batch_max
+        if turn is not None:
+            most, size = 1, min(size, max(turn // len(parts), 1))
         planned, later = [], []
         for part in parts:
             batches: list[list[Decision]] = []
             while part and len(batches) < most:
-                batch, part = self._mix(part)
+                batch, part = self._mix(part, size)
                 batches.append(batch)
             planned.append(batches)
             later += part
         return planned, later
 
-    def _mix(self, waiting: list[Decision]) -> tuple[list[Decision], list[Decision]]:
+    def _mix(self, waiting: list[Decision], size: int) -> tuple[list[Decision], list[Decision]]:
         """The decisions that waited longest, of none of several accounts more than its part; and
         the rest."""
-        most = self._batch_max // ACCOUNTS_SERVED
+        most = max(size // ACCOUNTS_SERVED, 1)
         taken: Counter[int] = Counter()
         mix: list[Decision] = []
         passed_over: list[Decision] = []
         for number, one in enumerate(waiting):
-            if len(mix) == self._batch_max:
+            if len(mix) == size:
                 return mix, passed_over + waiting[number:]
             taken[one.account_id] += 1
             (mix if taken[one.account_id] <= most else passed_over).append(one)
         if len(taken) > 1:
             return mix, passed_over
-        return waiting[: self._batch_max], waiting[self._batch_max :]
+        size = min(size, ALONE_MAX)
+        return waiting[:size], waiting[size:]
 
     def _is_worth_waiting(self, account_id: int) -> bool:
         if self._missed[account_id] < TRIES_MAX:

@@ -137,7 +137,8 @@ async def _own(
         await call(lease.release)
         return
     await call(make_sure, shard, lease)
-    subscription = _subscribe(await call(lambda: market_clock().mode))
+    mode = await call(lambda: market_clock().mode)
+    subscription = _subscribe(mode, is_alone=shard == WHOLE)
     try:
         await subscription.ready(READY_SECONDS)
         engine = await call(engine_for, lease, fill_model(), lanes(), shard)
@@ -196,11 +197,17 @@ def _pause(engine: Engine) -> float:
     return BUSY_SECONDS if len(engine.pending) else IDLE_SECONDS
 
 
-def _subscribe(mode: str) -> Subscription:
-    """Hear ticks, orders and commands. A played market's feed waits for us, a live one does not."""
+def _subscribe(mode: str, *, is_alone: bool) -> Subscription:
+    """Hear ticks, orders and commands. A played market's feed waits for us, a live one does not.
+
+    A shard that is alone hears a live market on this loop, which spares each order one change of
+    threads; several would each decode the same.
+    """
     topics = (*TICK_TOPICS, ORDERS, CONTROL)
     if mode in PLAYED:
         return bus().subscribe(topics, limit=PLAYED_LIMIT, when_full=WhenFull.BLOCK)
+    if is_alone:
+        return bus().subscribe_here(topics, limit=LIVE_LIMIT)
     return bus().subscribe(topics, limit=LIVE_LIMIT, when_full=WhenFull.DROP_OLDEST)
 
 

@@ -12,18 +12,19 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+from typing import NamedTuple
 
 from django.db import connection, transaction
 
 from events.bulk import insert_rows, one_trip, update_rows
 from events.leases import Lease
 from events.models import Event
+from events.reads import Wanted, find_together
 from portfolios import ledger, lot_rows, positions
 from portfolios.borrowing import NO_MARKS, Marks
-from portfolios.locks import lock_accounts
 from portfolios.lot_rows import Key
 from portfolios.models import Account, Lot, Position
-from portfolios.positions import Applied
+from portfolios.positions import Applied, by_key, wanted_positions
 from portfolios.positions import Execution as Booking
 from quotes.amounts import (
     CASH_PLACES,
@@ -49,7 +50,7 @@ from trading.execution.lots import lot_choice, lots_chosen, trades
 from trading.execution.tally import count_in, is_too_much
 from trading.fees import fee
 from trading.legs import family_of, following, hold_of, is_complex, make
-from trading.locks import lock_orders, lock_relatives
+from trading.locks import lock_relatives
 from trading.models import Fill, Order, OrderStatus
 
 ACTOR = "engine"
@@ -110,12 +111,11 @@ def settle(
     if wait:
         _limit_lock_wait()
     with transaction.atomic(durable=True):
-        lease.lock_and_check()
-        accounts = lock_accounts({one.account_id for one in decisions}, skip_locked=not wait)
-        ready = [one for one in decisions if one.account_id in accounts]
-        books = _Books.opened(accounts, ready, instruments, calendar, marks)
+        rows = _locked(lease, decisions, wait=wait)
+        ready = [one for one in decisions if one.account_id in rows.accounts]
+        books = _Books.opened(rows, ready, instruments, calendar, marks)
 
-        outcome = Outcome(busy=[one for one in decisions if one.account_id not in accounts])
+        outcome = Outcome(busy=[one for one in decisions if one.account_id not in rows.accounts])
         with one_trip(), COMPUTING:
             for decision in ready:
                 made = books.make(decision)
@@ -130,6 +130,39 @@ def _limit_lock_wait() -> None:
     if connection.vendor == "mysql":
         with connection.cursor() as cursor:
             cursor.execute("SET innodb_lock_wait_timeout = %s", [LOCK_WAIT_SECONDS])
+
+
+class _Rows(NamedTuple):
+    """What a batch needs of the database, locked but for the positions, by row id and key."""
+
+    accounts: dict[int, Account]
+    orders: dict[int, Order]
+    positions: dict[Key, Position]
+
+
+def _locked(lease: Lease, decisions: Sequence[Decision], *, wait: bool) -> _Rows:
+    """All in one trip: lease, accounts and orders in the order in which everybody locks them.
+
+    Without `wait` what somebody else has locked is left out; so is an account of which an order
+    is. The orders of an account that is left out may be locked all the same, for nobody who has
+    that account waits for them longer than this transaction takes.
+    """
+    keys = {(one.account_id, one.order.instrument_id) for one in decisions}
+    pks = {one.order.pk for one in decisions}
+    _, accounts, orders, held = find_together(
+        lease.locked_and_checked(),
+        Wanted(Account, lock=True, skip_locked=not wait, id={key[0] for key in keys}),
+        Wanted(Order, lock=True, skip_locked=not wait, id=pks),
+        wanted_positions(keys),
+    )
+    found = {order.pk: order for order in orders}
+    left = {one.account_id for one in decisions if one.order.pk not in found and not wait}
+    mine = {each.pk: each for each in accounts if each.pk not in left}
+    return _Rows(
+        mine,
+        {pk: order for pk, order in found.items() if order.account_id in mine},
+        {key: position for key, position in by_key(held).items() if key[0] in mine},
+    )
 
 
 @dataclass(slots=True)
@@ -154,19 +187,18 @@ class _Books:
     @classmethod
     def opened(
         cls,
-        accounts: Mapping[int, Account],
+        rows: _Rows,
         decisions: Collection[Decision],
         instruments: Mapping[int, Instrument],
         calendar: Calendar,
         marks: Marks,
     ) -> _Books:
-        """Lock the orders; load the positions and of their lots those that may be closed."""
-        orders = lock_orders({one.order.pk for one in decisions})
+        """Lock the relatives, which have the same account and instrument; load of the positions'
+        lots those that may be closed."""
+        accounts, orders, held = rows
         legs = [one for one in orders.values() if is_complex(one)]
         relatives = lock_relatives(legs)
         orders |= {one.pk: one for one in relatives}
-        keys = {(order.account_id, order.instrument_id) for order in orders.values()}
-        held = positions.load_positions(keys)
         closing = positions.shares_to_close(held, trades(decisions))
         lots = lot_rows.load(closing, *lots_chosen(orders.values())) if closing else {}
         return cls(accounts, orders, [*legs, *relatives], held, lots, instruments, calendar, marks)
