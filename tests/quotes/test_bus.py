@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import select
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -299,20 +298,46 @@ class TestRedisBus(BusContract):
     async def test_an_answer_that_came_while_the_process_stood_still_is_one(self) -> None:
         from redis.asyncio import Redis
 
-        from quotes.streaming.bus.saying import Saying, streams
+        from quotes.streaming.bus.outbox import Outbox
+        from quotes.streaming.bus.saying import Saying
 
-        saying = Saying(Redis.from_url(settings.REDIS_STATE_URL))
-        await saying.publish([("nobody's", b"first")], ARRIVAL_SECONDS_MAX)
-        answers = streams(saying._connection)[1].get_extra_info("socket")
+        outbox = Outbox()
+        async with Saying(Redis.from_url(settings.REDIS_STATE_URL), outbox) as saying:
+            lasting = asyncio.create_task(saying.last(0.1))
+            await asyncio.sleep(0.05)
+            outbox.put("nobody's", b"word")
+            outbox.wake()
+            time.sleep(0.3)
+            async with asyncio.timeout(ARRIVAL_SECONDS_MAX):
+                while saying._unanswered:
+                    await asyncio.sleep(0)
+            assert not lasting.done()
+            lasting.cancel()
 
-        async def stand_still() -> None:
-            select.select([answers.fileno()], [], [], ARRIVAL_SECONDS_MAX)
-            time.sleep(0.2)
+    async def test_a_redis_that_owes_an_answer_is_left_and_told_again(self) -> None:
+        from redis.asyncio import Redis
+        from redis.exceptions import ConnectionError as RedisConnectionError
 
-        standing = asyncio.create_task(stand_still())
-        await saying.publish([("nobody's", b"second")], 0.1)
-        await standing
-        await saying.close()
+        from quotes.streaming.bus.outbox import Outbox
+        from quotes.streaming.bus.saying import Saying
+
+        outbox = Outbox()
+        held = asyncio.Event()
+
+        async def hang(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await held.wait()
+            writer.close()
+
+        server = await asyncio.start_server(hang, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        redis = Redis(host="127.0.0.1", port=port, protocol=2, driver_info=None)
+        outbox.put("somebody's", b"word")
+        with pytest.raises(RedisConnectionError, match="no answer"):
+            async with Saying(redis, outbox) as saying:
+                await saying.last(0.05)
+        assert outbox.take() == [("somebody's", b"word")]
+        held.set()
+        server.close()
 
     async def test_a_reader_of_very_much_loses_the_oldest_and_says_so(
         self, bus: Bus, elsewhere: Bus

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, NamedTuple, NoReturn, Self
+from typing import Any, NamedTuple, NoReturn, Protocol, Self
 
 import hiredis
 from redis.asyncio import Redis
@@ -111,13 +111,21 @@ class Hearing(asyncio.BufferedProtocol):
             self._ended.set_exception(error)
 
 
-def take_over(connection: Any, hearing: Hearing) -> None:
-    """From now on what arrives goes to `hearing`: the one place that knows redis-py's inside."""
+class Taking(Protocol):
+    """A protocol that takes over a connection of redis-py's."""
+
+    def feed(self, data: bytes, length: int) -> None:
+        """What redis-py had read already."""
+        ...
+
+
+def take_over(connection: Any, taking: Taking) -> None:
+    """From now on what arrives goes to `taking`: the one place that knows redis-py's inside."""
     reader: asyncio.StreamReader | None = connection._reader
     if reader is None:
         raise RedisConnectionError("not connected")
-    connection._writer.transport.set_protocol(hearing)
+    connection._writer.transport.set_protocol(taking)
     connection._writer.transport.resume_reading()
     already = bytes(reader._buffer)  # type: ignore[attr-defined]
     if already:
-        hearing.feed(already, len(already))
+        taking.feed(already, len(already))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import deque
+from collections.abc import Callable
 
 from prometheus_client import Counter
 
@@ -27,6 +28,7 @@ class Outbox:
         self._bytes = 0
         self._awake = False  # the carrier has been called and will look
         self._filled = asyncio.Event()
+        self._carry: Callable[[], None] | None = None
 
     def put(self, channel: str, packed: bytes) -> bool:
         """Add a message, never waiting; whether the carrier has to be woken."""
@@ -40,19 +42,30 @@ class Outbox:
     def wake(self) -> None:
         """On the carrier's loop: there are messages."""
         self._filled.set()
+        if self._carry is not None:
+            self._carry()
 
-    async def take(self) -> list[Message]:
-        """The messages of the next trip; waits for the first."""
-        while True:
+    def carried_by(self, carry: Callable[[], None] | None) -> None:
+        """What `wake` calls from now on; without anybody, messages wait."""
+        self._carry = carry
+
+    async def filled(self) -> None:
+        """Return once there are messages."""
+        while not self._messages:
             self._filled.clear()
             with self._lock:
-                count = min(len(self._messages), MESSAGES_PER_TRIP)
-                taken = [self._messages.popleft() for _ in range(count)]
-                self._bytes -= sum(len(packed) for _, packed in taken)
-                self._awake = bool(taken)
-            if taken:
-                return taken
-            await self._filled.wait()
+                self._awake = bool(self._messages)
+            if not self._awake:
+                await self._filled.wait()
+
+    def take(self) -> list[Message]:
+        """The messages of the next trip; after none, the carrier has to be woken again."""
+        with self._lock:
+            count = min(len(self._messages), MESSAGES_PER_TRIP)
+            taken = [self._messages.popleft() for _ in range(count)]
+            self._bytes -= sum(len(packed) for _, packed in taken)
+            self._awake = bool(taken)
+        return taken
 
     def put_back(self, messages: list[Message]) -> None:
         """Send these first, when it goes on."""

@@ -104,18 +104,17 @@ class RedisBus(Ear):
         self._carrying.cancel()
 
     async def _send(self) -> None:
-        saying = Saying(self._redis)
-        try:
-            while not self._closing:
-                messages = await self._outbox.take()
-                try:
-                    await saying.publish(messages, ANSWER_SECONDS)
-                except (RedisError, OSError, TimeoutError) as error:
-                    self._outbox.put_back(messages)
-                    await saying.close()
-                    await self._wait_out("send", error)
-        finally:
-            await saying.close()
+        """Carry what is published until cancelled; a connection that breaks is followed by another,
+        once there is something to say."""
+        while not self._closing:
+            await self._outbox.filled()
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS) as patience:
+                    async with Saying(self._redis, self._outbox) as saying:
+                        patience.reschedule(None)
+                        await saying.last(ANSWER_SECONDS)
+            except (RedisError, OSError, TimeoutError) as error:
+                await self._wait_out("send", error)
 
     def _begin_anew(self) -> None:
         super()._begin_anew()
