@@ -2,17 +2,21 @@
 
     make bench B=fill_latency
 
-A web process takes marketable limit orders of many accounts at an even pace; the execution process
-admits, matches and settles them. Counted is from the moment the answer is read to the moment the
-trade update of the fill is heard on the bus, which is published after the commit: both on the clock
-of this process. A fill that is heard before its answer counts as 0.
+Marketable limit orders of many accounts are accepted at an even pace; the execution process admits,
+matches and settles them. Counted is from the moment of the acknowledgement, which is when the
+acceptance has been committed and returns, to the moment the trade update of the fill is heard on
+the bus, which is published after its commit: both on this machine's one clock. A fill that is heard
+before its acknowledgement counts as 0.
+
+Orders come in two ways: from the use case itself, in a process of its own, and through a web
+process by HTTP, which takes its own half of a core from the same machine.
 
 Then the same again while one account has `--hot` orders resting that fill all at once, a second
 after the others have begun: what that does to the others is the second row, and the third is how
 long the hot account's own took from the price that let them.
 
 Client, web, execution, database and Redis share this machine, so the pace that was reached is
-printed beside the one that was asked for. CPU is of the process, per order.
+printed. CPU is of the process, per order.
 """
 
 from __future__ import annotations
@@ -26,8 +30,9 @@ from contextlib import ExitStack, contextmanager
 from itertools import repeat
 from typing import Any, NamedTuple
 
-from benchmarks import order_floor, ordering
+from benchmarks import accepting, order_floor, ordering
 from benchmarks.order_floor import Customer, Process, at
+from benchmarks.ordering import Answer
 from benchmarks.own_database import own_database
 from benchmarks.processes import EXECUTION
 
@@ -44,7 +49,7 @@ class Run(NamedTuple):
     per_second: float
     latencies_ms: Sequence[float]
     answers_ms: Sequence[float]
-    web_us: float
+    accepting_us: float
     execution_us: float
 
 
@@ -98,16 +103,15 @@ class Market:
         self.web, self.execution = web, execution
         self.ear = Ear(customers)
 
-    def trade(self, per_second: float, seconds: float) -> Run:
+    def trade(self, per_second: float, seconds: float, *, by_http: bool = True) -> Run:
         """The others' orders at this pace."""
-        web, execution = self.web.cpu_ns(), self.execution.cpu_ns()
-        requests = order_floor.orders_of(self.others, MARKETABLE)
-        begun = time.monotonic()
-        answers = ordering.place(self.web.port, requests, seconds, per_second=per_second)
-        elapsed = time.monotonic() - begun
+        execution = self.execution.cpu_ns()
+        place = self._place_by_http if by_http else self._place
+        answers, accepting = place(seconds, per_second)
+        elapsed = answers[-1].answered - answers[0].sent
         accepted = order_floor.check(answers)
         self.ear.wait_for([answer.order_id for answer in accepted])
-        spent = [self.web.cpu_ns() - web, self.execution.cpu_ns() - execution]
+        spent = [accepting, self.execution.cpu_ns() - execution]
         filled = self.ear.filled
         return Run(
             len(accepted) / elapsed,
@@ -115,6 +119,15 @@ class Market:
             [each.seconds * 1000 for each in accepted],
             *(each / len(accepted) / 1000 for each in spent),
         )
+
+    def _place_by_http(self, seconds: float, per_second: float) -> tuple[list[Answer], int]:
+        before = self.web.cpu_ns()
+        requests = order_floor.orders_of(self.others, MARKETABLE)
+        answers = ordering.place(self.web.port, requests, seconds, per_second=per_second)
+        return answers, self.web.cpu_ns() - before
+
+    def _place(self, seconds: float, per_second: float) -> tuple[list[Answer], int]:
+        return accepting.place(self.others, MARKETABLE, seconds, per_second)
 
     def rest(self, count: int) -> list[str]:
         """So many resting orders of the hot account; their ids."""
@@ -134,12 +147,13 @@ def main() -> None:
         stack.enter_context(market.ear.listening())
         market.trade(options.per_second / 4, 2)  # all are awake
         print_head(name, options)
+        pace = options.per_second
+        print_row(f"{pace:.0f}/s, use case", market.trade(pace, options.seconds, by_http=False))
         for pace in (options.per_second, options.per_second / 2, options.per_second / 4):
-            print_row(f"{pace:.0f}/s asked for", market.trade(pace, options.seconds))
-        pace = options.per_second / 4
+            print_row(f"{pace:.0f}/s, HTTP", market.trade(pace, options.seconds))
         resting = market.rest(options.hot)
         cheap_at = _later(is_cheap.set)
-        print_row(f"{pace:.0f}/s beside a hot one", market.trade(pace, options.seconds))
+        print_row(f"{pace:.0f}/s, HTTP, beside a hot one", market.trade(pace, options.seconds))
         market.ear.wait_for(resting)
         took = [(market.ear.filled[each] - cheap_at[0]) * 1000 for each in resting]
         said = f"p50 {at(took, 0.5):.0f} ms, p99 {at(took, 0.99):.0f} ms"
@@ -171,17 +185,17 @@ def parse() -> argparse.Namespace:
 def print_head(name: str, options: argparse.Namespace) -> None:
     print(f"\nfrom the acknowledgement to the fill, {name}, {options.accounts} accounts")
     print(
-        f"{'':24}{'reached/s':>10}{'fill p50':>10}{'p99':>8}{'answer p50':>12}{'p99':>8}"
-        f"{'web µs':>9}{'execution µs':>14}"
+        f"{'':32}{'reached/s':>10}{'fill p50':>10}{'p99':>8}{'ack p50':>12}{'p99':>8}"
+        f"{'accepting µs':>14}{'execution µs':>14}"
     )
 
 
 def print_row(name: str, run: Run) -> None:
     fills, answers = run.latencies_ms, run.answers_ms
     print(
-        f"{name:24}{run.per_second:10,.0f}{at(fills, 0.5):8.1f}ms{at(fills, 0.99):6.0f}ms"
+        f"{name:32}{run.per_second:10,.0f}{at(fills, 0.5):8.1f}ms{at(fills, 0.99):6.0f}ms"
         f"{at(answers, 0.5):10.1f}ms{at(answers, 0.99):6.0f}ms"
-        f"{run.web_us:9,.0f}{run.execution_us:14,.0f}",
+        f"{run.accepting_us:14,.0f}{run.execution_us:14,.0f}",
         flush=True,
     )
 
