@@ -223,6 +223,7 @@ def test_only_public_pages_are_ever_kept(edge: Edge) -> None:
         came_through = edge.upstream.asked[asked] - before
 
         if path in PUBLIC:
+            assert first.status == 200, (path, first.body)
             assert (first.cached, second.cached, came_through) == ("MISS", "HIT", 1), path
             assert first.headers["cache-control"] == PUBLIC[path]
             assert second.body == first.body
