@@ -12,19 +12,17 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import NamedTuple
 
 from django.db import connection, transaction
 
 from events.bulk import insert_rows, one_trip, update_rows
 from events.leases import Lease
 from events.models import Event
-from events.reads import Wanted, find_together
 from portfolios import ledger, lot_rows, positions
 from portfolios.borrowing import NO_MARKS, Marks
 from portfolios.lot_rows import Key
 from portfolios.models import Account, Lot, Position
-from portfolios.positions import Applied, by_key, wanted_positions
+from portfolios.positions import Applied
 from portfolios.positions import Execution as Booking
 from quotes.amounts import (
     CASH_PLACES,
@@ -47,6 +45,7 @@ from trading.execution.decisions import (
     Trigger,
 )
 from trading.execution.lots import lot_choice, lots_chosen, trades
+from trading.execution.rows import Rows, locked_rows
 from trading.execution.tally import count_in, is_too_much
 from trading.fees import fee
 from trading.legs import family_of, following, hold_of, is_complex, make
@@ -111,7 +110,7 @@ def settle(
     if wait:
         _limit_lock_wait()
     with transaction.atomic(durable=True):
-        rows = _locked(lease, decisions, wait=wait)
+        rows = locked_rows(lease, decisions, wait=wait)
         ready = [one for one in decisions if one.account_id in rows.accounts]
         books = _Books.opened(rows, ready, instruments, calendar, marks)
 
@@ -130,39 +129,6 @@ def _limit_lock_wait() -> None:
     if connection.vendor == "mysql":
         with connection.cursor() as cursor:
             cursor.execute("SET innodb_lock_wait_timeout = %s", [LOCK_WAIT_SECONDS])
-
-
-class _Rows(NamedTuple):
-    """What a batch needs of the database, locked but for the positions, by row id and key."""
-
-    accounts: dict[int, Account]
-    orders: dict[int, Order]
-    positions: dict[Key, Position]
-
-
-def _locked(lease: Lease, decisions: Sequence[Decision], *, wait: bool) -> _Rows:
-    """All in one trip: lease, accounts and orders in the order in which everybody locks them.
-
-    Without `wait` what somebody else has locked is left out; so is an account of which an order
-    is. The orders of an account that is left out may be locked all the same, for nobody who has
-    that account waits for them longer than this transaction takes.
-    """
-    keys = {(one.account_id, one.order.instrument_id) for one in decisions}
-    pks = {one.order.pk for one in decisions}
-    _, accounts, orders, held = find_together(
-        lease.locked_and_checked(),
-        Wanted(Account, lock=True, skip_locked=not wait, id={key[0] for key in keys}),
-        Wanted(Order, lock=True, skip_locked=not wait, id=pks),
-        wanted_positions(keys),
-    )
-    found = {order.pk: order for order in orders}
-    left = {one.account_id for one in decisions if one.order.pk not in found and not wait}
-    mine = {each.pk: each for each in accounts if each.pk not in left}
-    return _Rows(
-        mine,
-        {pk: order for pk, order in found.items() if order.account_id in mine},
-        {key: position for key, position in by_key(held).items() if key[0] in mine},
-    )
 
 
 @dataclass(slots=True)
@@ -187,7 +153,7 @@ class _Books:
     @classmethod
     def opened(
         cls,
-        rows: _Rows,
+        rows: Rows,
         decisions: Collection[Decision],
         instruments: Mapping[int, Instrument],
         calendar: Calendar,
