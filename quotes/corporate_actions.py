@@ -231,8 +231,8 @@ def cancel(*, action_id: int, actor: str) -> CorporateAction:
 def reverse(*, action_id: int, actor: str) -> CorporateAction:
     """Order that what an action did is taken back: carried out at once, account by account.
 
-    Accounts whose shares of the instrument moved since keep what it did to them; each is listed
-    with its reason. Raises NotFound, NotDone, PricesHaveSplit.
+    Accounts whose shares of the instrument moved since, or that cannot pay, keep what it did to
+    them; each is listed with its reason. Raises NotFound, NotDone, PricesHaveSplit.
     """
     action = locked(action_id)
 

@@ -200,7 +200,7 @@ def test_of_many_at_once_one_is_done(house: House, operation: str) -> None:
 
     done = [answer for answer in answers if answer.status_code < 400]
     told = {answer.status_code for answer in answers} - {done[0].status_code}
-    assert told <= {409, 429}, "it is done, being done, or there are too many at once"
+    assert told <= {409, 429, 503}, "it is done, being done, or it was not its turn in time"
     assert len({answer.content for answer in done}) == 1
     made = after[0][len(before[0]) :]
     if operation in IN_STEPS:
