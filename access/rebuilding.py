@@ -141,18 +141,29 @@ def _all_canceled(request: Request, done: IdempotencyKey) -> Answer:
     finally:
         log.request_id.reset(before)
     ended = _recorded(done).filter(kind=CANCELED).values_list("subject", flat=True)
-    return 207, [{"id": subject.partition(":")[2], "status": 200} for subject in ended]
+    ids = [subject.partition(":")[2] for subject in ended]
+    later = Order.objects.filter(public_id__in=ids, recorded_at__gt=_began_at(done))
+    not_ours = set(map(str, later.values_list("public_id", flat=True)))
+    return 207, [{"id": each, "status": 200} for each in ids if each not in not_ours]
 
 
 def _all_closed(request: Request, done: IdempotencyKey) -> Answer:
     """The positions for which an order was accepted."""
-    accepted = _recorded(done).filter(kind=ACCEPTED).values_list("payload", flat=True)
+    meanwhile = _recorded(done).filter(recorded_at__lte=_began_at(done) + AT_WORK)
+    accepted = meanwhile.filter(kind=ACCEPTED).values_list("payload", flat=True)
     said = [update["order"] for update in accepted]
     return 207, [{"symbol": order["symbol"], "status": 200, "body": order} for order in said]
 
 
+def _began_at(done: IdempotencyKey) -> datetime:
+    """When the request made its first change: what it found was there by then."""
+    first = Event.objects.get(account_id=done.account_id, account_sequence=done.account_sequence)
+    return max(done.created_at, first.recorded_at)
+
+
 def _recorded(done: IdempotencyKey) -> QuerySet[Event]:
-    """What the request recorded, in its order."""
+    """What the request recorded, in its order; and others after it, of a client that names all of
+    its requests alike."""
     first = done.account_sequence or 0
     near = Event.objects.filter(
         account_id=done.account_id, account_sequence__range=(first, first + EVENTS_MAX)

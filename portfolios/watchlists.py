@@ -1,8 +1,8 @@
 """Watchlists: named, ordered lists of instruments, a bounded number of bounded length.
 
-They are no part of the books: nothing here locks the account or writes to its event log, and each
-change takes the request's Idempotency-Key itself. A change locks the one watchlist; two of a name,
-the unique index refuses.
+They are no part of the books: nothing here writes to the account's event log, and each change takes
+the request's Idempotency-Key itself. A change locks the one watchlist, a new one the account, for
+their number is bounded; two of a name, the unique index refuses.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from django.utils import timezone
 from events import idempotency
 from events.transactions import retried
 from portfolios.errors import WatchlistInvalid, WatchlistNameTaken, WatchlistNotFound
+from portfolios.locks import lock_account
 from portfolios.models import Watchlist, WatchlistEntry
 from quotes.models import Instrument
 
@@ -62,8 +63,9 @@ def _loaded(account_id: int) -> QuerySet[Watchlist]:
 def create_watchlist(
     *, account_id: int, name: str, instruments: Sequence[Instrument] = ()
 ) -> Watchlist:
-    """Create a watchlist. Raises WatchlistInvalid, WatchlistNameTaken."""
+    """Create a watchlist. Raises AccountNotFound, WatchlistInvalid, WatchlistNameTaken."""
     name = _checked_name(name)
+    lock_account(account_id)
     if Watchlist.objects.filter(account_id=account_id).count() >= WATCHLISTS_MAX:
         raise WatchlistInvalid(
             f"an account keeps at most {WATCHLISTS_MAX} watchlists", maximum=WATCHLISTS_MAX

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 
+from events.errors import Unavailable
 from portfolios.errors import WatchlistInvalid, WatchlistNameTaken, WatchlistNotFound
 from portfolios.models import Account, Watchlist, WatchlistEntry
 from portfolios.watchlists import (
@@ -109,6 +113,26 @@ def test_lists_and_entries_are_bounded(account, monkeypatch):
         )
 
     assert symbols(get_watchlist_by_name(account.pk, "Tech")) == ["AAPL", "MSFT"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_bound_holds_however_many_are_created_at_once(account, monkeypatch):
+    monkeypatch.setattr("portfolios.watchlists.WATCHLISTS_MAX", 2)
+    start = threading.Barrier(6)
+
+    def create(number: int) -> bool:
+        try:
+            start.wait(10)
+            create_watchlist(account_id=account.pk, name=f"List {number}")
+        except (WatchlistInvalid, Unavailable):
+            return False
+        finally:
+            connection.close()
+        return True
+
+    with ThreadPoolExecutor(6) as threads:
+        created = sum(threads.map(create, range(6)))
+    assert created == Watchlist.objects.count() == 2
 
 
 def test_another_account_does_not_find_it(account):

@@ -272,3 +272,38 @@ def test_who_was_logged_out_meanwhile_is_told_so(
     monkeypatch.setattr(accounts, "own_account", log_out_first)
     answer = house.once("put", "/api/session/account", {"account_id": house.second})
     assert (answer.status_code, answer.json()["code"]) == (400, 40010001)
+
+
+# --- the answer was lost ------------------------------------------------------------------------
+
+
+def test_what_was_done_later_under_the_same_request_name_is_no_part_of_it(house: House) -> None:
+    """Not every client gives each of its requests a name of its own."""
+    name = {"X-Request-ID": "mine"}
+
+    def ask(method: str, path: str, body: Any = None, key: str = "") -> Any:
+        headers = name | ({"Idempotency-Key": key} if key else {})
+        return house.send(method, path, body, **headers).json()
+
+    canceled = ask("delete", "/v2/orders", key="cancel")
+    closed = ask("delete", "/v2/positions", key="close")
+    assert [each["id"] for each in canceled] == [house.order]
+    assert [each["status"] for each in closed] == [200]
+    _let_time_pass()
+    house.floor.pass_time(seconds=1)
+    later = ask("post", "/v2/orders", BUY)["id"]
+    house.send("delete", f"/v2/orders/{later}", **name)
+
+    assert ask("delete", "/v2/orders", key="cancel") == canceled
+    again = ask("delete", "/v2/positions", key="close")
+    assert [each["body"]["id"] for each in again] == [closed[0]["body"]["id"]]
+
+
+def _let_time_pass() -> None:
+    """Until nothing of it is at work any more, with the answers lost."""
+    for model in (IdempotencyKey, Order, Event):
+        column = "created_at" if model is IdempotencyKey else "recorded_at"
+        for row in model.objects.all():
+            earlier = getattr(row, column) - timedelta(seconds=31)
+            model.objects.filter(pk=row.pk).update(**{column: earlier})
+    IdempotencyKey.objects.update(status=None, answer="")
