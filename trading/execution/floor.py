@@ -94,7 +94,7 @@ class Floor:
             side = resting.side(is_buy)
             if side:
                 if self.model is FillModel.QUEUE:
-                    queue.line_up_front(side, quote)
+                    queue.line_up_front(self._eligible(side, quote.at_us), quote)
                 self._sweep(self._eligible(side, quote.at_us), is_buy, quote)
         if self.hours.everyone_may_trade and not quote.is_crossed:
             for is_buy in (True, False):

@@ -18,19 +18,19 @@ def one_of(*values: Any) -> Throw:
 
 
 WHO = {"who": between(0, 1)}
-BID = {"bid": between(95, 105)}
+BID = {"bid": between(97, 103)}
 SHARES = {"quantity": between(1, 12)}
-PRICE = {"price": between(95, 107)}
+PRICE = {"price": between(96, 105)}
 LASTING = {"lasts": one_of("day", "gtc")}
 SIZE = between(0, 15)
 EITHER = {"buys": one_of(True, False)}
 WHICH = {"which": between(0, 99)}
-LOTS = {"closes": one_of("", "", "", "lifo", "hifo", "specific"), "lots": between(0, 99)}
+LOTS = {"closes": one_of("", "lifo", "hifo", "specific", "specific"), "lots": between(0, 99)}
 
 WAYS: dict[str, dict[str, Throw]] = {
     "quotes": {**BID, "spread": between(0, 2), "bid_size": SIZE, "ask_size": SIZE},
     "prints": {**PRICE, "size": between(1, 15)},
-    "an_auction_prints": {**PRICE, "size": between(1, 15)},
+    "an_auction_prints": {"price": between(95, 110), "size": between(1, 15)},
     "time_passes": {},
     "the_market_closes": {},
     "evening_comes": {},
@@ -52,7 +52,7 @@ WAYS: dict[str, dict[str, Throw]] = {
     "waits_for_an_auction": {
         **WHO,
         **EITHER,
-        **SHARES,
+        "quantity": between(1, 30),
         **LOTS,
         "price": one_of(0, 0, *range(95, 107)),
         "lasts": one_of("opg", "cls"),
@@ -105,7 +105,7 @@ ODDS = {
     "an_auction_prints": 4,
     "trading_is_halted": 1,
     "trading_goes_on": 6,
-    "the_engine_dies": 1,
+    "the_engine_dies": 3,
     "deposits": 2,
     "withdraws": 2,
     "pulls_the_kill_switch": 1,
