@@ -330,6 +330,24 @@ def test_shares_sold_before_the_exits_woke_are_not_sold_again(
     assert_proved(account)
 
 
+def test_an_exit_woken_for_less_is_filled_by_what_the_floor_thinks_a_part_of_it(
+    floor: TradingFloor, account: Account
+) -> None:
+    floor.show("99", "100", ask_size=10)
+    order = bracket(floor, account, "12", limit="100", stop_loss=Decimal(98))
+    floor.pass_time(seconds=1)
+    floor.sell(account, "2", limit="101")
+    floor.show("101", "102")
+    floor.prints("97")
+    floor.show("96", "100", bid_size=10, ask_size=12)  # the stop sells at once, 10 of its 10
+
+    entry, profit, loss = family(order)
+    assert (entry.status, profit.status, loss.status) == ("filled", "canceled", "filled")
+    assert (loss.quantity, loss.filled_quantity, held_shares()) == (10, 10, 0)
+    assert told(loss)[-1] == "fill"
+    assert_proved(account)
+
+
 def test_a_bracket_placed_while_closed_enters_at_the_opening() -> None:
     floor = TradingFloor(at=MORNING)
     account = funded_account("100000")

@@ -35,7 +35,7 @@ from quotes.models import Instrument
 from quotes.ticks import to_instant
 from trading import states, updates
 from trading.execution.affording import cannot_afford
-from trading.execution.certificate import certified_fill
+from trading.execution.certificate import certified_fill, leaves
 from trading.execution.decisions import (
     Admission,
     Decision,
@@ -234,12 +234,14 @@ class _Books:
             positions.apply_execution(account, position, self.lots.setdefault(key, []), booked)
         )
         count_in(order, booked)
-        status = OrderStatus.FILLED if decision.completes else OrderStatus.PARTIALLY_FILLED
+        # An exit may have been woken for less than the floor thinks: then this is all of it.
+        completes = decision.completes or leaves(order) == 0
+        status = OrderStatus.FILLED if completes else OrderStatus.PARTIALLY_FILLED
         states.transition(order, status, at)
         self._hold(order)
         fill = certified_fill(decision, order, position, booked)
         self.fills.append(fill)
-        self._note("fill" if decision.completes else "partial_fill", order, at, fill)
+        self._note("fill" if completes else "partial_fill", order, at, fill)
         self._lead(order)
         return True
 
