@@ -29,16 +29,15 @@ from pathlib import Path
 
 from benchmarks.hot_reads import ROOT, redis
 from benchmarks.streams import AUTH_AND_SUBSCRIPTION, SOCKETS, missing, percentile, prepare
+from benchmarks.streams_figures import AGES, CLOSED, DELIVERED, ENOUGH, PUBLISHED, Shared
 from benchmarks.streams_processes import (
     CC,
     LOAD_CORE,
     SYMBOLS_EACH,
     Contestant,
-    Shared,
     clients,
     serving,
 )
-from benchmarks.streams_publisher import CLOSED, DELIVERED, ENOUGH, PUBLISHED
 
 BEGUN = "begun\n"
 MORE = 1.08  # the simulation draws its ticks: so much more on average, or it falls short
@@ -110,11 +109,11 @@ def measure(openbell: Contestant, rate: int, home: Path, shared: Shared, seconds
         lost, closed = missing(shared), shared[CLOSED]
     assert feed.stdout is not None
     said = json.loads(feed.stdout.read())
-    ages = [now - then for now, then in zip(after, before, strict=True)]
-    heard = ages[DELIVERED]
+    figures = [now - then for now, then in zip(after, before, strict=True)]
+    heard, ages = figures[DELIVERED], figures[AGES]
     print(
         f"{rate:>12,}{heard / took:>11,.0f}{spent / 1000 / max(heard, 1):>12.3f}"
-        f"{percentile(ages[ENOUGH + 1 :], 0.5):>9.2f}{percentile(ages[ENOUGH + 1 :], 0.99):>9.2f}"
+        f"{percentile(ages, 0.5):>9.2f}{percentile(ages, 0.99):>9.2f}"
         f"{lost:>7}{said['p50_ms']:>18.2f}{said['p99_ms']:>7.2f}",
         flush=True,
     )

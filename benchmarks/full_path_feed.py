@@ -31,7 +31,7 @@ from quotes.feeds.simulated_prices import activity_at  # noqa: E402
 from quotes.ingest import run_feed  # noqa: E402
 from quotes.ingest.batches import Ingest  # noqa: E402
 
-from benchmarks.streams_publisher import ENOUGH, PUBLISHED  # noqa: E402  # isort: skip
+from benchmarks.streams_figures import ENOUGH, PUBLISHED  # noqa: E402  # isort: skip
 
 POLL_SECONDS = 0.05
 QUIET_PER_SECOND = 0.5  # ticks; the simulation looks ahead for the next one

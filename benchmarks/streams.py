@@ -5,11 +5,18 @@
     python -m benchmarks.streams --tables idle           # some tables
 
 1,000 sockets want 10 of 100 symbols each, so every tick goes to 100 of them, in about 120 bytes of
-JSON. Redis brings the ticks: to Openbell over its own bus from a process that publishes as ingest
-does (full_path.py has the feed process itself), to the peers as ready JSON, to stock Channels by
-`group_send`. The server has one core, the load (streams_load.c), the publisher and Redis have the
-other. Openbell runs with everything on: key checks, bounds, counters, sequence checks and its
-codecs; the peers do nothing of the kind.
+JSON. Redis brings the ticks: to Openbell over its own bus as ingest publishes them (full_path.py
+has the feed process itself), to the peers as ready JSON, to stock Channels by `group_send`. The
+server has one core, the load (streams_load.c) and Redis have the other. Openbell runs with
+everything on: key checks, bounds, counters, sequence checks and its codecs; the peers do nothing of
+the kind.
+
+A server that coalesces is only measured at saturation while it is the one that everything waits
+for: else it idles, gets its ticks one by one and writes them one by one. So the load does as little
+as it can. It is written in C, publishes by itself what was made beforehand (streams_messages.py),
+and no server pays for waking it. Only stock Channels, which takes a hundred times as long for a
+message, has a publisher in Python. "core" is the share of its core that a server had: a saturated
+one had all of it.
 
 The figure that counts is the CPU time of the server's processes per delivered message
 (/proc/<pid>/task/*/schedstat): what a busy machine changes least. "Own writes" is Openbell with
@@ -32,32 +39,45 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.hot_reads import PEERS, PEERS_PYTHON, ROOT, redis
-from benchmarks.streams_processes import (
+from benchmarks.streams_figures import (
+    AGES,
     BUCKET_US,
+    CLOSED,
+    DELIVERED,
+    PUBLISHED,
+    READS,
+    Shared,
+)
+from benchmarks.streams_messages import SYMBOLS
+from benchmarks.streams_processes import (
     CC,
     LOAD_CORE,
     SYMBOLS_EACH,
     Contestant,
-    Shared,
     clients,
     compiled,
     publishing,
     serving,
 )
-from benchmarks.streams_publisher import CLOSED, DELIVERED, ENOUGH, PUBLISHED, READS, SYMBOLS
 
 SOCKETS, IDLE_SOCKETS = 1_000, 10_000
 FAN = SOCKETS * SYMBOLS_EACH // len(SYMBOLS)
 WARM_UP_SECONDS, ARRIVE_SECONDS = 2.0, 10.0
-WINDOW, WINDOW_CHANNELS = 4_000, 2_000
+WINDOW_CHANNELS = 2_000
 AUTH_AND_SUBSCRIPTION = 3  # frames that Openbell sends before data: welcome, success, subscription
 
 
 class Load(NamedTuple):
-    """What is published, in the words of streams_publisher.py."""
+    """What is published: as much as may be under way, or so many deliveries a second."""
 
     title: str
-    arguments: list[str]
+    window: int = 0
+    rate: int = 0
+
+    def of(self, kind: str) -> dict[str, int]:
+        """In the words of `publishing`."""
+        window = min(self.window, WINDOW_CHANNELS) if kind == "channels" else self.window
+        return {"window": window, "rate": self.rate}
 
 
 class Run(NamedTuple):
@@ -65,6 +85,7 @@ class Run(NamedTuple):
 
     per_second: float
     cpu_us: float  # of the server's processes, per delivered message
+    core: float  # share of its core that the server had
     p50_ms: float
     p99_ms: float
     together: float  # messages that one read of a client brings
@@ -79,8 +100,8 @@ class Idle(NamedTuple):
     core: float  # share of a core that they cost
 
 
-SATURATION = Load("as fast as it goes, at most 4,000 messages under way", [])
-PACED = Load("100,000 messages/s, evenly", ["--rate", "100000"])
+SATURATION = Load("as fast as it goes, at most 4,000 messages under way", window=4_000)
+PACED = Load("100,000 messages/s, evenly", rate=100_000)
 
 
 def main() -> None:
@@ -115,8 +136,9 @@ def parse() -> argparse.Namespace:
 
 def prepare(home: Path) -> tuple[str, str]:
     """Openbell's database with one trader, and the programs in C; the trader's key."""
-    compiled(ROOT / "benchmarks" / "streams_load.c", home / "load")
-    compiled(PEERS / "epoll_writer.c", home / "epoll_writer")
+    own = ROOT / "benchmarks"
+    compiled(home / "load", own / "streams_load.c", own / "streams_publish.c")
+    compiled(home / "epoll_writer", PEERS / "epoll_writer.c")
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "OPENBELL_HOME": str(home),
@@ -206,11 +228,11 @@ TABLES = {"saturation": saturation, "paced": paced, "idle": idle}
 
 def print_runs(title: str, runs: dict[str, Run]) -> None:
     print(f"\n{title}")
-    heads = f"{'CPU µs/msg':>12}{'p50 ms':>9}{'p99 ms':>9}{'msg/read':>10}{'lost':>7}"
+    heads = f"{'CPU µs/msg':>12}{'core':>7}{'p50 ms':>9}{'p99 ms':>9}{'msg/read':>10}{'lost':>7}"
     print(f"{'':28}{'msg/s':>11}{heads}")
     for name, run in runs.items():
         print(
-            f"{name:28}{run.per_second:>11,.0f}{run.cpu_us:>12.3f}"
+            f"{name:28}{run.per_second:>11,.0f}{run.cpu_us:>12.3f}{run.core:>7.2f}"
             f"{run.p50_ms:>9.2f}{run.p99_ms:>9.2f}{run.together:>10.1f}{run.lost:>7.0f}"
         )
 
@@ -253,13 +275,12 @@ def measured(
 
 
 def measure(contestant: Contestant, load: Load, home: Path, shared: Shared, seconds: float) -> Run:
-    arguments = load.arguments
-    if not arguments:
-        window = WINDOW_CHANNELS if contestant.kind == "channels" else WINDOW
-        arguments = ["--window", str(window)]
     shared.clear()
-    with serving(contestant) as server, clients(contestant, server.port, SOCKETS, home, shared):
-        with publishing(contestant.kind, FAN, shared, arguments):
+    with (
+        serving(contestant) as server,
+        clients(contestant, server.port, SOCKETS, home, shared, fan=FAN),
+    ):
+        with publishing(contestant.kind, FAN, shared, **load.of(contestant.kind)):
             time.sleep(WARM_UP_SECONDS)
             before, spent, at = shared.figures(), server.cpu(), time.monotonic()
             time.sleep(seconds)
@@ -268,10 +289,11 @@ def measure(contestant: Contestant, load: Load, home: Path, shared: Shared, seco
         if shared[CLOSED]:
             raise SystemExit(f"{contestant.name} closed {shared[CLOSED]} sockets")
     figures = [now - then for now, then in zip(after, before, strict=True)]
-    heard, ages = figures[DELIVERED], figures[ENOUGH + 1 :]
+    heard, ages = figures[DELIVERED], figures[AGES]
     return Run(
         heard / took,
         spent / 1000 / max(heard, 1),
+        spent / 1e9 / took,
         percentile(ages, 0.50),
         percentile(ages, 0.99),
         heard / max(figures[READS], 1),

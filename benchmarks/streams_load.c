@@ -1,35 +1,36 @@
 /* Many WebSocket clients in one thread: counts what they hear, and how old it is.
 
-   streams_load PORT SHARED IN_FLIGHT ANSWERS < clients
+   streams_load PORT SHARED IN_FLIGHT ANSWERS [BATCHES REDIS_PORT FAN] < clients
 
    Each line of `clients` is one of them: the path of its handshake and, after tabs, the messages it
    sends then. A client is ready once it has heard ANSWERS frames; every frame after that counts as
    delivered. The figures stand in the file SHARED, mapped, for whoever started us (streams.py).
-   Messages carry the time of their publishing as "t":"2013-10-07T13:30:00.000250Z". */
+   Messages carry the time of their publishing as "t":"2013-10-07T13:30:00.000250Z".
+
+   With BATCHES it publishes too (streams_publish.c). As long as it does it never waits to be woken,
+   but looks every 20 µs: to wake a sleeping reader costs the server that writes to it as much as to
+   write, and only a server that is not busy would have to pay for it. */
 #define _GNU_SOURCE
+#include "streams.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
-#include <stdint.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { BUCKETS = 20000, BUCKET_US = 20, READ_BYTES = 1 << 18, EVENTS = 512, HEADER_MAX = 10 };
+enum { READ_BYTES = 1 << 18, EVENTS = 64, HEADER_MAX = 10, WAIT_MS = 100, REST_NS = 20000 };
 enum { TEXT = 1, BINARY = 2, CLOSE = 8, PING = 9, PONG = 10 };
 static const int64_t HOUR_US = 3600LL * 1000000;
-
-/* streams.py reads and writes the same fields, as unsigned 64-bit numbers in this order. */
-struct shared {
-    uint64_t delivered, ready, closed, stop, bytes, reads, published, enough;
-    uint64_t latency[BUCKETS]; /* deliveries by their age, in steps of BUCKET_US */
-};
 
 struct client {
     int fd, open;
@@ -40,14 +41,14 @@ struct client {
     size_t kept_bytes;
 };
 
-static volatile struct shared *shared;
+volatile struct shared *shared;
 static struct client *clients;
 static size_t client_count, next_client, connecting;
 static uint64_t answers;
 static int port, poller;
 static uint8_t incoming[READ_BYTES * 2];
 
-static void fail(const char *what) {
+void fail(const char *what) {
     perror(what);
     exit(1);
 }
@@ -237,25 +238,64 @@ static void read_from(struct client *c) {
     memcpy(c->kept, incoming + taken, c->kept_bytes);
 }
 
-int main(int count, char **arguments) {
-    if (count != 5) return fprintf(stderr, "PORT SHARED IN_FLIGHT ANSWERS\n"), 2;
-    port = atoi(arguments[1]);
-    size_t in_flight = (size_t)atoi(arguments[3]);
-    answers = (uint64_t)atoi(arguments[4]);
-    int file = open(arguments[2], O_RDWR);
+static void map_shared(const char *path) {
+    int file = open(path, O_RDWR);
     shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
-    if (file < 0 || shared == MAP_FAILED) fail(arguments[2]);
+    if (file < 0 || shared == MAP_FAILED) fail(path);
+}
+
+static void allow_many_files(void) {
     struct rlimit files;
     getrlimit(RLIMIT_NOFILE, &files);
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
-    poller = epoll_create1(0);
-    read_clients();
+}
+
+/* Everything that waits to be heard; whether there was anything. */
+static int hear_all(int wait_ms) {
     struct epoll_event events[EVENTS];
+    int ready = epoll_wait(poller, events, EVENTS, wait_ms);
+    for (int i = 0; i < ready; i++) {
+        struct client *c = events[i].data.ptr;
+        if (c) {
+            read_from(c);
+        } else {
+            hear_redis();
+        }
+    }
+    return ready > 0;
+}
+
+/* Redis has the same core. */
+static void rest(void) {
+    const struct timespec pause = {.tv_nsec = REST_NS};
+    clock_nanosleep(CLOCK_MONOTONIC, 0, &pause, NULL);
+}
+
+int main(int count, char **arguments) {
+    if (count != 5 && count != 8)
+        return fprintf(stderr, "PORT SHARED IN_FLIGHT ANSWERS [BATCHES REDIS_PORT FAN]\n"), 2;
+    port = atoi(arguments[1]);
+    map_shared(arguments[2]);
+    size_t in_flight = (size_t)atoi(arguments[3]);
+    answers = (uint64_t)atoi(arguments[4]);
+    allow_many_files();
+    prctl(PR_SET_TIMERSLACK, 1); /* or each rest would last 50 µs more */
+    poller = epoll_create1(0);
+    if (count == 8) {
+        int redis = prepare_to_publish(arguments[5], atoi(arguments[6]), (uint64_t)atoi(arguments[7]));
+        struct epoll_event event = {.events = EPOLLIN, .data.ptr = NULL};
+        if (epoll_ctl(poller, EPOLL_CTL_ADD, redis, &event)) fail("epoll_ctl");
+    }
+    read_clients();
     while (!shared->stop) {
         while (next_client < client_count && connecting < in_flight) connect_next();
-        int ready = epoll_wait(poller, events, EVENTS, 100);
-        for (int i = 0; i < ready; i++) read_from(events[i].data.ptr);
+        if (is_publishing()) {
+            publish_due();
+            if (!hear_all(0)) rest();
+        } else {
+            hear_all(WAIT_MS);
+        }
     }
     return 0;
 }

@@ -1,8 +1,7 @@
-"""The processes of benchmarks/streams.py: servers, their clients, the publisher, shared figures."""
+"""The processes of benchmarks/streams.py: servers, their clients, and who publishes."""
 
 from __future__ import annotations
 
-import mmap
 import os
 import resource
 import signal
@@ -15,10 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.hot_reads import ROOT, cpu_ns, free_port, wait_for
-from benchmarks.streams_publisher import ENOUGH, READY, STOP, SYMBOLS
+from benchmarks.streams_figures import ENOUGH, RATE, READY, STOP, WINDOW, Shared
+from benchmarks.streams_messages import SYMBOLS, write_batches
 
 SYMBOLS_EACH = 10
-BUCKETS, BUCKET_US = 20_000, 20  # streams_load.c
 IN_FLIGHT = 64  # handshakes at once
 OPEN_SECONDS = 120.0
 SERVER_CORE, LOAD_CORE = 1, 0
@@ -34,30 +33,6 @@ class Contestant(NamedTuple):
     environment: dict[str, str]
     client: Callable[[list[str]], str]
     answers: int = 0
-
-
-class Shared:
-    """The figures that streams_load.c counts: numbers in a mapped file."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        path.write_bytes(bytes(8 * (ENOUGH + 1 + BUCKETS)))
-        with path.open("r+b") as file:
-            self._numbers = memoryview(mmap.mmap(file.fileno(), 0)).cast("Q")
-
-    def __getitem__(self, field: int) -> int:
-        return self._numbers[field]
-
-    def set(self, field: int, value: int) -> None:
-        self._numbers[field] = value
-
-    def figures(self) -> list[int]:
-        """All fields as they stand; after them, the deliveries by their age."""
-        return self._numbers.tolist()
-
-    def clear(self) -> None:
-        for field in range(len(self._numbers)):
-            self._numbers[field] = 0
 
 
 class Serving(NamedTuple):
@@ -102,11 +77,25 @@ def alone_with_many_files() -> None:
 
 @contextmanager
 def clients(
-    contestant: Contestant, port: int, count: int, home: Path, shared: Shared
+    contestant: Contestant,
+    port: int,
+    count: int,
+    home: Path,
+    shared: Shared,
+    *,
+    fan: int | None = None,
 ) -> Iterator[None]:
-    """So many clients of streams_load.c, all of them subscribed."""
+    """So many clients of streams_load.c, all of them subscribed.
+
+    With a `fan`, of how many want each tick, they can publish as well.
+    """
     command = [str(home / "load"), str(port), str(shared.path)]
     command += [str(IN_FLIGHT), str(contestant.answers)]
+    if fan is not None and contestant.kind != "channels":
+        batches = home / "batches"
+        write_batches(contestant.kind, batches)
+        redis_port = os.environ["REDIS_URL"].rpartition(":")[2].partition("/")[0]
+        command += [str(batches), redis_port, str(fan)]
     lines = [contestant.client(symbols_of(number)) for number in range(count)]
     told = home / "clients"
     told.write_text("\n".join(lines))
@@ -131,15 +120,22 @@ def symbols_of(client: int) -> list[str]:
 
 
 @contextmanager
-def publishing(kind: str, fan: int, shared: Shared, arguments: list[str]) -> Iterator[None]:
-    command = [sys.executable, "-m", "benchmarks.streams_publisher", kind, str(shared.path)]
-    process = subprocess.Popen([*command, "--fan", str(fan), *arguments], cwd=ROOT)
+def publishing(
+    kind: str, fan: int, shared: Shared, *, window: int = 0, rate: int = 0
+) -> Iterator[None]:
+    """So many messages under way at most, or so many a second."""
+    command = [sys.executable, "-m", "benchmarks.streams_publisher", str(shared.path)]
+    command += ["--fan", str(fan), "--window", str(window)]
+    process = subprocess.Popen(command, cwd=ROOT) if kind == "channels" else None
+    shared.set(WINDOW, window)
+    shared.set(RATE, rate)
     try:
         yield
     finally:
         shared.set(ENOUGH, 1)
-        process.wait(10)
+        if process is not None:
+            process.wait(10)
 
 
-def compiled(source: Path, program: Path) -> None:
-    subprocess.run([CC, "-O2", "-o", str(program), str(source)], check=True)
+def compiled(program: Path, *sources: Path) -> None:
+    subprocess.run([CC, "-O2", "-o", str(program), *map(str, sources)], check=True)

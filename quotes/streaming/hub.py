@@ -41,6 +41,7 @@ from quotes.streaming.news import News, topics_of
 from quotes.streaming.resync import Resync
 from quotes.streaming.socket import Socket
 from quotes.streaming.standings import Arrival, Standing, Standings, chunks
+from quotes.streaming.turns import Turns
 from quotes.ticks import Batch, Quote, Trade
 
 log = logging.getLogger(__name__)
@@ -49,10 +50,9 @@ log = logging.getLogger(__name__)
 TICK_BATCHES_MAX = 2_000
 # Bars, control and account news: rare, and each of them matters.
 NEWS_MAX = 20_000
-# A big batch is delivered in slices: a slow reader is found out before all was written to it. After
-# so long the loop gets a turn between two of them: logins and pings go on.
+# A big batch is delivered in slices: a slow reader is found out before all was written to it, and
+# between two of them the loop gets its turns.
 SLICE_TICKS = 256
-TURN_SECONDS = 0.002
 READ_TIMEOUT_SECONDS = 5.0
 READY_TIMEOUT_SECONDS = 2.0
 HEARTBEAT_SECONDS = 2.0
@@ -80,7 +80,6 @@ class Hub:
         self._news = News(self._audiences, self._fanout, self._standings)
         self._users: Tally[str] = Tally()  # of each topic
         self._tasks: list[asyncio.Task[None]] = []
-        self._turned = 0.0  # when delivering last gave the loop a turn
         self._resync = Resync(market.place, self._take_stock)
         self._halts = Halts(market.halted, self.hearing, self._news.tell_status)
 
@@ -228,8 +227,9 @@ class Hub:
     # --- ticks --------------------------------------------------------------------------------
 
     async def _read_ticks(self) -> None:
+        turns = Turns(self._tick_mail)
         while not self._tick_mail.closed:
-            arrived = await self._tick_mail.get_many(READ_TIMEOUT_SECONDS)
+            arrived = await turns.next(READ_TIMEOUT_SECONDS)
             if self._tick_mail.missed:
                 self._tick_mail.missed = False
                 self._lost()
@@ -239,19 +239,14 @@ class Hub:
                 except Exception:
                     log.exception("ticks were not delivered")
                     self._lost()
-                await self._give_turn()
+                if len(ticks) == SLICE_TICKS:
+                    await turns.give()
             self._standings.told()
             self._news.amend()
             if self._flush_seconds:
                 await asyncio.sleep(self._flush_seconds)
-            else:  # what comes while we deliver goes out together
-                await self._give_turn()
-
-    async def _give_turn(self) -> None:
-        """Let the loop do what else there is, if it has been long."""
-        if time.monotonic() - self._turned >= TURN_SECONDS:
-            await asyncio.sleep(0)
-            self._turned = time.monotonic()
+            else:
+                await turns.gather()
 
     def _heard(self, arrived: Iterable[tuple[str, Batch]]) -> list[Quote | Trade]:
         """The ticks of all batches that are not of an older feed epoch."""
@@ -266,7 +261,7 @@ class Hub:
             if arrival is Arrival.AFTER_GAP:
                 self._lost()
             if arrival in (Arrival.NEXT, Arrival.AFTER_GAP):
-                self._resync.doubt.hear(batch.place)
+                self._resync.doubt.hear(batch)
             if arrival is not Arrival.OLD:
                 ticks += batch.ticks
             if batch.amendments and arrival in (Arrival.NEXT, Arrival.AFTER_GAP):

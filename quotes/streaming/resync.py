@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from quotes.ticks import Place
+from quotes.ticks import Batch, Place
 
 RETRY_SECONDS = 0.25
 
@@ -32,10 +32,10 @@ class Doubt:
         self._needed = None
         self._heard.clear()
 
-    def hear(self, place: Place) -> None:
+    def hear(self, batch: Batch) -> None:
         """A batch arrived: what was lost came before it."""
         if self.is_open and self._needed is None:
-            self._needed = place
+            self._needed = batch.place
             self._heard.set()
 
     async def heard_since(self) -> None:

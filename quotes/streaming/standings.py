@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from quotes.streaming.audience import Changed, Channel
 from quotes.streaming.bus import TICK_TOPICS, tick_topic
-from quotes.ticks import MICROSECONDS, Amendment, Batch, Quote, Trade
+from quotes.ticks import MICROSECONDS, Amendment, Batch, Place, Quote, Trade
 
 # A feed says that it is there four times a second, whatever the market does.
 SILENT_SECONDS = 1.5
@@ -63,28 +63,27 @@ class Standings:
         self._quotes: dict[str, Quote] = {}
         self._trades: dict[str, Trade] = {}  # of any kind
         self._priced: dict[str, Trade] = {}  # that set the price
-        self._last: dict[str, Batch] = {}  # topic → its last batch, without ticks
+        self._places: dict[str, Place] = {}  # topic → where its last batch stands
+        self._come_to_us: dict[str, int] = {}  # topic → watermark of that batch
         self._heard_at: dict[str, float] = {}  # topic → when
         self._told_us: dict[str, int] = {}  # topic → watermark up to which all was delivered
         self._changed: Changed = {Channel.QUOTES: {}, Channel.TRADES: {}}
 
     def arrive(self, topic: str, batch: Batch, now: float) -> Arrival:
         """Note a batch; `now` is monotonic."""
-        last = self._last.get(topic)
-        if last is not None and batch.epoch < last.epoch:
-            return Arrival.OLD
-        if last is not None and batch.place <= last.place:
-            return Arrival.LATE
+        place, last = batch.place, self._places.get(topic)
+        if last is not None and place <= last:
+            return Arrival.OLD if place.epoch < last.epoch else Arrival.LATE
         self._heard_at[topic] = now
-        self._last[topic] = batch._replace(ticks=())
-        self.epoch = max(self.epoch, batch.epoch)
+        self._places[topic], self._come_to_us[topic] = place, batch.watermark_us
+        self.epoch = max(self.epoch, place.epoch)
         # A feed that took over may have begun before the last words of the one before arrived.
-        gap = last is not None and batch.place > (last.epoch, last.number + 1)
+        gap = last is not None and place > (last.epoch, last.number + 1)
         return Arrival.AFTER_GAP if gap else Arrival.NEXT
 
     def told(self) -> None:
         """Note that all that arrived has been delivered."""
-        self._told_us = {topic: batch.watermark_us for topic, batch in self._last.items()}
+        self._told_us = self._come_to_us.copy()
 
     def newer(self, ticks: Iterable[Quote | Trade]) -> Iterator[Quote | Trade]:
         """Remember ticks; those of them that are newer than the last of their symbol."""
@@ -124,7 +123,7 @@ class Standings:
     @property
     def has_heard(self) -> bool:
         """Whether anything was heard of the topics that are heard now."""
-        return bool(self._last)
+        return bool(self._places)
 
     def knows(self, symbol: str) -> bool:
         """Whether both a quote and a price of the symbol were heard."""
@@ -165,16 +164,14 @@ class Standings:
 
     def now_us(self) -> int:
         """Market time by what was heard; the wall's where nothing was."""
-        heard = [batch.watermark_us for batch in self._last.values()]
-        return min(heard, default=int(time.time() * MICROSECONDS))
+        return min(self._come_to_us.values(), default=int(time.time() * MICROSECONDS))
 
     def forget(self, topic: str) -> None:
         """Nobody hears this topic any more: what is known of its symbols is growing old."""
         if topic not in TICK_TOPICS:
             return
-        self._last.pop(topic, None)
-        self._heard_at.pop(topic, None)
-        self._told_us.pop(topic, None)
+        for known_of in (self._places, self._come_to_us, self._heard_at, self._told_us):
+            known_of.pop(topic, None)
         gone = [symbol for symbol in self.symbols() if tick_topic(symbol) == topic]
         for symbol in gone:
             for known in (self._quotes, self._trades, self._priced):

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quotes.streaming import hub as hub_module
+from quotes.streaming import turns
 from quotes.streaming.audience import Channel
 from quotes.streaming.bus import BARS, CONTROL, bus, forget_bus
 from quotes.streaming.codec import (
@@ -117,6 +118,31 @@ async def test_batches_that_waited_together_are_one_write_per_socket(hub: Hub) -
     assert reader.wire.writes == 1
 
 
+async def test_what_comes_after_long_deliveries_waits_for_what_the_loop_has_yet_to_read(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "TURN_SECONDS", 0.0)  # all deliveries are long
+    loop, reader = asyncio.get_running_loop(), Reader(hub).want(quotes=["AAPL"])
+    deliver = hub.deliver
+    await hub.hearing()
+
+    def deliver_while_more_comes(ticks: Any) -> None:
+        deliver(ticks)
+        if reader.wire.writes == 1:
+            loop.call_soon(arrive, 2)
+
+    def arrive(n: int) -> None:
+        hub._tick_mail.put(TICKS, batch(quote(n=n), number=n))
+        if 1 < n < 4:
+            loop.call_soon(arrive, n + 1)
+
+    monkeypatch.setattr(hub, "deliver", deliver_while_more_comes)
+    arrive(1)
+    await reader.has(4)
+
+    assert reader.wire.writes == 2
+
+
 async def test_a_flush_interval_lets_ticks_gather(store: Store, hub: Hub) -> None:
     hub._flush_seconds = 0.3
     reader = Reader(hub).want(trades=["*"])
@@ -135,7 +161,7 @@ async def test_a_big_batch_leaves_turns_to_the_loop(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "SLICE_TICKS", 10)
-    monkeypatch.setattr(hub_module, "TURN_SECONDS", 0.0)
+    monkeypatch.setattr(turns, "TURN_SECONDS", 0.0)
     reader = Reader(hub).want(quotes=["*"])
     seen: list[int] = []
 

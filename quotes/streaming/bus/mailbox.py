@@ -123,6 +123,11 @@ class Subscription:
         self._just_flagged = True
         self._wake_reader()
 
+    @property
+    def waiting(self) -> int:
+        """How many messages wait."""
+        return len(self._waiting)
+
     def waiting_on(self, topic: str) -> int:
         """How many messages of the topic wait."""
         return self._per_topic[topic]
