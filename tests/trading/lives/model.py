@@ -108,10 +108,10 @@ class Lives(Orders):
         if not self.market.is_open or self.market.is_halted:
             return
         woken: list[Ticket] = []
+        stops = [one for one in self.orders if one.kind == "stop" and one.status in WORKING]
         for buys in (True, False):
             for order, quantity in list(self.market.let(self.resting(buys=buys), price, size)):
                 woken += self.book(order, quantity, order.price)
-        stops = [one for one in self.orders if one.kind == "stop" and one.status in WORKING]
         for stop in sorted(stops, key=lambda one: (not one.buys, one.price * (2 * one.buys - 1))):
             self.trigger(stop)
         self.work(woken)
