@@ -121,14 +121,19 @@ class Lease:
 
 
 class Renewal:
-    """The statement that renews a lease; its answer raises LeaseLost when it is another's."""
+    """The statement that renews a lease; its answer raises LeaseLost when it is another's.
+
+    The lease counts from before the trip: those that go with it may wait for locks.
+    """
 
     is_for_nothing = False
 
     def __init__(self, lease: Lease) -> None:
         self._lease = lease
+        self._asked_at = 0.0
 
     def statement(self, connection: Any, values: list[Any]) -> str:
+        self._asked_at = time.monotonic()
         values += [EXPIRE_SECONDS, self._lease.epoch, self._lease.name]
         return _renewal(connection.vendor)
 
@@ -136,7 +141,7 @@ class Renewal:
         lease = self._lease
         if count == 0:
             raise LeaseLost(f"{lease.name}: epoch {lease.epoch} of {lease.owner} is over")
-        lease.renewed_at = time.monotonic()
+        lease.renewed_at = self._asked_at
         lease.renewed_over = connections[using].connection
         return []
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
@@ -307,7 +308,9 @@ class TestRedisBus(BusContract):
             await asyncio.sleep(0.05)
             outbox.put("nobody's", b"word")
             outbox.wake()
-            time.sleep(0.3)
+            answers = saying._connection._writer.get_extra_info("socket").fileno()
+            select.select([answers], [], [], ARRIVAL_SECONDS_MAX)
+            time.sleep(0.2)
             async with asyncio.timeout(ARRIVAL_SECONDS_MAX):
                 while saying._unanswered:
                     await asyncio.sleep(0)
