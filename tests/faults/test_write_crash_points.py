@@ -144,7 +144,7 @@ def test_a_write_that_is_killed_and_sent_again_is_done_once(
         assert_books_balance(desk.trader.account)
     else:
         pytest.fail(f"a request has more than {POINTS_MAX} points")
-    assert len(struck) > 9 // STRIDE
+    assert len(struck) > 5 // STRIDE
     if STRIDE == 1:
         for statement in ("INSERT INTO events_idempotencykey", "before COMMIT", "after COMMIT"):
             assert any(statement in one for one in struck), f"never killed at {statement}"
@@ -186,7 +186,7 @@ def test_a_transfer_that_is_killed_and_sent_again_moves_its_cash_once(
         target.refresh_from_db()
         assert target.cash == 1 + 10 * moved, sent.struck_at()
         assert_books_balance(source, target)
-    assert moved > 20 // STRIDE
+    assert moved > 12 // STRIDE
 
 
 def test_a_reset_that_is_killed_and_sent_again_opens_one_account(desk: Desk, fork: Fork) -> None:
