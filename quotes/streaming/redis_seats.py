@@ -1,11 +1,14 @@
 """Seats that all processes count together, in Redis.
 
     openbell:seats:<holder>     hash: process → how many sockets of the holder it has open
-    openbell:seats:@<process>   is there while the process lives; else what it held does not count
+    openbell:seats:@<process>   is there while the process lives; else what it held does not count.
+                                "-": it has not yet told all that it holds, and none of it counts
 
 A process tells absolute numbers, one trip after the other. After a trip whose end is not known, or
 where Redis lost what it was told, it goes on under a new name and tells everything anew: nothing
-that arrives late under the old one counts.
+that arrives late under the old one counts. A connection that had to be opened again may lead to a
+Redis that was started again and lost its last second, so it counts as such a loss. Until each
+process has noticed, a beat later, a limit may be passed by what was lost.
 """
 
 from __future__ import annotations
@@ -45,10 +48,11 @@ end
 for i = 2, #KEYS do
     local held, total = redis.call('HGETALL', KEYS[i]), 0
     for j = 1, #held, 2 do
-        if redis.call('EXISTS', 'openbell:seats:@' .. held[j]) == 1 then
-            total = total + tonumber(held[j + 1])
-        else
+        local life = redis.call('GET', 'openbell:seats:@' .. held[j])
+        if not life then
             redis.call('HDEL', KEYS[i], held[j])
+        elseif life ~= '-' then
+            total = total + tonumber(held[j + 1])
         end
     end
     if total >= tonumber(ARGV[i + 1]) then
@@ -77,10 +81,13 @@ class RedisSeats:
             socket_timeout=TIMEOUT_SECONDS,
             socket_connect_timeout=TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 0),  # a trip that is repeated might take a seat twice
+            redis_connect_func=self._connected,
         )
         self._redis: Redis = Redis(connection_pool=pool)
         self._take = self._redis.register_script(TAKE)
         self._name = ""  # none: nothing is told yet
+        self._connection = 0  # the how manieth it is
+        self._told_on = 0  # the connection on which all was told
         self._tell_all_at = 0.0
         self._away_until = 0.0
 
@@ -121,22 +128,33 @@ class RedisSeats:
             self._take(keys, [self._name, _ms(KEPT_SECONDS), *limits.values()], client=pipeline)
         is_known, *answers = pipeline.execute()
         taken = answers[len(answers) - len(wishes) :]
-        return [answer == 1 for answer in taken] if is_known and -1 not in taken else None
+        if not is_known or -1 in taken or self._connection != self._told_on:
+            return None
+        return [answer == 1 for answer in taken]
 
     def _tell_all(self, taken: Mapping[str, int]) -> None:
         """Under a new name, which counts when all of it is said, and from then on the old not."""
         old, new = self._name, uuid4().hex
+        life = _key(f"@{new}")
+        self._redis.set(life, "-", px=_ms(GONE_SECONDS))
+        connection = self._connection
         for some in _slices(taken):
             pipeline = self._redis.pipeline(transaction=False)
+            pipeline.pexpire(life, _ms(GONE_SECONDS))
             for holder, count in some.items():
                 _tell(pipeline, new, holder, count)
             pipeline.execute()
         change = self._redis.pipeline(transaction=True)
-        change.set(_key(f"@{new}"), "", px=_ms(GONE_SECONDS))
+        # If it has gone meanwhile, others may have removed what was told: then it stays away.
+        change.set(life, "+", px=_ms(GONE_SECONDS), xx=True)
         change.delete(_key(f"@{old}"))
         change.execute()
-        self._name = new
+        self._name, self._told_on = new, connection
         self._tell_all_at = time.monotonic() + TOLD_AGAIN_SECONDS
+
+    def _connected(self, connection: Any) -> None:
+        connection.on_connect()
+        self._connection += 1
 
     def _check_there(self) -> None:
         if time.monotonic() < self._away_until:

@@ -121,7 +121,7 @@ class Seats:
     def _call(self) -> None:
         """See that what has changed is told soon."""
         self._called.set()
-        if self._telling is None:
+        if self._telling is None or self._telling.done():
             self._telling = asyncio.create_task(self._tell_on())
 
     async def _tell_on(self) -> None:

@@ -3,7 +3,8 @@
 The real server, the real consumer, the real hub, and a feed that never stops: every turn AAPL and
 IBM get a quote and a trade, FLOOD gets many of both. Prints the port it listens on, and then the
 port of its metrics. `--seats N` is how many sockets one account may have, and one key; with
-`--quiet` there is no feed.
+`--quiet` there is no feed. `--redis-seconds S` is how long Redis may take where seats are counted,
+and how long a process may be silent.
 """
 
 from __future__ import annotations
@@ -49,7 +50,12 @@ def main() -> None:
     asked = argparse.ArgumentParser()
     asked.add_argument("--seats", type=int, default=limits.SOCKETS_PER_ACCOUNT_MAX)
     asked.add_argument("--quiet", action="store_true")
+    asked.add_argument("--redis-seconds", type=float)
     said = asked.parse_args()
+    if said.redis_seconds:
+        from quotes.streaming import redis_seats
+
+        redis_seats.TIMEOUT_SECONDS = redis_seats.GONE_SECONDS = said.redis_seconds
     consumer = MarketDataConsumer.as_asgi(
         authenticate=Doorman(), sockets_per_account=said.seats, sockets_per_key=said.seats
     )

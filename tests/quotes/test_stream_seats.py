@@ -11,6 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,20 @@ from quotes.streaming.seats import Seats
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_SECONDS = 20
+REDIS_SECONDS = 60.0  # for an answer of Redis, and between two beats: longer than any test
 AUTH = json.dumps({"action": "auth", "key": "KEY", "secret": "secret"})
 on_redis = pytest.mark.skipif(not os.environ.get("REDIS_URL"), reason="NO REDIS: set REDIS_URL")
+
+
+@pytest.fixture(autouse=True)
+def patient_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A busy machine is neither a Redis that is away nor a process that died."""
+    if find_spec("redis") is None:
+        return
+    from quotes.streaming import redis_seats
+
+    monkeypatch.setattr(redis_seats, "TIMEOUT_SECONDS", REDIS_SECONDS)
+    monkeypatch.setattr(redis_seats, "GONE_SECONDS", REDIS_SECONDS)
 
 
 # --- a process alone ------------------------------------------------------------------------------
@@ -93,7 +106,7 @@ def counted(holder: str) -> int:
     """How many seats of a holder count in Redis."""
     with redis() as operator:
         held = operator.hgetall(f"openbell:seats:{holder}")
-        alive = [name for name in held if operator.exists(f"openbell:seats:@{name.decode()}")]
+        alive = [name for name in held if operator.get(f"openbell:seats:@{name.decode()}") == b"+"]
     return sum(int(held[name]) for name in alive)
 
 
@@ -165,9 +178,9 @@ async def test_a_process_that_beats_keeps_its_seats(monkeypatch: pytest.MonkeyPa
     async with processes(2) as (one, two):
         assert await one.take({"account": 1})
         with redis() as operator:
-            operator.pexpire(life_of(one), 4_000)
+            operator.pexpire(life_of(one), 30_000)
             async with asyncio.timeout(PATIENCE_SECONDS):
-                while operator.pttl(life_of(one)) <= 4_000:
+                while operator.pttl(life_of(one)) <= 30_000:
                     await asyncio.sleep(0.01)
         assert not await two.take({"account": 1})
 
@@ -185,6 +198,89 @@ async def test_a_redis_that_forgot_all_is_told_again() -> None:
         one.release(["account"])
         assert not one.taken
         await until(lambda: two.take({"account": 1}))
+
+
+@on_redis
+async def test_a_redis_that_was_started_again_and_lost_its_last_second_is_told_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(seats_module, "BEAT_SECONDS", 0.05)
+    async with processes(1) as [one]:
+        assert await one.take({"account": 1})
+        with redis() as operator:
+            connection = one._shared._redis.client_id()  # type: ignore[union-attr]
+            operator.delete("openbell:seats:account")
+            operator.client_kill_filter(_id=connection)
+
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while counted("account") != 1:
+                await asyncio.sleep(0.01)
+
+
+@contextmanager
+def before_all_is_told(then: Callable[[], None]) -> Iterator[None]:
+    """What happens when a process has told under its new name all but that this is all."""
+    from quotes.streaming import redis_seats
+
+    in_slices = redis_seats._slices
+
+    def slices_and_then(taken: dict[str, int]) -> Iterator[dict[str, int]]:
+        yield from in_slices(taken)
+        then()
+
+    with pytest.MonkeyPatch.context() as meanwhile:
+        meanwhile.setattr(redis_seats, "HOLDERS_PER_TRIP", 1)
+        meanwhile.setattr(redis_seats, "_slices", slices_and_then)
+        yield
+
+
+@on_redis
+def test_who_comes_while_a_process_takes_a_new_name_costs_it_no_seat() -> None:
+    from quotes.streaming.redis_seats import RedisSeats
+
+    one, two = RedisSeats(settings.REDIS_URL), RedisSeats(settings.REDIS_URL)
+    one.exchange_anew({"a": 2, "b": 1}, [])
+    two.exchange_anew({}, [])
+
+    def somebody_comes() -> None:
+        assert two.exchange({}, [{"a": 3, "b": 2}]) == [True]
+
+    with before_all_is_told(somebody_comes):
+        one.exchange_anew({"a": 2, "b": 1}, [])
+
+    assert (counted("a"), counted("b")) == (3, 2)
+    assert two.exchange({}, [{"a": 3}, {"b": 2}]) == [False, False]
+
+
+@on_redis
+def test_a_new_name_that_took_too_long_to_tell_is_not_used() -> None:
+    from quotes.streaming.redis_seats import RedisSeats
+
+    one = RedisSeats(settings.REDIS_URL)
+
+    def time_passes() -> None:
+        with redis() as operator:
+            [life] = operator.keys("openbell:seats:@*")
+            operator.delete(life)
+
+    with before_all_is_told(time_passes), pytest.raises(seats_module.Away):
+        one.exchange_anew({"a": 1}, [])
+
+    one._away_until = 0.0
+    one.exchange_anew({"a": 1}, [])
+    assert counted("a") == 1
+
+
+@on_redis
+async def test_who_asks_is_answered_though_the_telling_ended() -> None:
+    async with processes(1) as [one]:
+        assert await one.take({"account": 2})
+        assert one._telling is not None
+        one._telling.cancel()
+        await asyncio.wait([one._telling])
+
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert await one.take({"account": 2})
 
 
 async def test_without_redis_each_process_counts_alone_and_refuses_nobody() -> None:
@@ -282,14 +378,20 @@ async def test_two_servers_do_not_double_the_limit_and_a_killed_one_frees_its_so
         assert answer.get("code") in (None, 406)
         return bool(answer["T"] == "success")
 
-    with ExitStack() as servers:
-        started = [servers.enter_context(server("--seats", "2")) for _ in range(2)]
+    with ExitStack() as servers, redis() as operator:
+        options = ("--seats", "2", "--redis-seconds", str(REDIS_SECONDS))
+        started = [servers.enter_context(server(*options)) for _ in range(2)]
         (killed, first), (_, second) = started
         async with AsyncExitStack() as clients, asyncio.timeout(3 * PATIENCE_SECONDS):
-            assert [await enters(clients, each) for each in (first, second)] == [True, True]
+            assert await enters(clients, first)
+            [life] = operator.keys("openbell:seats:@*")
+            assert await enters(clients, second)
             assert [await enters(clients, each) for each in (first, second)] == [False, False]
 
             killed.kill()
+            killed.wait()
+            assert 0 < operator.pttl(life) <= REDIS_SECONDS * 1_000
+            operator.pexpire(life, 1)  # as so long later
 
             while not await enters(clients, second):
-                await asyncio.sleep(0.5)
+                await asyncio.sleep(0.1)
