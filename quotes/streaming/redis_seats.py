@@ -86,8 +86,8 @@ class RedisSeats:
         self._redis: Redis = Redis(connection_pool=pool)
         self._take = self._redis.register_script(TAKE)
         self._name = ""  # none: nothing is told yet
-        self._connection = 0  # the how manieth it is
-        self._told_on = 0  # the connection on which all was told
+        self._connection = 0  # how many were opened so far
+        self._told_on = 0  # how many there were when all was told
         self._tell_all_at = 0.0
         self._away_until = 0.0
 
