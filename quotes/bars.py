@@ -253,9 +253,10 @@ class Aggregator:
 
     def _remake_minute(self, start: int, symbol: str) -> None:
         assert self._kept is not None
-        minute = self._minutes.get(start)
+        minute = self._open_minute(start)
         if minute is None:
-            minute = self._finished.setdefault(start, {})
+            return
+        if minute is self._finished.get(start):
             self._corrected.add((start, symbol))
         running = minute.get(symbol) or _Running()
         minute[symbol] = running.remake(self._kept.of(start, symbol))

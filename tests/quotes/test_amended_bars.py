@@ -104,6 +104,18 @@ def test_a_minute_that_is_still_open_closes_as_it_is_corrected() -> None:
     assert [bar.high for bar in bars.close_until(NEXT_US)] == [100]
 
 
+def test_a_minute_that_a_correction_begins_takes_the_trades_that_follow() -> None:
+    was = trade(OPEN_US, 100, 5, sets_price=False, counts_volume=False)
+    bars = aggregator(was)
+
+    bars.amend([corrected(was, sets_price=True, counts_volume=True)])
+    assert bars.corrections() == []  # it is not finished
+    bars.add(trade(OPEN_US + 1, 110, 5, sequence=2))
+
+    [bar] = bars.close_until(NEXT_US)
+    assert (prices(bar), bar.volume) == ((100, 110, 100, 110), 10)
+
+
 def test_a_bar_without_a_price_left_is_withdrawn_and_can_come_back() -> None:
     only = trade(OPEN_US, 100, 5)
     bars = aggregator(only)
@@ -230,7 +242,8 @@ changes = st.lists(
 
 @given(rows, changes, st.randoms())
 def test_amended_bars_are_those_of_the_tape_as_it_should_have_been(rows, changes, random) -> None:
-    """Whatever is canceled or corrected, however often, before or after its minute is finished."""
+    """Whatever is canceled or corrected, however often, before or after its minute is finished, and
+    whatever is printed in between."""
     begin_us = CLOSE_US - 7 * MINUTE_US
     tape = {
         n: trade(
@@ -239,11 +252,16 @@ def test_amended_bars_are_those_of_the_tape_as_it_should_have_been(rows, changes
         )
         for n, (offset, price, size, priced, counted) in enumerate(rows, start=1)
     }  # fmt: skip
-    bars, stands = aggregator(*tape.values()), dict(tape)
+    bars, stands = aggregator(), {}
+    to_come = random.sample(sorted(tape), len(tape))
     for step, change in enumerate(changes):
+        while to_come and random.random() < 0.6:
+            n = to_come.pop()
+            bars.add(tape[n])
+            stands[n] = tape[n]
         bars.close_until(begin_us + random.randrange(14 * 60) * MICROSECONDS)
         if not stands:
-            break
+            continue
         n = random.choice(sorted(stands))
         was = stands.pop(n)
         told = Amendment("IBM", 0, was, printed=n)
@@ -255,6 +273,9 @@ def test_amended_bars_are_those_of_the_tape_as_it_should_have_been(rows, changes
             )  # fmt: skip
             stands[n], told = now, told._replace(corrected=now)
         assert bars.amend([told]) == []
+    for n in to_come:
+        bars.add(tape[n])
+        stands[n] = tape[n]
 
     right = aggregator(*(each._replace(sequence=n) for n, each in stands.items()))
     assert kept(finished(bars)) == kept(finished(right))
