@@ -85,6 +85,8 @@ class LookUp:
     async def stored(self, symbols: Sequence[str]) -> dict[str, Standing]:
         """What is stored of the symbols; first hear, then look."""
         await self._hearing()
+        if silent := self._standings.silent_topics(symbols):
+            self._standings.read_at(silent, await self._market.place())
         loaded = await self._market.latest(symbols)
         return {symbol: Standing(*found) for symbol, found in loaded.items()}
 

@@ -84,8 +84,8 @@ class News:
     def skip_numbers_of_amendments(self) -> None:
         """Batches were lost, and perhaps amendments with them: leave a gap, for clients to see.
 
-        The lost one may have been the first of its symbol. Where nothing was heard yet, nobody was
-        told of a trade that it could be of.
+        The lost one may have been the first of its symbol. Where nothing was heard yet, the first
+        batch will show whether one was lost of a trade that the store told of.
         """
         if self._standings.has_heard:
             for symbol in self._symbols(Channel.TRADES) | self._amended.keys():

@@ -17,6 +17,8 @@ from quotes.ticks import MICROSECONDS, Amendment, Batch, Place, Quote, Trade
 # A feed says that it is there four times a second, whatever the market does.
 SILENT_SECONDS = 1.5
 
+BEGINNING = Place(1, 0)  # before the first batch there ever was
+
 Item = TypeVar("Item")
 
 
@@ -64,6 +66,7 @@ class Standings:
         self._trades: dict[str, Trade] = {}  # of any kind
         self._priced: dict[str, Trade] = {}  # that set the price
         self._places: dict[str, Place] = {}  # topic → where its last batch stands
+        self._read_at: dict[str, Place] = {}  # topic → how far the store was when first asked
         self._come_to_us: dict[str, int] = {}  # topic → watermark of that batch
         self._heard_at: dict[str, float] = {}  # topic → when
         self._told_us: dict[str, int] = {}  # topic → watermark up to which all was delivered
@@ -77,8 +80,9 @@ class Standings:
         self._heard_at[topic] = now
         self._places[topic], self._come_to_us[topic] = place, batch.watermark_us
         self.epoch = max(self.epoch, place.epoch)
+        before = last or self._read_at.get(topic)
         # A feed that took over may have begun before the last words of the one before arrived.
-        gap = last is not None and place > (last.epoch, last.number + 1)
+        gap = before is not None and place > (before.epoch, before.number + 1)
         return Arrival.AFTER_GAP if gap else Arrival.NEXT
 
     def told(self) -> None:
@@ -102,6 +106,18 @@ class Standings:
                 if tick.sets_price and is_newer(tick, priced.get(symbol)):
                     priced[symbol] = tick
                 yield tick
+
+    def silent_topics(self, symbols: Iterable[str]) -> set[str]:
+        """The topics of these symbols of which nothing was heard yet."""
+        return {tick_topic(symbol) for symbol in symbols} - self._places.keys()
+
+    def read_at(self, topics: Iterable[str], place: Place | None) -> None:
+        """Note how far the store had come before symbols of these topics were read from it.
+
+        What it said may be told to clients: a first batch that does not follow shows a loss.
+        """
+        for topic in topics:
+            self._read_at.setdefault(topic, place or BEGINNING)
 
     def learn(self, trades: Iterable[Trade | None]) -> None:
         """Remember prices that were not heard, but read from the store."""
@@ -170,7 +186,9 @@ class Standings:
         """Nobody hears this topic any more: what is known of its symbols is growing old."""
         if topic not in TICK_TOPICS:
             return
-        for known_of in (self._places, self._come_to_us, self._heard_at, self._told_us):
+        for known_of in (
+            self._places, self._read_at, self._come_to_us, self._heard_at, self._told_us,
+        ):  # fmt: skip
             known_of.pop(topic, None)
         gone = [symbol for symbol in self.symbols() if tick_topic(symbol) == topic]
         for symbol in gone:

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from quotes.amounts import PRICE_UNIT
@@ -293,6 +293,7 @@ def assert_healed(stage: Stage) -> None:
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
+@example(1036866, Faults(mute=0.05, takeover=0.05))  # what the store told of was canceled unheard
 @given(st.integers(0, 2**32), accidents)
 def test_a_client_is_right_or_knows_better_and_heals(seed: int, faults: Faults) -> None:
     assert_healed(asyncio.run(play(seed, faults)))
