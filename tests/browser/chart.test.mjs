@@ -9,7 +9,8 @@ const bar = (minute, fields = {}) => ({
 
 function charted(timeframe = "1Min") {
   const handlers = {};
-  const desk = { selected: "A", on: (name, hear) => (handlers[name] = hear) };
+  const market = { now: () => Date.parse("2026-01-05T15:10:00Z") };
+  const desk = { selected: "A", market, on: (name, hear) => (handlers[name] = hear) };
   const told = { replaced: [], moved: [] };
   const data = new ChartData(desk, {
     replaced: (bars) => told.replaced.push(bars),
@@ -17,7 +18,7 @@ function charted(timeframe = "1Min") {
     failed: assert.fail,
   });
   data.timeframe = timeframe;
-  return { data, told, say: handlers.bar };
+  return { data, told, say: handlers.bar, trade: handlers.trade };
 }
 
 test("a bar whose trades were all taken back is taken off the chart", () => {
@@ -32,18 +33,89 @@ test("a bar whose trades were all taken back is taken off the chart", () => {
   assert.equal(told.replaced.at(-1), data.bars);
 });
 
-test("a longer bar is fetched anew when one of its minutes is corrected, once for many", () => {
-  mock.timers.enable({ apis: ["setTimeout"] });
+test("a longer bar is fetched anew when one of its minutes is corrected, once for many", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
   const { data, say } = charted("5Min");
   data.fetch = mock.fn();
 
   for (const minute of [1, 2]) say(bar(minute, { T: "u" }));
   say(bar(3));
   assert.equal(data.fetch.mock.callCount(), 0); // it is not stored yet
-  mock.timers.tick(2_000);
+  t.mock.timers.tick(2_000);
 
   assert.equal(data.fetch.mock.callCount(), 1);
   say(bar(3, { T: "u" }));
-  mock.timers.tick(2_000);
+  t.mock.timers.tick(2_000);
   assert.equal(data.fetch.mock.callCount(), 2);
+});
+
+/** A chart of five minutes whose history answers `stored`, or fails where that is an error. */
+async function refreshed(t, stored) {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { data, told, say, trade } = charted("5Min");
+  t.mock.method(globalThis, "fetch", async () => {
+    if (stored.bars instanceof Error) throw stored.bars;
+    return Response.json({ bars: { A: stored.bars.toReversed() } });
+  });
+  await data.load();
+  const answered = async () => {
+    const fetch = t.mock.method(data, "fetch");
+    t.mock.timers.tick(2_000);
+    await fetch.mock.calls[0].result;
+  };
+  return { data, told, say, trade, answered };
+}
+
+const shape = ({ open, high, low, close, volume }) => [open, high, low, close, volume];
+
+test("trades that are not stored yet stay in the growing bar when others are fetched", async (t) => {
+  const stored = { bars: [bar(0), bar(5)] };
+  const { data, say, trade, answered } = await refreshed(t, stored);
+  trade({ S: "A", t: "2026-01-05T15:06:00Z", p: 9, s: 5 });
+
+  say(bar(1, { T: "u" }));
+  stored.bars = [bar(0, { h: 4 }), bar(5, { l: 0.5, v: 12 })];
+  trade({ S: "A", t: "2026-01-05T15:07:00Z", p: 3, s: 5 });
+  await answered();
+
+  assert.deepEqual(data.bars.map(shape), [[1, 4, 1, 2, 10], [1, 9, 0.5, 3, 20]]);
+});
+
+test("a bar that began meanwhile stays, and so does what it followed", async (t) => {
+  const stored = { bars: [bar(0), bar(5)] };
+  const { data, say, trade, answered } = await refreshed(t, stored);
+
+  say(bar(1, { T: "u" }));
+  trade({ S: "A", t: "2026-01-05T15:09:59Z", p: 9, s: 5 });
+  trade({ S: "A", t: "2026-01-05T15:10:00Z", p: 7, s: 1 });
+  await answered();
+
+  assert.deepEqual(data.bars.map(shape).slice(1), [[1, 9, 1, 9, 15], [7, 7, 7, 7, 1]]);
+});
+
+test("a correction in the growing bar itself takes a wrong price away", async (t) => {
+  const stored = { bars: [bar(0), bar(5)] };
+  const { data, say, trade, answered } = await refreshed(t, stored);
+  trade({ S: "A", t: "2026-01-05T15:05:30Z", p: 9, s: 5 });
+
+  say(bar(5, { T: "u" }));
+  await answered();
+
+  assert.deepEqual(data.bars.map(shape).at(-1), [1, 2, 1, 2, 10]);
+});
+
+test("a good chart stays as it is where it cannot be fetched anew, and is corrected later", async (t) => {
+  const stored = { bars: [bar(0), bar(5)] };
+  const { data, say, answered } = await refreshed(t, stored);
+  const before = data.bars;
+
+  say(bar(5, { T: "u" }));
+  stored.bars = new Error("away"); // `failed` would fail this test
+  await answered();
+  assert.equal(data.bars, before);
+
+  say(bar(1, { T: "u" }));
+  stored.bars = [bar(0), bar(5, { h: 1.5 })];
+  await answered();
+  assert.deepEqual(data.bars.map(({ high }) => high), [2, 1.5]);
 });

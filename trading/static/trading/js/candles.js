@@ -55,6 +55,27 @@ export function grown(last, timeframe, trade) {
   };
 }
 
+/**
+ * Bars that were fetched anew, with what the shown ones had of trades that were not stored yet.
+ * Where a minute of a bar was corrected (`corrected`: starts of such bars) the stored one is right.
+ */
+export function caughtUp(stored, shown, corrected) {
+  const since = stored.at(-1)?.time ?? -Infinity;
+  const ahead = shown.filter(({ time }) => time >= since && !corrected.has(time));
+  return ahead.reduce((bars, bar) => placed(bars, widened(bars.at(-1), bar)), stored);
+}
+
+function widened(stored, bar) {
+  if (stored?.time !== bar.time) return bar;
+  return {
+    ...bar,
+    open: stored.open,
+    high: Math.max(stored.high, bar.high),
+    low: Math.min(stored.low, bar.low),
+    volume: Math.max(stored.volume, bar.volume),
+  };
+}
+
 /** Bars with one put in by its start: replaced, or appended behind the last. */
 export function placed(bars, bar) {
   const at = bars.findLastIndex((other) => other.time <= bar.time);

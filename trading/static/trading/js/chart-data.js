@@ -1,7 +1,9 @@
 // The bars of the charted symbol: stored history, and the live bar that grows with each trade.
 
 import * as api from "./api.js";
-import { candle, grown, isWithdrawn, MOST_BARS, placed, TIMEFRAMES } from "./candles.js";
+import {
+  bucket, candle, caughtUp, grown, isWithdrawn, MOST_BARS, placed, TIMEFRAMES,
+} from "./candles.js";
 
 const STREAMED = { b: "1Min", u: "1Min", d: "1Day" }; // which timeframe a streamed bar is of
 const DAY_MS = 86_400_000;
@@ -13,6 +15,8 @@ export class ChartData {
     Object.assign(this, { desk, replaced, moved, failed });
     this.timeframe = "1Min";
     this.bars = [];
+    this.isLoaded = false; // so that a fetch only refreshes what is shown
+    this.corrected = new Set(); // starts of bars that changed since they were fetched
     this.asked = 0;
     desk.on("select", () => this.load());
     desk.on("trade", (trade) => this.onTrade(trade));
@@ -32,6 +36,7 @@ export class ChartData {
   load() {
     if (!this.desk.selected) return undefined;
     this.bars = [];
+    this.isLoaded = false;
     this.replaced(null);
     return this.fetch();
   }
@@ -39,13 +44,17 @@ export class ChartData {
   async fetch() {
     const symbol = this.desk.selected;
     const asked = ++this.asked;
+    const corrected = new Set(this.corrected);
     try {
       const answer = await api.get("/v2/stocks/bars", this.query(symbol));
       if (asked !== this.asked) return;
-      this.bars = (answer.bars[symbol] ?? []).map(candle).reverse();
+      const stored = (answer.bars[symbol] ?? []).map(candle).reverse();
+      this.bars = this.isLoaded ? caughtUp(stored, this.bars, corrected) : stored;
+      this.isLoaded = true;
+      for (const start of corrected) this.corrected.delete(start);
       this.replaced(this.bars);
     } catch (error) {
-      if (asked === this.asked) this.failed(error);
+      if (asked === this.asked && !this.isLoaded) this.failed(error);
     }
   }
 
@@ -81,7 +90,7 @@ export class ChartData {
     if (message.S !== this.desk.selected) return;
     if (STREAMED[message.T] !== this.timeframe) {
       // A longer bar is made of minutes, and only the server knows the others.
-      if (message.T === "u" && this.timeframe !== "1Day") this.fetchSoon();
+      if (message.T === "u" && this.timeframe !== "1Day") this.onCorrection(message);
     } else if (isWithdrawn(message)) {
       const { time } = candle(message);
       this.bars = this.bars.filter((bar) => bar.time !== time);
@@ -89,6 +98,11 @@ export class ChartData {
     } else {
       this.put(candle(message));
     }
+  }
+
+  onCorrection(message) {
+    this.corrected.add(bucket(this.timeframe, candle(message).time));
+    this.fetchSoon();
   }
 
   put(bar) {
