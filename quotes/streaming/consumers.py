@@ -356,7 +356,8 @@ def _heartbeat(socket: Socket, pulse: Pulse) -> bytes:
     it sends snapshots when it has found out.
 
     A client has everything if heartbeats arrive every two seconds, each is current, counts as many
-    messages as arrived, and names nothing newer than what arrived. Else it says
+    messages as arrived, and names nothing newer than what arrived, and if the numbers of a symbol's
+    trades and of their amendments came without a gap. Else it says
     `{"action": "resync", "id": n}` and trusts a symbol again by a heartbeat that agrees after a
     snapshot with this id.
     """

@@ -87,6 +87,7 @@ class HonestClient:
         return None
 
     def _beat(self, beat: dict[str, Any], now: float) -> dict[str, Any] | None:
+        is_late = now - self.heard_at > self.patience  # what the one before named is unknown
         self.heard_at = now
         self.needs = {symbol: id for symbol, id in self.needs.items() if id != ANSWERED}
         lost = {
@@ -102,7 +103,7 @@ class HonestClient:
         for symbol, (_, number) in beat.get("amendments", {}).items():
             if number > self.amended[symbol][1]:
                 self.holes.add(symbol)
-        if beat["sent"] != self.received - 1:
+        if is_late or beat["sent"] != self.received - 1:
             self.received = beat["sent"] + 1
             lost = set(self.symbols)
         self.is_current = beat["current"]
@@ -127,17 +128,20 @@ class HonestClient:
 
     def _amend(self, message: dict[str, Any]) -> None:
         symbol = message["S"]
-        self._come_to(symbol, (message["epoch"], message["seq"]), heard=1)
+        if self._come_to(symbol, (message["epoch"], message["seq"]), heard=1):
+            self.needs[symbol] = self.requests + 1  # the last price may be another
         if message["T"] == "c":
             self.corrected[symbol, message["oi"]] = message["cp"]
         else:
             self.canceled.add((symbol, message["i"]))
 
-    def _come_to(self, symbol: str, place: Place, *, heard: int) -> None:
-        """Note the number of an amendment; those between were lost."""
-        if place[1] > self.amended[symbol][1] + heard:
+    def _come_to(self, symbol: str, place: Place, *, heard: int) -> bool:
+        """Note the number of an amendment; whether others between were lost."""
+        has_gap = place[1] > self.amended[symbol][1] + heard
+        if has_gap:
             self.holes.add(symbol)
         self.amended[symbol] = max(self.amended[symbol], place)
+        return has_gap
 
     def _leaves_a_gap(self, trade: dict[str, Any]) -> bool:
         epoch, number = self.trades[trade["S"]]

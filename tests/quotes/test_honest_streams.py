@@ -294,6 +294,8 @@ def assert_healed(stage: Stage) -> None:
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @example(1036866, Faults(mute=0.05, takeover=0.05))  # what the store told of was canceled unheard
+@example(797, Faults(wire=0.3, mute=0.05))  # a heartbeat was lost, and with it what it named
+@example(1457, Faults(wire=0.3))  # a lost correction shows by the number of the next one only
 @given(st.integers(0, 2**32), accidents)
 def test_a_client_is_right_or_knows_better_and_heals(seed: int, faults: Faults) -> None:
     assert_healed(asyncio.run(play(seed, faults)))
