@@ -145,7 +145,8 @@ def main() -> None:
         execution = stack.enter_context(order_floor.process(EXECUTION))
         market = Market(customers, web, execution)
         stack.enter_context(market.ear.listening())
-        market.trade(options.per_second / 4, 2)  # all are awake
+        for by_http in (True, False):
+            market.trade(options.per_second / 4, 2, by_http=by_http)  # all are awake
         print_head(name, options)
         pace = options.per_second
         print_row(f"{pace:.0f}/s, use case", market.trade(pace, options.seconds, by_http=False))
