@@ -74,9 +74,12 @@ class Saying(asyncio.Protocol):
     def _patience(self, seconds: float, overdue: bool) -> float:
         """How long to wait before looking again. A process that had no CPU for so long finds time
         up and the answer there, so it looks twice."""
-        if overdue or not self._unanswered:
-            return seconds / 10 if overdue else seconds
-        return max(self._asked_at + seconds - self._loop.time(), seconds / 10)
+        soon = seconds / 10
+        if overdue:
+            return soon
+        if not self._unanswered:
+            return seconds
+        return max(self._asked_at + seconds - self._loop.time(), soon)
 
     def _go(self) -> None:
         """Send what waits, unless a trip is under way: its answer will."""
