@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection, transaction
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, transaction
 
 from events import leases, models
 from events.leases import DatabaseTime, Lease, LeaseLost, acquire, retire, seize, wait_for
@@ -91,6 +92,18 @@ def test_renewal_keeps_the_others_out_and_waits_its_time() -> None:
     late.renewed_at -= 1.0
     late.renew_if_due()
     assert acquire("relay", "b") is None
+
+
+def test_a_lease_counts_from_before_the_trip_that_renews_it() -> None:
+    """What goes with it may wait for locks, and the row's time runs from the first statement."""
+    lease = owned("feed:0", "a")
+    with transaction.atomic():
+        renewal = lease.locked_and_checked()
+        renewal.statement(connection, [])
+        waited = time.monotonic()
+        renewal.answer((), 1, DEFAULT_DB_ALIAS)
+
+    assert lease.renewed_at <= waited
 
 
 def test_released_lease_is_free_at_once() -> None:
