@@ -80,6 +80,12 @@ def follow(halted: Mapping[str, tuple[bool, str]]) -> None:
             _resume_as_source(instrument.pk)
 
 
+def halted_by_source() -> list[str]:
+    """The symbols that the feed's source has halted and not resumed, as far as we heard."""
+    halted = Instrument.objects.filter(halted=True, halt_reason__startswith=UPSTREAM)
+    return list(halted.using(router.db_for_write(Instrument)).values_list("symbol", flat=True))
+
+
 @transaction.atomic(durable=True)
 def _halt_as_source(instrument_id: int, reason: str) -> None:
     """Also where a split is booked: else the halt would end with that."""

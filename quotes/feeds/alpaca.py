@@ -30,8 +30,8 @@ class AlpacaFeed(Feed):
     """The ticks of an upstream, as they arrive.
 
     `symbols` are what to subscribe to; none given means whatever another Openbell trades. `known`
-    tells the instant of the last trade that was heard of each symbol before this start. The
-    connection opens with the first read.
+    tells the instant of the last trade that was heard of each symbol before this start, `halted`
+    which symbols the upstream had halted by then. The connection opens with the first read.
     """
 
     amends_trades = True
@@ -41,13 +41,18 @@ class AlpacaFeed(Feed):
         upstream: Upstream,
         symbols: Iterable[str] = (),
         known: Callable[[Iterable[str]], Mapping[str, int]] = lambda symbols: {},
+        halted: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self._specs = _instruments(upstream, sorted(set(symbols)))
         served = [spec.symbol for spec in self._specs]
         self.mode, self.source = _market(upstream)
         self.start_us = time.time_ns() // 1_000
         self._intake = Intake(
-            self.start_us, known(served), honest=upstream.is_openbell, served=served
+            self.start_us,
+            known(served),
+            honest=upstream.is_openbell,
+            served=served,
+            halted=halted(),
         )
         self._link = Link(upstream, served, self._intake)
         self._numbers: Counter[tuple[type, str]] = Counter()  # the last of each kind and symbol

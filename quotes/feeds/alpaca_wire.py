@@ -3,7 +3,7 @@
 An honest Openbell adds `seq` and `epoch`, and says itself which trade sets a price. The real
 service says it by the tape's condition letters: the rule is the sale condition matrix of the UTP
 and CTA specifications, with one difference that all feeds here share: a form T trade sets the price
-of an extended session.
+of an extended session. Its status codes are those of the same two tapes.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ Message = dict[str, Any]
 SETS_NO_PRICE = frozenset("BCGHIMNPQRUVWZ479")
 COUNTS_NO_VOLUME = frozenset("MQ9")  # they repeat what an auction has printed
 OPENING, CLOSING = frozenset("OQ"), frozenset("6M")
+# Tapes A and B say 2 and 3, tape C says H (halt), P (volatility pause) and T (trading resumption).
+HALTS, RESUMES = frozenset("2HP"), frozenset("3T")
 
 
 class Place(NamedTuple):
@@ -110,6 +112,17 @@ def read_revision(symbol: str, message: Message) -> Revision:
     )
     of, name = name_of(symbol, message, "oi"), name_of(symbol, message, "ci")
     return Revision(symbol, at_us, of, corrected, name, "")
+
+
+def read_status(message: Message) -> bool | None:
+    """Whether a status message (T: s) halts its symbol or resumes it; None where it does neither.
+
+    Most say something else: price indications and imbalances (5 to 9, A, C, D), a short sale
+    restriction (E), new price bands (F; a pause at one of them is a 2 of its own), or that quoting
+    resumes, minutes before trading does (Q). KeyError where the message has no code.
+    """
+    code = message["sc"]
+    return True if code in HALTS else False if code in RESUMES else None
 
 
 def _auction(symbol: str, exchange: str, letters: tuple[str, ...]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from typing import NamedTuple
 
 from prometheus_client import Counter
@@ -26,6 +26,7 @@ from quotes.feeds.alpaca_wire import (
     read_trade,
 )
 from quotes.feeds.base import Tick, tick_order
+from quotes.feeds.statuses import Statuses
 from quotes.ticks import CORRECTED, Quote, Trade
 
 # Some seconds of a busy market. Beyond, reading stops, and the upstream conflates or drops us.
@@ -61,7 +62,7 @@ class Intake:
 
     `known` has the instant of the last trade of each symbol that was heard before this start; an
     `honest` upstream numbers what it says and has a heartbeat. What it says of other symbols than
-    those `served`, if any are named, is passed over.
+    those `served`, if any are named, is passed over. `halted` are those it had halted before.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class Intake:
         *,
         honest: bool,
         served: Collection[str] = (),
+        halted: Iterable[str] = (),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.complete_us = start_us - 1  # the instant up to which everything is here
@@ -85,7 +87,7 @@ class Intake:
         self._amended: dict[str, int] = {}  # symbol → number of the last amendment of its trades
         self._traded: set[str] = set()
         self._doubtful: set[str] = set()  # symbols whose next trade may follow a gap
-        self._halts: dict[str, tuple[bool, str]] = {}
+        self._statuses = Statuses(halted)
         self._frames = 0
         self._honest = honest
         self._fed_at = float("-inf")  # the last sign of life of the upstream's own feed
@@ -94,11 +96,14 @@ class Intake:
 
     # --- the socket's thread ----------------------------------------------------------------
 
-    def begin(self) -> None:
-        """A new connection counts its messages anew, and may be to another process."""
+    def begin(self, at_us: int) -> None:
+        """A new connection, from this instant of the wall clock on, counts its messages anew, and
+        may be to another process."""
         self._frames = 0
         self._amended.clear()
         self._doubtful = set(self._traded)
+        with self._lock:
+            self._statuses.begin(at_us)
 
     def subscribed(self) -> None:
         """From now on the upstream says everything we asked for."""
@@ -130,7 +135,7 @@ class Intake:
             self._revisions.append(read_revision(message["S"], message))
             self._note_amended(message["S"], place_of(message), arrived=1)
         elif kind == "s":
-            self._halts[message["S"]] = (message["sc"] != "T", message.get("rm", ""))
+            self._statuses.hear(message)
         elif kind == "snapshot":
             self._snapshot(message["S"], message)
         elif kind == "heartbeat":
@@ -155,6 +160,8 @@ class Intake:
         self._doubtful.discard(symbol)
         self._traded.add(symbol)
         trade = read_trade(symbol, message)._replace(sequence=missed)
+        if not self._honest:  # another Openbell tells, and an operator's halt is none of its market
+            self._statuses.see(trade)
         self._add(Heard(trade, name_of(symbol, message)))
 
     def _missed(self, symbol: str, before: Place | None, place: Place | None) -> int:
@@ -179,7 +186,7 @@ class Intake:
         """Where a symbol stands. Its last trade is news unless it was heard before we started."""
         quote, trade, trades = message["quote"], message["trade"], message["trades"]
         if message.get("halted") is not None:
-            self._halts[symbol] = (message["halted"], "")
+            self._statuses.note(symbol, message["halted"])
         before = self._places.get((Trade, symbol))
         is_first = before is None
         if quote:
@@ -266,8 +273,7 @@ class Intake:
     def take_halts(self) -> dict[str, tuple[bool, str]]:
         """Symbols that were halted or resumed since the last call, and why."""
         with self._lock:
-            halts, self._halts = self._halts, {}
-        return halts
+            return self._statuses.take()
 
     def skip_to(self, at_us: int) -> None:
         """Forget what is older than an instant, and count from there."""

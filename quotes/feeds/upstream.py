@@ -153,7 +153,7 @@ class Link:
             ping_interval=PING_SECONDS,
             ping_timeout=PING_SECONDS,
         ) as socket:
-            self._intake.begin()
+            self._intake.begin(time.time_ns() // 1_000)
             await self._enter(socket)
             log.info("%s feeds %d symbols", self._upstream.host, len(self._symbols))
             while True:

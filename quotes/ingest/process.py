@@ -79,7 +79,9 @@ def configured_feed() -> tuple[Feed, str]:
         upstream = Upstream(
             settings.UPSTREAM_URL, settings.UPSTREAM_KEY_ID, settings.UPSTREAM_SECRET_KEY
         )
-        feed = chained = AlpacaFeed(upstream, settings.FEED_SYMBOLS, _last_trades)
+        feed = chained = AlpacaFeed(
+            upstream, settings.FEED_SYMBOLS, _last_trades, halts.halted_by_source
+        )
         return feed, chained.mode
     else:
         feed = SimulatedFeed(settings.FEED_SEED, _simulation_start_us())

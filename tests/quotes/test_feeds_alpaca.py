@@ -96,7 +96,7 @@ class Hearing:
         self.connect()
 
     def connect(self) -> None:
-        self.intake.begin()
+        self.intake.begin(NOW_US)
         self.intake.subscribed()
         self.frames = 0
 

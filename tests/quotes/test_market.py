@@ -252,6 +252,7 @@ def test_halts_of_the_data_s_source_are_followed_and_an_operator_s_stay() -> Non
     halts.follow({"AIG": (True, "news"), "BAC": (False, ""), "IBM": (True, "")})
     halted = dict(Instrument.objects.filter(halted=True).values_list("symbol", "halt_reason"))
     assert halted == {"AIG": "halted by the market data's source: news", "IBM": "ours"}
+    assert halts.halted_by_source() == ["AIG"]
 
     halts.follow({"AIG": (False, ""), "IBM": (False, ""), "GONE": (True, "")})
     assert list(Instrument.objects.filter(halted=True).values_list("symbol", flat=True)) == ["IBM"]
