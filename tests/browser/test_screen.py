@@ -45,6 +45,26 @@ def test_the_figures_on_the_screen_add_up(desk):
     assert day == equity - 100_000
 
 
+def test_a_margin_call_is_shown_and_the_rest_of_the_screen_goes_on(desk):
+    desk.choose("apple")
+    desk.fill_ticket(shares="3")
+    desk.send()
+    desk.wait_for_text("[data-positions] tbody tr", "AAPL")
+
+    def call(route):
+        """As of an account that fell below its margin, which takes a fall of the market to have."""
+        account = route.fetch().json()
+        route.fulfill(json=account | {"margin_call_due_at": "2026-01-06T21:00:00Z"})
+
+    desk.page.route("**/v2/account", call)
+    desk.page.reload()
+
+    desk.wait_for_text("[data-figure=margin-call]", "due 2026-01-06 16:00")
+    desk.wait_for_text("[data-positions] tbody tr", "AAPL")
+    desk.wait_until("document.querySelector('[data-figure=day]').textContent !== '–'")
+    desk.wait_until_live()
+
+
 def test_a_limit_order_waits_with_its_reason_until_canceled(desk):
     desk.fill_ticket(shares="10", limit="1.50")
     desk.send()

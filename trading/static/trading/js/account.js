@@ -22,12 +22,12 @@ export function attach(desk) {
     const due = desk.account.margin_call_due_at;
     attribute(part("margin-call"), "hidden", !due);
     if (due) write(at("margin-call"), `due ${day(Date.parse(due))} ${minute(Date.parse(due))}`);
-    const day = now.dayProfit === null ? null : number(now.dayProfit);
-    writeSigned(at("day"), `${arrow(day)} ${signed(day)}`.trim(), direction(day));
+    const profit = now.dayProfit === null ? null : number(now.dayProfit);
+    writeSigned(at("day"), `${arrow(profit)} ${signed(profit)}`.trim(), direction(profit));
     writeSigned(
       at("day-percent"),
       now.dayFraction === null ? "" : percent(now.dayFraction),
-      direction(day),
+      direction(profit),
     );
   };
 

@@ -27,8 +27,15 @@ export class Desk {
     this.listeners.get(topic).push(listener);
   }
 
+  /** Tell each listener; what goes wrong in one is logged, and the others hear it all the same. */
   tell(topic, detail) {
-    for (const listener of this.listeners.get(topic) ?? []) listener(detail);
+    for (const listener of this.listeners.get(topic) ?? []) {
+      try {
+        listener(detail);
+      } catch (error) {
+        console.error(`A listener to "${topic}" failed:`, error);
+      }
+    }
   }
 
   /** Put one symbol in the middle of the screen. */
