@@ -13,6 +13,7 @@ import msgpack
 import orjson
 
 from quotes.streaming import off_loop
+from quotes.streaming.seats import seats
 from quotes.ticks import MICROSECONDS, Bar, Batch, Quote, Trade
 
 OPENING_US = 1_381_152_600 * MICROSECONDS  # 2013-10-07 09:30 in New York
@@ -28,6 +29,12 @@ def threads_of_its_own() -> Iterator[None]:
     finally:
         off_loop._THREADS.shutdown()
         off_loop._THREADS = kept
+
+
+def lose_newest(account: str) -> None:
+    """Take its newest seat from an account, as where all processes together gave too many."""
+    of_account = seats()._seats[account]
+    seats()._lose(of_account[max(of_account)])
 
 
 @dataclass(frozen=True)

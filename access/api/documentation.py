@@ -17,6 +17,7 @@ from rest_framework.views import APIView
 
 from access.api.outline import outline
 from access.api.refusals import listed
+from quotes.streaming.limits import SOCKETS_PER_ACCOUNT_MAX, SOCKETS_PER_KEY_MAX
 
 
 @cache
@@ -40,5 +41,7 @@ class DocumentationPage(View):
             "groups": outline(document()),
             "errors": listed(),
             "base_url": f"{request.scheme}://{request.get_host()}",
+            "sockets_per_account": SOCKETS_PER_ACCOUNT_MAX,
+            "sockets_per_key": SOCKETS_PER_KEY_MAX,
         }
         return render(request, "access/documentation.html", page)

@@ -25,7 +25,7 @@ from quotes.streaming.codec import Codec, Message, market_codec
 from quotes.streaming.credentials import COOKIE_HEADER, KEY_HEADERS, Authenticator, Credential
 from quotes.streaming.hub import Hub, hub
 from quotes.streaming.off_loop import off_loop
-from quotes.streaming.seats import seats
+from quotes.streaming.seats import Seat, seats
 from quotes.streaming.session import CheckKey, Refusal, Resync, Session, Subscribed
 from quotes.streaming.socket import Notices, SentFrames, Socket, hang_up
 from quotes.streaming.standings import Pulse
@@ -70,7 +70,7 @@ class StreamConsumer(AsyncConsumer):
         self.socket: Socket
         self.hub: Hub
         self._attempts = 0
-        self._holders: tuple[str, ...] = ()  # for whom this socket has taken a seat
+        self._seat: Seat | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -160,7 +160,8 @@ class StreamConsumer(AsyncConsumer):
         watch().discard(self)
         if self._timer is not None:
             self._timer.cancel()
-        seats().release(self._holders)
+        if self._seat is not None:
+            seats().release(self._seat)
         for task in self._tasks:
             task.cancel()
         if hasattr(self, "socket"):
@@ -228,19 +229,22 @@ class StreamConsumer(AsyncConsumer):
         if self.socket.closed:
             return
         if self.credential is None:
-            limit_of = self._limits(credential)
-            if not await seats().take(limit_of):
+            self._seat = await seats().take(self._limits(credential), self._lose_seat)
+            if self._seat is None:
                 await self._fail(session.connection_limit_exceeded(), final=True)
                 return
-            self._holders = tuple(limit_of)
             self.credential = self.socket.credential = credential
             _strangers.discard(self)
             self._recheck_later(prove)
             watch().add(self)
         self.let_in(asked=asked)
 
+    def _lose_seat(self) -> None:
+        """Processes that could not count together let in too many, and this is one of them."""
+        self.end(session.connection_limit_exceeded())
+
     def _limits(self, credential: Credential) -> dict[str, int]:
-        """How many sockets the account, and the key if there is one, may have."""
+        """How many sockets the account, and its key if there is one, may have."""
         account = f"{self.stream}:account:{credential.user_id}:{credential.account_id}"
         limit_of = {account: self.sockets_per_account}
         if credential.key_id is not None:

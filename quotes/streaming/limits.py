@@ -14,7 +14,7 @@ MESSAGE_BYTES_MAX = 64 * 1024
 
 # Of each stream, over all processes (`seats`). Alpaca allows one. Programs, charts and open tabs of
 # one person stay below this, and one program that forgets to close its sockets does not take them
-# all.
+# all. Where more were let in while Redis was away, the newest are closed with 406 when it is back.
 SOCKETS_PER_ACCOUNT_MAX = 50
 SOCKETS_PER_KEY_MAX = 25
 # Sockets of a process that have not yet said who they are: a second's worth of a reconnecting

@@ -5,8 +5,9 @@ Only who comes and who goes is told, many in one round trip, and every few secon
 lives; a message costs nothing. What a process held that died is free some seconds later.
 
 Where there is no Redis, and while it is away, each process counts alone: then the limit holds per
-process, and nobody is refused for our trouble. Once it is back all that is open counts; who is in
-stays in.
+process, and nobody is refused for our trouble. Once it is back all that is open counts. Where that
+is more than the limit the newest go, no more than needed and by the clock of whoever let them in;
+but only when a process that died meanwhile is known to be dead, some ten seconds later.
 """
 
 from __future__ import annotations
@@ -14,50 +15,56 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
+import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
+import prometheus_client
 from django.conf import settings
 
+from quotes.streaming.seating import GONE_SECONDS, Away, Limits, Shared, Told, is_full
+
 Result = TypeVar("Result")
-Limits = Mapping[str, int]  # holder → the most sockets that it may have
 
 BEAT_SECONDS = 1.0  # how often a process says that it lives, where nobody comes or goes
 WISHES_PER_TRIP = 250
+ACCOUNTS_PER_TRIP = 250
+# After an outage nobody goes before the processes that died in it do not count any more.
+SETTLE_SECONDS = GONE_SECONDS + BEAT_SECONDS
 _THREAD = ThreadPoolExecutor(1, thread_name_prefix="seats")  # one trip at a time, in order
 
+OVER = prometheus_client.Counter(
+    "openbell_stream_sockets_over_limit_total",
+    "Sockets closed because processes that counted alone had let in too many.",
+)
 log = logging.getLogger(__name__)
 
 
-class Away(Exception):
-    """Who counts for all processes does not answer."""
+class Seat:
+    """What a socket has taken: one place of each holder."""
 
+    __slots__ = ("limits", "lose", "taken_at_us")
 
-class Shared(Protocol):
-    """Who counts for all processes. Called from one thread that is no event loop's."""
+    def __init__(self, limits: Limits, lose: Callable[[], None], taken_at_us: int) -> None:
+        self.limits = limits
+        self.lose = lose  # called when all processes together have given too many
+        self.taken_at_us = taken_at_us  # no two of a process are the same
 
-    def exchange(self, changed: Mapping[str, int], wishes: Sequence[Limits]) -> list[bool] | None:
-        """Tell how many seats holders have here now, and ask for more; which were granted.
-
-        Says as well that this process lives. None where it is not known of what else this process
-        holds, and `exchange_anew` has to tell: nothing was granted then. Away.
-        """
-
-    def exchange_anew(self, taken: Mapping[str, int], wishes: Sequence[Limits]) -> list[bool]:
-        """The same, where these are all the seats that are taken here. Away."""
-
-    def leave(self) -> None:
-        """Tell that what this process holds no longer counts. Away."""
+    @property
+    def account(self) -> str:
+        return next(iter(self.limits))
 
 
 class Wish(NamedTuple):
     """Somebody who waits for a seat."""
 
     limits: Limits
-    granted: asyncio.Future[bool]
+    lose: Callable[[], None]
+    granted: asyncio.Future[Seat | None]
 
 
 class Seats:
@@ -66,37 +73,48 @@ class Seats:
     def __init__(self, shared: Shared | None = None) -> None:
         self._shared = shared
         self._taken: Counter[str] = Counter()  # holder → seats
+        self._seats: dict[str, dict[int, Seat]] = {}  # account → when taken → seat
+        self._newest_us = 0
         self._changed: set[str] = set()  # holders whose count is to be told
         self._wishes: list[Wish] = []
         self._called = asyncio.Event()
         self._telling: asyncio.Task[None] | None = None
         self._left = False
+        self._unsettled: set[str] = set()  # accounts that may have too many seats over all
+        self._settle_at = 0.0
+        self._settle_all_at = math.inf
 
     @property
     def taken(self) -> dict[str, int]:
         """How many seats each holder has here."""
         return dict(self._taken)
 
-    async def take(self, limits: Limits) -> bool:
-        """Take one for each holder, unless one of them has as many as it may.
+    async def take(self, limits: Limits, lose: Callable[[], None]) -> Seat | None:
+        """A seat of each holder, unless one of them has as many as it may.
 
-        Who took them releases them.
+        The first holder is the account, whose the others are. Who took a seat releases it; `lose`
+        is called when it is lost because there are too many.
         """
         if self._shared is None or self._left:
-            return self._take_here(limits)
-        wish = Wish(limits, asyncio.get_running_loop().create_future())
+            return self._take_here(limits, lose)
+        wish = Wish(limits, lose, asyncio.get_running_loop().create_future())
         self._wishes.append(wish)
         self._call()
         try:
             return await wish.granted
         except asyncio.CancelledError:
-            if not wish.granted.cancelled() and wish.granted.result():
-                self.release(limits)
+            if not wish.granted.cancelled() and (seat := wish.granted.result()) is not None:
+                self.release(seat)
             raise
 
-    def release(self, holders: Iterable[str]) -> None:
-        """Give one seat of each holder back."""
-        for holder in holders:
+    def release(self, seat: Seat) -> None:
+        """Give a seat back. One that was lost, or given back before, changes nothing."""
+        of_account = self._seats.get(seat.account, {})
+        if of_account.pop(seat.taken_at_us, None) is None:
+            return
+        if not of_account:
+            del self._seats[seat.account]
+        for holder in seat.limits:
             self._taken[holder] -= 1
             if not self._taken[holder]:
                 del self._taken[holder]
@@ -110,11 +128,15 @@ class Seats:
         if self._telling is not None:
             self._called.set()
 
-    def _take_here(self, limits: Limits) -> bool:
-        if any(self._taken.get(holder, 0) >= most for holder, most in limits.items()):
-            return False
+    def _take_here(self, limits: Limits, lose: Callable[[], None]) -> Seat | None:
+        return None if is_full(self._taken, limits) else self._seat(limits, lose)
+
+    def _seat(self, limits: Limits, lose: Callable[[], None]) -> Seat:
+        self._newest_us = max(self._newest_us + 1, time.time_ns() // 1_000)
+        seat = Seat(limits, lose, self._newest_us)
+        self._seats.setdefault(seat.account, {})[seat.taken_at_us] = seat
         self._taken.update(limits.keys())
-        return True
+        return seat
 
     # --- telling all processes ------------------------------------------------------------------
 
@@ -138,6 +160,7 @@ class Seats:
             if self._wishes:
                 self._called.set()
             await self._tell(self._shared, [wish for wish in wishes if not wish.granted.done()])
+            await self._settle(self._shared)
         if self._left:
             with contextlib.suppress(Away):  # then it is taken for dead soon
                 await _in_thread(self._shared.leave)
@@ -147,29 +170,80 @@ class Seats:
         """One trip, and what came of each wish; each process decides alone if it fails."""
         asked = [wish.limits for wish in wishes]
         changed, self._changed = {one: self._taken[one] for one in self._changed}, set()
+        told: Told | None = None
         try:
-            granted = await _in_thread(lambda: shared.exchange(changed, asked))
-            if granted is None:
+            told = await _in_thread(lambda: shared.exchange(changed, asked))
+            if told is None:
                 taken = dict(self._taken)
-                granted = await _in_thread(lambda: shared.exchange_anew(taken, asked))
+                told = await _in_thread(lambda: shared.exchange_anew(taken, asked))
+                if taken:
+                    self._settle_all_at = time.monotonic() + SETTLE_SECONDS
         except Away:
-            granted = None
+            pass
         except Exception:
             log.exception("seats are counted by this process alone")
-            granted = None
         for number, wish in enumerate(wishes):
-            self._answer(wish, None if granted is None else granted[number])
+            self._answer(wish, None if told is None else told.granted[number])
+        if told is not None:
+            self._unsettled.update(told.asked)
 
     def _answer(self, wish: Wish, granted: bool | None) -> None:
         """Note what all processes granted; None: it is for us to decide."""
-        if granted is None:
-            granted = self._take_here(wish.limits)
-        elif granted:
-            self._taken.update(wish.limits.keys())
+        seat = None
+        if granted:
+            seat = self._seat(wish.limits, wish.lose)
+        elif granted is None:
+            seat = self._take_here(wish.limits, wish.lose)
         if not wish.granted.cancelled():
-            wish.granted.set_result(granted)
-        elif granted:  # nobody is left to sit there
-            self.release(wish.limits)
+            wish.granted.set_result(seat)
+        elif seat is not None:  # nobody is left to sit there
+            self.release(seat)
+
+    # --- too many ---------------------------------------------------------------------------------
+
+    async def _settle(self, shared: Shared) -> None:
+        """Once a beat: see whether too many seats were taken, until there are no more than may be.
+
+        Who is over is found when all processes that have seats of the account have told which.
+        """
+        now = time.monotonic()
+        if now >= self._settle_all_at:
+            self._settle_all_at = math.inf
+            self._unsettled.update(self._seats)
+        if now < self._settle_at or not self._unsettled or self._left:
+            return
+        self._settle_at = now + BEAT_SECONDS
+        accounts = list(self._unsettled)
+        try:
+            for start in range(0, len(accounts), ACCOUNTS_PER_TRIP):
+                await self._settle_some(shared, accounts[start : start + ACCOUNTS_PER_TRIP])
+        except Away:
+            pass  # when it is back all is told and settled anew
+        except Exception:
+            log.exception("who has a seat too many is not known")
+
+    async def _settle_some(self, shared: Shared, accounts: Sequence[str]) -> None:
+        here = {
+            account: {at: seat.limits for at, seat in self._seats[account].items()}
+            for account in accounts
+            if account in self._seats
+        }
+        over = await _in_thread(lambda: shared.find_over(here))
+        self._unsettled.difference_update(set(accounts) - over.keys())
+        for account, taken_at_us in over.items():
+            for at in taken_at_us:
+                seat = self._seats.get(account, {}).get(at)
+                if seat is not None:
+                    self._lose(seat)
+
+    def _lose(self, seat: Seat) -> None:
+        """Take a seat away; it counts no longer, however long its socket takes to close."""
+        OVER.inc()
+        self.release(seat)
+        try:
+            seat.lose()
+        except Exception:
+            log.exception("a socket over the limit was not closed")
 
 
 async def _in_thread(job: Callable[[], Result]) -> Result:

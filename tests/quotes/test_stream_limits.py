@@ -13,7 +13,14 @@ from quotes.streaming.consumers import MarketDataConsumer
 from quotes.streaming.limits import Failures, Pace
 from quotes.streaming.seats import seats
 from quotes.streaming.session import AUTHENTICATED
-from tests.streams import Client, Doorman, Someone, connected, threads_of_its_own
+from tests.streams import (
+    Client,
+    Doorman,
+    Someone,
+    connected,
+    lose_newest,
+    threads_of_its_own,
+)
 
 
 def test_pace_allows_its_burst_then_its_rate() -> None:
@@ -87,4 +94,22 @@ async def test_406_for_one_socket_too_many_of_a_key_though_its_account_has_room(
         async with connected(app) as again:
             assert await enter(again, "KEY") == [AUTHENTICATED]
             assert seats().taken == {"data:account:1:11": 1, "data:key:KEY": 1}
+    assert not seats().taken
+
+
+async def test_406_for_whom_processes_that_counted_alone_let_in_too_many() -> None:
+    app = MarketDataConsumer.as_asgi(authenticate=Doorman())
+    with threads_of_its_own():
+        async with connected(app) as older, connected(app) as newer:
+            for client in (older, newer):
+                client.say({"action": "auth", "key": "KEY", "secret": "secret"})
+                await client.hear_many(2)
+
+            lose_newest("data:account:1:11")
+
+            [refused] = await newer.hear()
+            assert (refused["code"], refused["msg"]) == (406, "connection limit exceeded")
+            assert await newer.closed() == 4406
+            assert seats().taken == {"data:account:1:11": 1, "data:key:KEY": 1}
+            assert older.close_code is None
     assert not seats().taken

@@ -9,9 +9,8 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
-from importlib.util import find_spec
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,110 +19,69 @@ from django.conf import settings
 from websockets.asyncio.client import connect
 
 from quotes.streaming import seats as seats_module
-from quotes.streaming.seats import Seats
+from quotes.streaming.seating import Away
+from tests.quotes.rooms import (
+    PATIENCE_SECONDS,
+    REDIS_SECONDS,
+    Room,
+    counted,
+    life_of,
+    on_redis,
+    patient_with_redis,  # noqa: F401
+    processes,
+    redis,
+    until,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_SECONDS = 20
-REDIS_SECONDS = 60.0  # for an answer of Redis, and between two beats: longer than any test
 AUTH = json.dumps({"action": "auth", "key": "KEY", "secret": "secret"})
-on_redis = pytest.mark.skipif(not os.environ.get("REDIS_URL"), reason="NO REDIS: set REDIS_URL")
-
-
-@pytest.fixture(autouse=True)
-def patient_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine is neither a Redis that is away nor a process that died."""
-    if find_spec("redis") is None:
-        return
-    from quotes.streaming import redis_seats
-
-    monkeypatch.setattr(redis_seats, "TIMEOUT_SECONDS", REDIS_SECONDS)
-    monkeypatch.setattr(redis_seats, "GONE_SECONDS", REDIS_SECONDS)
 
 
 # --- a process alone ------------------------------------------------------------------------------
 
 
 async def test_seats_are_counted_and_given_back() -> None:
-    seats = Seats()
+    seats = Room()
 
-    assert [await seats.take({"a": 2}) for _ in range(3)] == [True, True, False]
-    assert await seats.take({"b": 2})
-    seats.release(["a"])
-    assert await seats.take({"a": 2})
+    assert [await seats.takes({"a": 2}) for _ in range(3)] == [True, True, False]
+    assert await seats.takes({"b": 2})
+    seats.leaves(["a"])
+    assert await seats.takes({"a": 2})
     for account in ("a", "a", "b"):
-        seats.release([account])
+        seats.leaves([account])
     assert not seats.taken
 
 
 async def test_who_gets_no_seat_for_the_key_takes_none_of_the_account() -> None:
-    seats = Seats()
-    assert await seats.take({"account": 2, "key": 1})
+    seats = Room()
+    assert await seats.takes({"account": 2, "key": 1})
 
-    assert not await seats.take({"account": 2, "key": 1})
+    assert not await seats.takes({"account": 2, "key": 1})
 
-    assert await seats.take({"account": 2, "other key": 1})
-    assert not await seats.take({"account": 2, "third key": 1})
-    seats.release(["account", "key"])
-    seats.release(["account", "other key"])
+    assert await seats.takes({"account": 2, "other key": 1})
+    assert not await seats.takes({"account": 2, "third key": 1})
+    seats.leaves(["account", "key"])
+    seats.leaves(["account", "other key"])
     assert not seats.taken
 
 
 # --- all processes --------------------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def processes(count: int, url: str = "") -> AsyncIterator[list[Seats]]:
-    """The seats of so many, ended as a process that dies: nobody is told."""
-    from quotes.streaming.redis_seats import RedisSeats
-
-    made = [Seats(RedisSeats(url or settings.REDIS_URL)) for _ in range(count)]
-    try:
-        yield made
-    finally:
-        for each in made:
-            if each._telling is not None:
-                each._telling.cancel()
-
-
-async def until(holds: Callable[[], Any]) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not await holds():
-            await asyncio.sleep(0.01)
-
-
-def redis() -> Any:
-    from redis import Redis
-
-    return Redis.from_url(settings.REDIS_URL)
-
-
-def life_of(seats: Seats) -> str:
-    """The key that is there while this process lives."""
-    return f"openbell:seats:@{seats._shared._name}"  # type: ignore[union-attr]
-
-
-def counted(holder: str) -> int:
-    """How many seats of a holder count in Redis."""
-    with redis() as operator:
-        held = operator.hgetall(f"openbell:seats:{holder}")
-        alive = [name for name in held if operator.get(f"openbell:seats:@{name.decode()}") == b"+"]
-    return sum(int(held[name]) for name in alive)
-
-
 @on_redis
 async def test_a_limit_holds_over_all_processes() -> None:
     async with processes(2) as (one, two):
         limits = {"account": 3, "key": 2}
-        took = [await each.take(limits) for each in (one, two, one, two)]
+        took = [await each.takes(limits) for each in (one, two, one, two)]
         assert took == [True, True, False, False]
-        assert await one.take({"account": 3, "other": 2})
-        assert not await two.take({"account": 3, "third": 2})  # the account is full
-        assert await two.take({"third": 2})  # and nothing was taken of the key
+        assert await one.takes({"account": 3, "other": 2})
+        assert not await two.takes({"account": 3, "third": 2})  # the account is full
+        assert await two.takes({"third": 2})  # and nothing was taken of the key
 
-        one.release(limits)
+        one.leaves(limits)
 
-        await until(lambda: two.take(limits))
-        assert not await one.take(limits)
+        await until(lambda: two.takes(limits))
+        assert not await one.takes(limits)
 
 
 @on_redis
@@ -140,7 +98,7 @@ async def test_many_who_come_at_once_share_a_trip_and_the_seats(
 
     monkeypatch.setattr(RedisSeats, "_exchange", counted)
     async with processes(2) as both:
-        took = await asyncio.gather(*(one.take({"account": 30}) for one in both * 40))
+        took = await asyncio.gather(*(one.takes({"account": 30}) for one in both * 40))
 
     assert sum(took) == 30
     assert len(trips) < 10
@@ -150,54 +108,54 @@ async def test_many_who_come_at_once_share_a_trip_and_the_seats(
 async def test_what_a_dead_process_held_is_free() -> None:
     async with processes(1) as [survivor]:
         async with processes(1) as [killed]:
-            assert await killed.take({"account": 1})
-            assert not await survivor.take({"account": 1})
+            assert await killed.takes({"account": 1})
+            assert not await survivor.takes({"account": 1})
         with redis() as operator:
             operator.pexpire(life_of(killed), 1)  # as `GONE_SECONDS` later
 
-        await until(lambda: survivor.take({"account": 1}))
+        await until(lambda: survivor.takes({"account": 1}))
         assert counted("account") == 1
 
 
 @on_redis
 async def test_what_a_process_holds_that_is_about_to_stop_is_free_at_once() -> None:
     async with processes(2) as (leaving, other):
-        assert await leaving.take({"account": 1})
+        assert await leaving.takes({"account": 1})
 
         leaving.leave()
 
-        await until(lambda: other.take({"account": 1}))
-        leaving.release(["account"])
-        assert await leaving.take({"account": 1})  # one that was on its way here
-        assert not await other.take({"account": 1})
+        await until(lambda: other.takes({"account": 1}))
+        leaving.leaves(["account"])
+        assert await leaving.takes({"account": 1})  # one that was on its way here
+        assert not await other.takes({"account": 1})
 
 
 @on_redis
 async def test_a_process_that_beats_keeps_its_seats(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seats_module, "BEAT_SECONDS", 0.05)
     async with processes(2) as (one, two):
-        assert await one.take({"account": 1})
+        assert await one.takes({"account": 1})
         with redis() as operator:
             operator.pexpire(life_of(one), 30_000)
             async with asyncio.timeout(PATIENCE_SECONDS):
                 while operator.pttl(life_of(one)) <= 30_000:
                     await asyncio.sleep(0.01)
-        assert not await two.take({"account": 1})
+        assert not await two.takes({"account": 1})
 
 
 @on_redis
 async def test_a_redis_that_forgot_all_is_told_again() -> None:
     async with processes(2) as (one, two):
-        assert await one.take({"account": 2})
+        assert await one.takes({"account": 2})
         with redis() as operator:
             operator.flushdb()
-        assert await one.take({"account": 2})
-        assert not await two.take({"account": 2})
+        assert await one.takes({"account": 2})
+        assert not await two.takes({"account": 2})
 
-        one.release(["account"])
-        one.release(["account"])
+        one.leaves(["account"])
+        one.leaves(["account"])
         assert not one.taken
-        await until(lambda: two.take({"account": 1}))
+        await until(lambda: two.takes({"account": 1}))
 
 
 @on_redis
@@ -206,7 +164,7 @@ async def test_a_redis_that_was_started_again_and_lost_its_last_second_is_told_a
 ) -> None:
     monkeypatch.setattr(seats_module, "BEAT_SECONDS", 0.05)
     async with processes(1) as [one]:
-        assert await one.take({"account": 1})
+        assert await one.takes({"account": 1})
         with redis() as operator:
             connection = one._shared._redis.client_id()  # type: ignore[union-attr]
             operator.delete("openbell:seats:account")
@@ -243,13 +201,13 @@ def test_who_comes_while_a_process_takes_a_new_name_costs_it_no_seat() -> None:
     two.exchange_anew({}, [])
 
     def somebody_comes() -> None:
-        assert two.exchange({}, [{"a": 3, "b": 2}]) == [True]
+        assert two.exchange({}, [{"a": 3, "b": 2}]).granted == [True]
 
     with before_all_is_told(somebody_comes):
         one.exchange_anew({"a": 2, "b": 1}, [])
 
     assert (counted("a"), counted("b")) == (3, 2)
-    assert two.exchange({}, [{"a": 3}, {"b": 2}]) == [False, False]
+    assert two.exchange({}, [{"a": 3}, {"b": 2}]).granted == [False, False]
 
 
 @on_redis
@@ -263,7 +221,7 @@ def test_a_new_name_that_took_too_long_to_tell_is_not_used() -> None:
             [life] = operator.keys("openbell:seats:@*")
             operator.delete(life)
 
-    with before_all_is_told(time_passes), pytest.raises(seats_module.Away):
+    with before_all_is_told(time_passes), pytest.raises(Away):
         one.exchange_anew({"a": 1}, [])
 
     one._away_until = 0.0
@@ -274,22 +232,22 @@ def test_a_new_name_that_took_too_long_to_tell_is_not_used() -> None:
 @on_redis
 async def test_who_asks_is_answered_though_the_telling_ended() -> None:
     async with processes(1) as [one]:
-        assert await one.take({"account": 2})
+        assert await one.takes({"account": 2})
         assert one._telling is not None
         one._telling.cancel()
         await asyncio.wait([one._telling])
 
         async with asyncio.timeout(PATIENCE_SECONDS):
-            assert await one.take({"account": 2})
+            assert await one.takes({"account": 2})
 
 
 async def test_without_redis_each_process_counts_alone_and_refuses_nobody() -> None:
     pytest.importorskip("redis")
     async with processes(2, "redis://127.0.0.1:1/0") as both:
         for each in both:
-            assert [await each.take({"account": 2}) for _ in range(3)] == [True, True, False]
-            each.release(["account"])
-            assert await each.take({"account": 2})
+            assert [await each.takes({"account": 2}) for _ in range(3)] == [True, True, False]
+            each.leaves(["account"])
+            assert await each.takes({"account": 2})
 
 
 @on_redis
@@ -308,27 +266,27 @@ async def test_seats_that_were_taken_while_redis_was_away_count_when_it_is_back(
     async with processes(2) as (one, two):
         with monkeypatch.context() as outage:
             outage.setattr(redis_seats.RedisSeats, "_exchange", away)
-            assert await one.take({"account": 1})
-            assert await two.take({"account": 1})
+            assert await one.takes({"account": 1})
+            assert await two.takes({"account": 1})
 
         async with asyncio.timeout(PATIENCE_SECONDS):
             while counted("account") != 2:
                 await asyncio.sleep(0.01)
-        one.release(["account"])
-        assert not await one.take({"account": 1})  # the other still sits there
+        one.leaves(["account"])
+        assert not await one.takes({"account": 1})  # the other still sits there
 
 
 @on_redis
 async def test_nobody_sits_on_the_seat_of_one_who_left_while_asking() -> None:
     async with processes(2) as (one, two):
-        asking = [asyncio.create_task(one.take({"account": 5})) for _ in range(5)]
+        asking = [asyncio.create_task(one.takes({"account": 5})) for _ in range(5)]
         await asyncio.sleep(0)
         for task in asking:
             task.cancel()
         await asyncio.wait(asking)
 
         async def all_free() -> bool:
-            return not one.taken and await two.take({"account": 1})
+            return not one.taken and await two.takes({"account": 1})
 
         await until(all_free)
 
@@ -341,11 +299,11 @@ async def test_no_more_than_the_limit_whatever_is_forgotten_meanwhile() -> None:
             one = chance.choice(all_of_them)
             holder = chance.choice(list(limits))
             if chance.random() < 0.35 and one.taken.get(holder):
-                one.release([holder])
+                one.leaves([holder])
             elif chance.random() < 0.1:  # who has a new name says anew what it holds
                 one._shared._tell_all_at = 0.0  # type: ignore[union-attr]
             else:
-                await one.take({holder: limits[holder]})
+                await one.takes({holder: limits[holder]})
             total = sum((Counter(each.taken) for each in all_of_them), Counter[str]())
             assert all(total[holder] <= most for holder, most in limits.items()), total
 

@@ -33,6 +33,7 @@ from tests.streams import (
     Someone,
     Wire,
     connected,
+    lose_newest,
     threads_of_its_own,
 )
 from trading import delivery
@@ -285,6 +286,18 @@ async def test_one_socket_too_many_is_unauthorized(trader: Trader) -> None:
         assert answer["data"]["status"] == "unauthorized"
         assert answer["data"]["error"] == "connection limit exceeded"
         assert await two.closed() == 4406
+
+
+async def test_one_that_was_let_in_too_many_is_unauthorized_later(trader: Trader) -> None:
+    doorman = Doorman({("KEY", "secret"): Someone(account_id=trader.account.pk)})
+    app = TradeUpdatesConsumer.as_asgi(authenticate=doorman)
+    async with open_stream(app) as client:
+        assert await client.ask({"action": "auth", "key": "KEY", "secret": "secret"}) == AUTHORIZED
+
+        lose_newest(f"trade updates:account:1:{trader.account.pk}")
+
+        assert (await client.hear())["data"]["error"] == "connection limit exceeded"
+        assert await client.closed() == 4406
 
 
 async def test_a_revoked_key_loses_its_stream(app: Any, trader: Trader) -> None:
