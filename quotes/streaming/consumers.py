@@ -23,11 +23,11 @@ from channels.consumer import AsyncConsumer
 from quotes.streaming import limits, session
 from quotes.streaming.codec import Codec, Message, market_codec
 from quotes.streaming.credentials import COOKIE_HEADER, KEY_HEADERS, Authenticator, Credential
-from quotes.streaming.hub import Hub, hub
+from quotes.streaming.hub import REVOKED_CLOSE, Hub, hub
 from quotes.streaming.off_loop import off_loop
 from quotes.streaming.seats import Seat, seats
 from quotes.streaming.session import CheckKey, Refusal, Resync, Session, Subscribed
-from quotes.streaming.socket import Notices, SentFrames, Socket, hang_up
+from quotes.streaming.socket import Notices, SentFrames, Socket, hang_up, shut_out
 from quotes.streaming.standings import Pulse
 from quotes.streaming.watch import watch
 
@@ -181,7 +181,8 @@ class StreamConsumer(AsyncConsumer):
         self.socket.close(refusal.close_code)
 
     def _hang_up(self, code: int) -> None:
-        self.spawn(hang_up(self._frames, self.base_send, code))
+        end = shut_out if code == REVOKED_CLOSE else hang_up
+        self.spawn(end(self._frames, self.base_send, code))
 
     def spawn(self, work: Any) -> None:
         """Run a task that ends with this socket."""

@@ -34,6 +34,9 @@ STALLED_SECONDS_MAX = 30.0
 # For a closing socket to take its last frames.
 CLOSING_SECONDS_MAX = 5.0
 _CLOSING_POLL_SECONDS = 0.05
+# For one whose credential no longer holds, whatever it reads: with the sweep that finds it
+# (`watch.SWEEP_SECONDS`) within two seconds.
+REVOKED_SECONDS_MAX = 0.5
 
 SLOW_CLIENT_CLOSE = 4407  # daphne closes with 1000 or 3000-4999 only; 4xxx is the error's code
 
@@ -269,14 +272,28 @@ def _nothing(code: int) -> None:
 
 
 async def hang_up(
-    frames: Frames, send: Callable[[dict[str, Any]], Awaitable[None]], code: int
+    frames: Frames,
+    send: Callable[[dict[str, Any]], Awaitable[None]],
+    code: int,
+    seconds: float | None = None,
 ) -> None:
     """Close a socket once it took what was written; drop it when it does not take it in time."""
-    deadline = asyncio.get_running_loop().time() + CLOSING_SECONDS_MAX
+    seconds = CLOSING_SECONDS_MAX if seconds is None else seconds
+    deadline = asyncio.get_running_loop().time() + seconds
     while frames.backlog() and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(_CLOSING_POLL_SECONDS)
     if frames.backlog():
         frames.abort()
     with contextlib.suppress(Exception):  # the connection may have gone in the meantime
-        async with asyncio.timeout(CLOSING_SECONDS_MAX):
+        async with asyncio.timeout(seconds):
             await send({"type": "websocket.close", "code": code})
+
+
+async def shut_out(
+    frames: Frames, send: Callable[[dict[str, Any]], Awaitable[None]], code: int
+) -> None:
+    """As `hang_up`, and drop the connection where the client does not close its end at once."""
+    ends_at = asyncio.get_running_loop().time() + REVOKED_SECONDS_MAX
+    await hang_up(frames, send, code, REVOKED_SECONDS_MAX)
+    await asyncio.sleep(ends_at - asyncio.get_running_loop().time())
+    frames.abort()

@@ -1,8 +1,10 @@
 """A market data server for the tests beside it: `python -m tests.quotes.stream_floor`.
 
 The real server, the real consumer, the real hub, and a feed that never stops: every turn AAPL and
-IBM get a quote and a trade, FLOOD gets many of both. Prints the port it listens on, and then the
-port of its metrics. `--seats N` is how many sockets one account may have, and one key; with
+IBM get a quote and a trade, FLOOD gets many of both; of MSFT there are, now and then, a trade that
+is corrected and one that is canceled, bars of each kind, a halt and its end. Prints the port it
+listens on, and then the port of its metrics; each line of its input is told as control news.
+`--seats N` is how many sockets one account may have, and one key; with
 `--quiet` there is no feed. `--redis-seconds S` is how long Redis may take where seats are counted,
 and how long a process may be silent.
 """
@@ -13,7 +15,9 @@ import config.wsgi  # noqa: F401  # isort: skip - sets up the apps
 
 import argparse
 import itertools
+import json
 import socket
+import sys
 import threading
 import time
 
@@ -24,13 +28,14 @@ from prometheus_client import start_http_server
 from config.server.server import OpenbellServer
 from quotes import latest
 from quotes.streaming import limits
-from quotes.streaming.bus import TICK_TOPICS, bus
+from quotes.streaming.bus import BARS, CONTROL, TICK_TOPICS, bus
 from quotes.streaming.consumers import MarketDataConsumer
-from quotes.ticks import Batch
-from tests.streams import OPENING_US, Doorman, quote, trade
+from quotes.ticks import Amendment, Batch, Quote, Trade
+from tests.streams import OPENING_US, Doorman, bar, quote, trade
 
 TURN_SECONDS = 0.01
 FLOOD_PER_TURN = 100
+RARE_TURNS = 20
 
 
 def feed() -> None:
@@ -40,10 +45,32 @@ def feed() -> None:
         ticks = [tick(name, n=number) for name in ("AAPL", "IBM") for tick in (quote, trade)]
         for n in itertools.islice(flood, FLOOD_PER_TURN):
             ticks += [quote("FLOOD", n=n), trade("FLOOD", n=n)]
+        amendments = tell_rare_news(number, ticks) if number % RARE_TURNS == 0 else ()
         latest.put_many(ticks)
-        batch = Batch(tuple(ticks), OPENING_US + number, epoch=1, number=number)
+        batch = Batch(tuple(ticks), OPENING_US + number, 1, number, amendments)
         bus().publish(TICK_TOPICS[0], batch)
         time.sleep(TURN_SECONDS)
+
+
+def tell_rare_news(number: int, ticks: list[Quote | Trade]) -> tuple[Amendment, ...]:
+    """Two more trades and what becomes of them; besides them bars, a halt and its end."""
+    wrong, void = trade("MSFT", n=number), trade("MSFT", n=number + 1)
+    ticks += [wrong, void]
+    minute = number // RARE_TURNS
+    bus().publish(BARS, [bar("MSFT", minute)])
+    bus().publish(BARS, [bar("MSFT", minute - 1, volume=900), bar("MSFT", timeframe="1Day")])
+    bus().publish(CONTROL, {"kind": "halt", "symbol": "MSFT", "reason": "news"})
+    bus().publish(CONTROL, {"kind": "resume", "symbol": "MSFT"})
+    right = wrong._replace(sequence=10**6 + number, price=494_000)
+    return (
+        Amendment("MSFT", OPENING_US + number, wrong, right),
+        Amendment("MSFT", OPENING_US + number, void, action="E"),
+    )
+
+
+def tell_what_is_asked() -> None:
+    for line in sys.stdin:
+        bus().publish(CONTROL, json.loads(line))
 
 
 def main() -> None:
@@ -63,6 +90,7 @@ def main() -> None:
     listener = socket.create_server(("127.0.0.1", 0))
     if not said.quiet:
         threading.Thread(target=feed, daemon=True).start()
+    threading.Thread(target=tell_what_is_asked, daemon=True).start()
     metrics, _ = start_http_server(0, "127.0.0.1")
     ports = f"{listener.getsockname()[1]}\n{metrics.server_port}"
     OpenbellServer(router, listener=listener, when_ready=lambda: print(ports, flush=True)).run()

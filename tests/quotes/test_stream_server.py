@@ -10,25 +10,60 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import contextmanager
+from datetime import timedelta
 from typing import Any, NamedTuple
 from urllib.request import urlopen
 
 import pytest
 from alpaca.data.live import StockDataStream
+from alpaca.data.models import (
+    Bar,
+    Quote,
+    Trade,
+    TradeCancel,
+    TradeCorrection,
+    TradingStatus,
+)
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_SECONDS = 10
-AUTH = {"action": "auth", "key": "KEY", "secret": "secret"}
+from quotes.streaming.socket import CLOSING_SECONDS_MAX, REVOKED_SECONDS_MAX
+from quotes.streaming.watch import SWEEP_SECONDS
+from tests.conftest import ROOT
+from tests.quotes.raw_client import (
+    AUTH,
+    CONTINUES,
+    FINAL,
+    PATIENCE_SECONDS,
+    PING,
+    PONG,
+    TEXT,
+    frame,
+    hear,
+    is_cut,
+    masked,
+    open_socket,
+    stall,
+)
 
 
 class Floor(NamedTuple):
     """A server, and what it counts."""
 
-    address: str
+    process: subprocess.Popen[str]
+    port: int
     metrics: str
+
+    @property
+    def address(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/v2"
+
+    def tell(self, **news: Any) -> None:
+        """Have it publish control news."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(news) + "\n")
+        self.process.stdin.flush()
 
     def count(self, name: str) -> float:
         with urlopen(self.metrics, timeout=PATIENCE_SECONDS) as answer:
@@ -49,13 +84,14 @@ def floor() -> Iterator[Floor]:
         [sys.executable, "-m", "tests.quotes.stream_floor"],
         cwd=ROOT,
         env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"},
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     )
     try:
         assert process.stdout is not None
         port, metrics = (int(process.stdout.readline()) for _ in range(2))
-        yield Floor(f"ws://127.0.0.1:{port}/v2", f"http://127.0.0.1:{metrics}/metrics")
+        yield Floor(process, port, f"http://127.0.0.1:{metrics}/metrics")
     finally:
         process.kill()
         process.communicate()
@@ -81,6 +117,18 @@ async def read_on(client: Any, messages: list[dict[str, Any]]) -> None:
             messages += json.loads(await client.recv())
 
 
+@contextmanager
+def running(stream: StockDataStream) -> Iterator[None]:
+    """The official client, connected in a thread of its own as its users run it."""
+    thread = threading.Thread(target=stream.run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stream.stop()
+        thread.join(PATIENCE_SECONDS)
+
+
 def test_the_official_client_hears_quotes_and_trades(address: str) -> None:
     """Traps 12 and 13: msgpack with its own timestamps, and a fragmented subscribe message."""
     heard: queue.Queue[Any] = queue.Queue()
@@ -91,22 +139,114 @@ def test_the_official_client_hears_quotes_and_trades(address: str) -> None:
 
     stream.subscribe_quotes(remember, "AAPL")
     stream.subscribe_trades(remember, "IBM")
-    thread = threading.Thread(target=stream.run, daemon=True)
-    thread.start()
-    try:
+    with running(stream):
         messages = [heard.get(timeout=PATIENCE_SECONDS) for _ in range(20)]
-    finally:
-        stream.stop()
-        thread.join(PATIENCE_SECONDS)
 
-    quotes = [message for message in messages if hasattr(message, "bid_price")]
-    trades = [message for message in messages if hasattr(message, "price")]
+    quotes = [message for message in messages if isinstance(message, Quote)]
+    trades = [message for message in messages if isinstance(message, Trade)]
     assert {quote.symbol for quote in quotes} == {"AAPL"}
     assert {trade.symbol for trade in trades} == {"IBM"}
     assert (quotes[0].bid_price, quotes[0].ask_price, trades[0].price) == (49.41, 49.42, 49.415)
     numbers = [trade.id for trade in trades]
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     assert quotes[0].timestamp.tzinfo is not None
+
+
+def test_the_official_client_understands_all_other_channels(address: str) -> None:
+    heard: dict[str, queue.Queue[Any]] = {}
+    stream = StockDataStream("KEY", "secret", url_override=f"{address}/iex")
+
+    def remember(channel: str) -> Any:
+        messages = heard.setdefault(channel, queue.Queue())
+
+        async def put(message: Any) -> None:
+            messages.put(message)
+
+        return put
+
+    stream.subscribe_trades(remember("trades"), "MSFT")
+    stream.register_trade_corrections(remember("corrections"))
+    stream.register_trade_cancels(remember("cancels"))
+    stream.subscribe_bars(remember("bars"), "MSFT")
+    stream.subscribe_updated_bars(remember("updated bars"), "*")
+    stream.subscribe_daily_bars(remember("daily bars"), "MSFT")
+    stream.subscribe_trading_statuses(remember("statuses"), "*")
+    with running(stream):
+        of = {
+            channel: [messages.get(timeout=PATIENCE_SECONDS) for _ in range(4)]
+            for channel, messages in heard.items()
+        }
+
+    assert {each.symbol for messages in of.values() for each in messages} == {"MSFT"}
+    assert {channel: {*map(type, messages)} for channel, messages in of.items()} == {
+        "trades": {Trade},
+        "corrections": {TradeCorrection},
+        "cancels": {TradeCancel},
+        "bars": {Bar},
+        "updated bars": {Bar},
+        "daily bars": {Bar},
+        "statuses": {TradingStatus},
+    }
+    assert_amended(of["trades"], of["corrections"], of["cancels"])
+    minutes = [each.timestamp for each in of["bars"]]
+    assert minutes == sorted(set(minutes))
+    assert len({each.timestamp + timedelta(minutes=1) for each in of["updated bars"]} & {*minutes})
+    assert {(each.open, each.close, each.volume) for each in of["bars"]} == {(49.41, 49.42, 1_000)}
+    assert {each.volume for each in of["updated bars"]} == {900}
+    halts = [(each.status_code, each.reason_message) for each in of["statuses"]]
+    assert halts in ([("H", "news"), ("T", "")] * 2, [("T", ""), ("H", "news")] * 2)
+
+
+def assert_amended(trades: list[Any], corrections: list[Any], cancels: list[Any]) -> None:
+    """Every other trade is corrected, the others are canceled."""
+    corrected = [each.original_id for each in corrections]
+    canceled = [each.id for each in cancels]
+    assert sorted(each.id in corrected for each in trades) == [False, False, True, True]
+    assert all((each.id in corrected) != (each.id in canceled) for each in trades)
+    prices = {(each.original_price, each.corrected_price) for each in corrections}
+    assert prices == {(49.415, 49.4)}
+    assert {(each.price, each.size, each.action) for each in cancels} == {(49.415, 100, "E")}
+
+
+def test_a_message_may_come_in_pieces_with_a_ping_between_them(floor: Floor) -> None:
+    """RFC 6455, 5.4: control frames may be injected in the middle of a fragmented message."""
+    client = open_socket(floor.port)
+    hear(client, b"connected")
+    client.sendall(masked(AUTH))
+    hear(client, b"authenticated")
+    said = json.dumps({"action": "subscribe", "quotes": ["AAPL"]}).encode()
+
+    for head, piece in (
+        (TEXT, said[:10]),
+        (FINAL | PING, b"still there?"),
+        (CONTINUES, b""),
+        (CONTINUES, said[10:30]),
+        (FINAL | CONTINUES, said[30:]),
+    ):
+        client.sendall(frame(head, piece))
+
+    pong = bytes((FINAL | PONG, 12)) + b"still there?"
+    heard = hear(client, b'"quotes":["AAPL"]')
+    assert pong in heard
+    assert heard.index(pong) < heard.index(b'"T":"subscription"')
+    hear(client, b'"T":"q"')
+    client.close()
+
+
+@pytest.mark.parametrize("wanted", [{"quotes": ["FLOOD"]}, {}])
+async def test_a_revoked_key_cuts_off_who_reads_nothing(floor: Floor, wanted: Any) -> None:
+    """One whose kernel takes no more, and one that is only deaf to the close."""
+    conflated = floor.count("openbell_stream_quotes_conflated_total")
+    client = stall(floor.port, **wanted)
+    if wanted:
+        await floor.counts("openbell_stream_quotes_conflated_total", conflated + 1)
+    assert not is_cut(client, 0)
+
+    floor.tell(kind="key_revoked", key_id="KEY")
+
+    assert is_cut(client, CLOSING_SECONDS_MAX - 1.0)  # others get longer to close
+    client.close()
+    assert SWEEP_SECONDS + REVOKED_SECONDS_MAX < 2.0, "nor does it take longer to be found out"
 
 
 async def test_a_reader_that_stops_reading_trades_is_told_and_dropped(floor: Floor) -> None:

@@ -4,7 +4,6 @@ other reader anything."""
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 import os
 import socket
@@ -13,12 +12,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pytest
 from websockets.asyncio.client import connect
 
 from tests.conftest import LONG, ROOT
+from tests.quotes.raw_client import AUTH, stall
 
 # Counts of the long form, and of the one that always runs.
 STALLED = 200 if LONG else 40
@@ -29,8 +28,6 @@ ROUND_SECONDS = 25.0 if LONG else 2.5
 # and did not leave (64 KiB at which it holds, and a batch), and a quote for each symbol.
 HELD_BYTES_MAX = 256 * 1024
 GROWTH_BYTES_MAX = 8 * 1024 * 1024  # after everybody has stalled: an allocator's slack
-PATIENCE_SECONDS = 10
-AUTH = {"action": "auth", "key": "KEY", "secret": "secret"}
 
 
 @pytest.fixture
@@ -54,37 +51,6 @@ def memory_of(process: subprocess.Popen[str]) -> int:
     """Resident bytes."""
     pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def stall(port: int, **wanted: list[str]) -> socket.socket:
-    """A client that subscribes and then reads nothing more."""
-    client = socket.socket()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    client.settimeout(PATIENCE_SECONDS)
-    client.connect(("127.0.0.1", port))
-    key = base64.b64encode(os.urandom(16)).decode()
-    client.sendall(
-        b"GET /v2/iex HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        + f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
-    )
-    hear(client, b"connected")
-    client.sendall(masked(AUTH))
-    hear(client, b"authenticated")
-    client.sendall(masked({"action": "subscribe", **wanted}))
-    return client
-
-
-def hear(client: socket.socket, word: bytes) -> None:
-    heard = b""
-    while word not in heard:
-        heard += client.recv(4096)
-
-
-def masked(message: dict[str, Any]) -> bytes:
-    """A client's frame, with a mask of zeros."""
-    payload = json.dumps(message).encode()
-    assert len(payload) < 126
-    return bytes((0x81, 0x80 | len(payload))) + bytes(4) + payload
 
 
 async def read_trades(port: int, seconds: float) -> int:
