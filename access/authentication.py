@@ -23,7 +23,8 @@ from django.utils.http import is_same_domain
 from rest_framework import authentication, exceptions, permissions
 from rest_framework.request import Request
 
-from access import lookups
+from access import lookups, shut_out
+from access.shut_out import Lately, Mark
 from events import acting
 from events.errors import Forbidden
 
@@ -143,9 +144,13 @@ class SocketAuthentication:
         """Those whose key was revoked or whose user was disabled, by the database as it is now."""
         key_ids = sorted({each.key_id for each in credentials if each.key_id is not None})
         user_ids = sorted({each.user_id for each in credentials})
-        revoked = lookups.revoked_keys(key_ids)
-        disabled = lookups.disabled_users(user_ids)
+        revoked = shut_out.revoked_keys(key_ids)
+        disabled = shut_out.disabled_users(user_ids)
         return {each for each in credentials if each.key_id in revoked or each.user_id in disabled}
+
+    def shut_out_since(self, mark: Mark | None) -> Lately:
+        """The keys that were revoked and the users who were disabled since then."""
+        return shut_out.shut_out_since(mark)
 
 
 sockets = SocketAuthentication()

@@ -15,7 +15,7 @@ import logging
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -34,7 +34,6 @@ STALE_SECONDS = 2.0
 RENEW_SECONDS = 1.5  # from then on one caller loads anew, and the others go on with what is known
 REMEMBERED_MAX = 10_000
 ACCOUNTS_PER_USER_MAX = 100
-ASKED_AT_ONCE = 500
 # `last_used_at` is told to the hour: a write for every request would cost more than it says.
 USE_NOTED_EVERY = timedelta(hours=1)
 CACHE, RECORDS = "quotes", "users"
@@ -151,30 +150,6 @@ class Memory(Generic[Key, Value]):
 def find_key(key_id: str) -> KnownKey | None:
     """The working key of this id."""
     return _keys.get(key_id)
-
-
-def revoked_keys(key_ids: Sequence[str]) -> set[str]:
-    """Those of the keys that were revoked; remembered by nobody."""
-    keys = ApiKey.objects.using(DEFAULT_DB_ALIAS).exclude(revoked_at=None)
-    return {
-        key_id
-        for begin in range(0, len(key_ids), ASKED_AT_ONCE)
-        for key_id in keys.filter(key_id__in=key_ids[begin : begin + ASKED_AT_ONCE]).values_list(
-            "key_id", flat=True
-        )
-    }
-
-
-def disabled_users(user_ids: Sequence[int]) -> set[int]:
-    """Those of the users who are shut out; remembered by nobody."""
-    users = get_user_model().objects.using(DEFAULT_DB_ALIAS).filter(is_active=False)
-    return {
-        user_id
-        for begin in range(0, len(user_ids), ASKED_AT_ONCE)
-        for user_id in users.filter(pk__in=user_ids[begin : begin + ASKED_AT_ONCE]).values_list(
-            "pk", flat=True
-        )
-    }
 
 
 def remembered_key(key_id: str, *, may_wait: bool) -> KnownKey | None:

@@ -33,6 +33,7 @@ class ApiKey(models.Model):
 
     class Meta:
         verbose_name = "API key"
+        indexes = [models.Index(fields=["revoked_at"], name="api_key_revoked_at")]
 
     def __str__(self) -> str:
         return self.key_id

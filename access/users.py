@@ -14,6 +14,8 @@ from events.errors import NotFound
 from events.transactions import retried
 from quotes.streaming.bus import CONTROL, bus
 
+DISABLED = "access.user.disabled"  # the event, by which open sockets find it, too
+
 
 @retried
 @transaction.atomic(durable=True)
@@ -27,7 +29,7 @@ def disable_user(*, user_id: int, actor: str) -> Any:
     user.is_active = False
     user.save(update_fields=["is_active"])
 
-    log.record("access.user.disabled", actor=actor, subject=f"user:{user_id}")
+    log.record(DISABLED, actor=actor, subject=f"user:{user_id}")
 
     transaction.on_commit(partial(_announce, "user_disabled", user_id))
     return user

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgpack
 import orjson
@@ -46,6 +46,14 @@ class Someone:
     key_id: str | None = "KEY"
 
 
+class Lately(NamedTuple):
+    """Who was shut out."""
+
+    keys: dict[str, int]
+    users: set[int]
+    mark: object
+
+
 @dataclass
 class Doorman:
     """An authenticator that knows its keys by heart."""
@@ -70,6 +78,10 @@ class Doorman:
 
     def shut_out(self, credentials: Set[Someone]) -> Set[Someone]:
         return self.gone & credentials
+
+    def shut_out_since(self, mark: object) -> Lately:
+        keys = {each.key_id: each.user_id for each in self.gone if each.key_id is not None}
+        return Lately(keys, {each.user_id for each in self.gone if each.key_id is None}, mark)
 
 
 class Wire:

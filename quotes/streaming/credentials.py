@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from typing import Any, Protocol
 
 # What a handshake carries when it says who it is; without any of them there is nothing to check.
@@ -23,6 +23,21 @@ class Credential(Protocol):
     def key_id(self) -> str | None: ...
 
 
+class Lately(Protocol):
+    """Who was shut out since a mark, and still is."""
+
+    @property
+    def keys(self) -> Mapping[str, int]:
+        """Key → its user."""
+
+    @property
+    def users(self) -> Set[int]: ...
+
+    @property
+    def mark(self) -> Any:
+        """What to ask with next."""
+
+
 class Authenticator(Protocol):
     """Its methods may block or query: they are called on a thread. None means: not let in."""
 
@@ -34,3 +49,9 @@ class Authenticator(Protocol):
 
     def shut_out(self, credentials: Set[Any]) -> Set[Any]:
         """Those of the credentials whose key was revoked or whose user was disabled."""
+
+    def shut_out_since(self, mark: Any) -> Lately:
+        """Whose key was revoked and who was disabled since the mark; None begins now.
+
+        It may name them again for some time, and costs nothing for the credentials there are.
+        """

@@ -1,17 +1,21 @@
 """Open sockets lose their credential as fast as new ones do, whatever the bus loses.
 
 The news of a revoked key or a disabled user closes sockets at once. It can be lost, and it can
-come while a socket is on its way in; so the database is asked about all of them every second.
+come while a socket is on its way in. So each socket is asked about in the database once, after it
+was let in, and every second the database is asked who was shut out of late: that costs the same
+however many sockets there are. A row that somebody changed by hand is found when the credential is
+proved again (`limits.RECHECK_SECONDS`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Protocol
+from collections.abc import Iterator
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
-from quotes.streaming.credentials import Authenticator, Credential
+from quotes.streaming.credentials import Authenticator, Credential, Lately
 from quotes.streaming.off_loop import off_loop
 
 log = logging.getLogger(__name__)
@@ -20,7 +24,7 @@ SWEEP_SECONDS = 1.0
 
 
 class Guest(Protocol):
-    """Somebody who was let in."""
+    """Somebody who was let in; the credential stays the same."""
 
     authenticator: Authenticator
     credential: Credential | None
@@ -33,19 +37,25 @@ class Watch:
     """The guests of one event loop."""
 
     def __init__(self) -> None:
-        self._guests: set[Guest] = set()
+        self._lists: dict[int, GuestList] = {}  # one for each authenticator, by its id
         self._sweeping: asyncio.Task[None] | None = None
 
     def add(self, guest: Guest) -> None:
         """Look after a guest. Whoever is added is discarded."""
-        self._guests.add(guest)
+        authenticator = guest.authenticator
+        self._lists.setdefault(id(authenticator), GuestList(authenticator)).add(guest)
         if self._sweeping is None:
             self._sweeping = asyncio.create_task(self._sweep_on())
 
     def discard(self, guest: Guest) -> None:
         """Look after it no longer. Twice is harmless."""
-        self._guests.discard(guest)
-        if not self._guests and self._sweeping is not None:
+        guests = self._lists.get(id(guest.authenticator))
+        if guests is None:
+            return
+        guests.discard(guest)
+        if not guests.of_user:
+            del self._lists[id(guest.authenticator)]
+        if not self._lists and self._sweeping is not None:
             self._sweeping.cancel()
             self._sweeping = None
 
@@ -59,14 +69,58 @@ class Watch:
 
     async def sweep(self) -> None:
         """Shut out whose credential no longer holds."""
-        asked = {id(each.authenticator): each.authenticator for each in self._guests}
-        for authenticator in asked.values():
-            guests = [each for each in self._guests if each.authenticator is authenticator]
-            held = {each.credential for each in guests if each.credential is not None}
-            gone = await off_loop(authenticator.shut_out, held)
-            for guest in guests:
+        for guests in list(self._lists.values()):
+            await guests.sweep()
+
+
+class GuestList:
+    """Whom one authenticator has let in."""
+
+    def __init__(self, authenticator: Authenticator) -> None:
+        self.of_user: dict[int, set[Guest]] = {}
+        self._authenticator = authenticator
+        self._new: set[Guest] = set()  # they were not asked about since they were let in
+        self._mark: Any = None
+
+    def add(self, guest: Guest) -> None:
+        assert guest.credential is not None
+        self.of_user.setdefault(guest.credential.user_id, set()).add(guest)
+        self._new.add(guest)
+
+    def discard(self, guest: Guest) -> None:
+        self._new.discard(guest)
+        if guest.credential is None:
+            return
+        guests = self.of_user.get(guest.credential.user_id, set())
+        guests.discard(guest)
+        if not guests:
+            self.of_user.pop(guest.credential.user_id, None)
+
+    async def sweep(self) -> None:
+        """Ask who was shut out of late, and then about the new ones: in between, nobody is missed.
+
+        Whatever fails is asked again.
+        """
+        lately = await off_loop(self._authenticator.shut_out_since, self._mark)
+        self._mark = lately.mark
+        for guest in list(self._named(lately)):
+            guest.revoke()
+        new = tuple(self._new)
+        if new:
+            held = {each.credential for each in new}
+            gone = await off_loop(self._authenticator.shut_out, held)
+            for guest in self._new.intersection(new):
                 if guest.credential in gone:
                     guest.revoke()
+            self._new.difference_update(new)
+
+    def _named(self, lately: Lately) -> Iterator[Guest]:
+        for user_id in lately.users:
+            yield from self.of_user.get(user_id, ())
+        for key_id, user_id in lately.keys.items():
+            for guest in self.of_user.get(user_id, ()):
+                if guest.credential is not None and guest.credential.key_id == key_id:
+                    yield guest
 
 
 _watches: WeakKeyDictionary[asyncio.AbstractEventLoop, Watch] = WeakKeyDictionary()

@@ -10,7 +10,6 @@ from django.test import Client
 
 from access import lookups
 from access.authentication import is_own_origin, sockets
-from access.keys import revoke_key
 from access.models import ApiKey
 from access.users import disable_user, enable_user
 from events.models import Event
@@ -250,15 +249,3 @@ def test_trusted_origins_may_open_sockets(settings: Any) -> None:
 def test_a_host_that_is_not_ours_opens_no_socket() -> None:
     """A page whose name was made to point at us (DNS rebinding) has its own name as host."""
     assert not is_own_origin("http://evil.example", "evil.example")
-
-
-def test_open_sockets_are_asked_about_in_the_database() -> None:
-    revoked, disabled, fine = a_trader(), a_trader(), a_trader()
-    held = {sockets.by_key(each.key_id, each.secret) for each in (revoked, disabled, fine)}
-    revoke_key(account_id=revoked.account.pk, key_id=revoked.key_id, actor="test")
-    disable_user(user_id=disabled.user.pk, actor="test")
-
-    gone = sockets.shut_out({each for each in held if each is not None})
-
-    assert {each.user_id for each in gone} == {revoked.user.pk, disabled.user.pk}
-    assert sockets.shut_out(set()) == set()

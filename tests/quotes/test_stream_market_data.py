@@ -485,43 +485,6 @@ async def test_credentials_are_checked_again_in_case_the_news_was_lost(
         assert by_key.close_code is None
 
 
-async def test_who_was_shut_out_is_found_though_the_news_was_lost(
-    app: Any, doorman: Doorman, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(watch, "SWEEP_SECONDS", 0.02)
-    doorman.keys["OTHER", "secret"] = Someone(2, 22, "OTHER")
-    async with connected(app) as gone, connected(app) as stays:
-        await enter(gone)
-        await enter(stays, {**AUTH, "key": "OTHER"})
-        doorman.gone = {Someone()}
-        assert await gone.hear() == error(402, "auth failed")
-        assert await gone.closed() == 4401
-        await stays.silence()
-        assert stays.close_code is None
-
-
-async def test_a_sweep_that_fails_shuts_nobody_out_and_goes_on(
-    app: Any, doorman: Doorman, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(watch, "SWEEP_SECONDS", 0.02)
-    asked = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def fail(credentials: Any) -> Any:
-        loop.call_soon_threadsafe(asked.set)
-        raise OSError("the database is away")
-
-    doorman.shut_out = fail  # type: ignore[method-assign]
-    async with connected(app) as client:
-        await enter(client)
-        await asked.wait()
-        await client.silence()
-        assert client.close_code is None
-        del doorman.shut_out
-        doorman.gone = {Someone()}
-        await client.closed()
-
-
 async def test_a_recheck_that_fails_shuts_nobody_out(
     app: Any, doorman: Doorman, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,0 +1,120 @@
+"""Sockets whose key was revoked or whose user was disabled, when no news of it came."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from quotes.streaming import watch
+from quotes.streaming.bus import forget_bus
+from quotes.streaming.consumers import MarketDataConsumer
+from quotes.streaming.session import AUTHENTICATED, CONNECTED
+from tests.streams import (
+    PATIENCE_SECONDS,
+    Client,
+    Doorman,
+    Lately,
+    Someone,
+    connected,
+    threads_of_its_own,
+)
+
+OTHER = Someone(2, 22, "OTHER")
+
+
+@pytest.fixture
+def doorman() -> Doorman:
+    return Doorman({("KEY", "secret"): Someone(), ("OTHER", "secret"): OTHER})
+
+
+@pytest.fixture
+def app(doorman: Doorman) -> Any:
+    return MarketDataConsumer.as_asgi(authenticate=doorman)
+
+
+@pytest.fixture(autouse=True)
+async def afresh(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """A bus of its own, quick sweeps, and at the end nobody who is looked after."""
+    forget_bus()
+    monkeypatch.setattr(watch, "SWEEP_SECONDS", 0.02)
+    with threads_of_its_own():
+        yield
+    assert watch.watch()._sweeping is None
+    assert not watch.watch()._lists
+    forget_bus()
+
+
+async def enter(client: Client, key: str = "KEY") -> None:
+    client.say({"action": "auth", "key": key, "secret": "secret"})
+    assert await client.hear_many(2) == [[CONNECTED], [AUTHENTICATED]]
+
+
+async def test_who_was_shut_out_is_found_though_the_news_was_lost(
+    app: Any, doorman: Doorman
+) -> None:
+    async with connected(app) as gone, connected(app) as stays:
+        await enter(gone)
+        await enter(stays, "OTHER")
+        doorman.gone = {Someone()}
+        assert await gone.hear() == [{"T": "error", "code": 402, "msg": "auth failed"}]
+        assert await gone.closed() == 4401
+        await stays.silence()
+        assert stays.close_code is None
+
+
+async def test_a_sweep_asks_about_a_socket_once_and_then_who_was_shut_out_of_late(
+    app: Any, doorman: Doorman
+) -> None:
+    about: list[set[Someone]] = []
+    marks: list[object] = []
+
+    def shut_out(credentials: Any) -> Any:
+        about.append(set(credentials))
+        return doorman.gone & credentials
+
+    def shut_out_since(mark: Any) -> Lately:
+        marks.append(mark)
+        return Lately({}, set(), len(marks))
+
+    async def swept(times: int) -> None:
+        count = len(marks) + times
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(marks) < count:
+                await asyncio.sleep(0.01)
+
+    doorman.shut_out, doorman.shut_out_since = shut_out, shut_out_since  # type: ignore[method-assign]
+    async with connected(app) as one, connected(app) as other:
+        await enter(one)
+        await swept(3)
+        doorman.gone = {OTHER}  # revoked while it was let in
+        await enter(other, "OTHER")
+        assert await other.closed() == 4401
+        await swept(3)
+        assert about == [{Someone()}, doorman.gone]
+        assert one.close_code is None
+        assert marks == [None, *range(1, len(marks))]
+
+
+@pytest.mark.parametrize("question", ["shut_out", "shut_out_since"])
+async def test_a_sweep_that_fails_shuts_nobody_out_and_goes_on(
+    app: Any, doorman: Doorman, question: str
+) -> None:
+    asked = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def fail(credentials: Any) -> Any:
+        loop.call_soon_threadsafe(asked.set)
+        raise OSError("the database is away")
+
+    setattr(doorman, question, fail)
+    async with connected(app) as client:
+        await enter(client)
+        await asked.wait()
+        await client.silence()
+        assert client.close_code is None
+        delattr(doorman, question)
+        doorman.gone = {Someone()}
+        await client.closed()
