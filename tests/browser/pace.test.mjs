@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { delay, LONGEST_MS } from "../../trading/static/trading/js/socket.js";
+import { delay, LONGEST_MS, SHORTEST_MS } from "../../trading/static/trading/js/socket.js";
 import { Throttle } from "../../trading/static/trading/js/flash.js";
 import { perFrame } from "../../trading/static/trading/js/frames.js";
 import { action, KEYS } from "../../trading/static/trading/js/keymap.js";
@@ -14,7 +14,7 @@ test("waits grow to a bound and are spread over all of it", () => {
   );
   assert.equal(
     delay(3, () => 0.5),
-    2_000,
+    2_125,
   );
   assert.equal(
     delay(40, () => 0.999_999_9),
@@ -22,8 +22,14 @@ test("waits grow to a bound and are spread over all of it", () => {
   );
   assert.equal(
     delay(5, () => 0),
-    250,
+    SHORTEST_MS,
   );
+});
+
+test("no two of many screens come back at one instant, at the first attempt either", () => {
+  const waits = Array.from({ length: 100 }, (_, n) => delay(0, () => n / 100));
+  assert.equal(new Set(waits).size, 100);
+  assert.deepEqual([Math.min(...waits), Math.max(...waits)], [SHORTEST_MS, 498]);
 });
 
 test("a cell flashes at most four times a second", () => {

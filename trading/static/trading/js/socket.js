@@ -7,25 +7,28 @@
 // How long to wait before connecting again: exponential, with full jitter, so that a thousand
 // screens that lost one server do not come back in the same second.
 
+export const SHORTEST_MS = 250;
 export const FIRST_MS = 500;
 export const LONGEST_MS = 20_000;
 
 /** A wait for the n-th attempt (from 0), anywhere between a quarter second and its bound. */
 export function delay(attempt, random = Math.random) {
   const bound = Math.min(LONGEST_MS, FIRST_MS * 2 ** Math.min(attempt, 16));
-  return Math.round(Math.max(250, random() * bound));
+  return Math.round(SHORTEST_MS + random() * (bound - SHORTEST_MS));
 }
 
 // A WebSocket that comes back: full-jitter backoff, and silence counted as loss.
 //
-// States, as {name, …}: "connecting", "open", "silent" {since} (connected, yet nothing is heard),
-// "waiting" {until} (for the next attempt), "closed" (by us).
+// States, as {name, …}: "connecting" (until whoever uses it says that it has joined its stream: a
+// handshake alone brings no news), "open", "silent" {since} (joined, yet nothing is heard), "waiting"
+// {until, why} (for the next attempt; `why` in the server's words, if it said any), "closed" (by us).
 
 const STEADY_MS = 10_000; // a connection that held this long starts the backoff afresh
 const CHECK_MS = 1_000;
 // The server's heart beats every two seconds on each honest socket, whatever the market does.
 const SILENT_MS = 5_000;
 const GIVE_UP_MS = 15_000;
+const NO_LINK = Object.freeze({ readyState: 3, close() {} });
 
 export class Socket {
   /**
@@ -43,6 +46,7 @@ export class Socket {
 
   connect() {
     this.world.clearTimeout(this.timer);
+    this.lastHeard = this.world.Date.now();
     this.enter({ name: "connecting" });
     this.link = new this.world.WebSocket(this.url);
     this.link.binaryType = "arraybuffer";
