@@ -44,7 +44,11 @@
       this.onmessage({ data: JSON.stringify([message]) });
     }
 
-    send() {}
+    send(text) {
+      const { action, quotes = [] } = JSON.parse(text);
+      if (action !== "subscribe") return;
+      for (const S of quotes) this.say({ T: "snapshot", S, quote: null, trade: null });
+    }
 
     close() {
       this.readyState = 3;

@@ -94,7 +94,7 @@ test("a lost connection comes back, later each time", () => {
     world.link.drop();
     assert.equal(socket.state.name, "waiting");
     assert.ok(socket.state.until - world.now <= 500 * 2 ** attempt + 250);
-    world.pass(21_000);
+    while (socket.state.name === "waiting") world.pass(250);
     assert.equal(world.links.length, attempt + 2);
   }
 });
@@ -103,6 +103,7 @@ test("a connection that held starts the backoff afresh", () => {
   const socket = connect();
   socket.attempt = 9;
   world.link.open();
+  socket.joined();
   for (let second = 0; second < 12; second += 1) {
     world.pass(1_000);
     world.link.say([]);
@@ -111,9 +112,47 @@ test("a connection that held starts the backoff afresh", () => {
   assert.ok(socket.state.until - world.now <= 500);
 });
 
-test("silence is told, then given up", () => {
-  connect();
+test("a handshake alone is no connection yet", () => {
+  const socket = connect();
   world.link.open();
+  assert.deepEqual(names(), ["connecting"]);
+  socket.joined();
+  socket.joined();
+  assert.deepEqual(names(), ["connecting", "open"]);
+});
+
+test("a connection that never opens is given up, and so is one that never says anything", () => {
+  const socket = connect();
+  for (const opens of [false, true]) {
+    const { link } = world;
+    if (opens) link.open();
+    world.pass(14_000);
+    assert.equal(socket.state.name, "connecting");
+    while (socket.state.name === "connecting" && world.now < 60_000) world.pass(250);
+    assert.deepEqual([socket.state.name, link.readyState], ["waiting", 3]);
+    socket.hurry();
+  }
+  assert.equal(world.links.length, 3);
+});
+
+test("while it waits, a socket that was given up takes what it is asked", () => {
+  const socket = connect();
+  world.link.open();
+  socket.giveUp("auth failed");
+  assert.deepEqual([socket.state.name, socket.state.why], ["waiting", "auth failed"]);
+  socket.send({ action: "listen" });
+  world.link.drop();
+  assert.equal(world.timers.size, 2, "one check, one attempt");
+  socket.close();
+  world.pass(60_000);
+  assert.equal(world.links.length, 1);
+  assert.equal(socket.state.name, "closed");
+});
+
+test("silence is told, then given up", () => {
+  const socket = connect();
+  world.link.open();
+  socket.joined();
   world.link.say([{ T: "heartbeat" }]);
   world.pass(6_500);
   assert.equal(states.at(-1).name, "silent");
@@ -168,7 +207,7 @@ function marketData(ticks = new Ticks()) {
   const stream = inWorld(
     () =>
       new DataStream("ws://here", ticks, {
-        changed: () => {},
+        changed: (state) => states.push(state),
         heard: () => {},
         bar: () => {},
         trade: (trade) => news.trades.push(trade),
@@ -182,6 +221,47 @@ function marketData(ticks = new Ticks()) {
 }
 
 const WELCOME = [[{ T: "success", msg: "connected" }], [{ T: "success", msg: "authenticated" }]];
+
+test("the market is live once a heartbeat has told how it is, and again after each break", (context) => {
+  const { stream, news, ticks } = marketData();
+  context.after(() => stream.socket.close());
+  const beat = { T: "heartbeat", quotes: {}, trades: {}, quiet_ms: 10, t: null };
+  const stands = { T: "snapshot", S: "A", quote: { t: "2026-01-05T15:00:00Z", bp: 1, ap: 2 } };
+  stream.watch(["A"], "A");
+  world.link.say(...WELCOME, [stands]);
+  assert.deepEqual([names(), ticks.get("A").streamed], [["connecting"], true]);
+  world.link.say([{ ...beat, sent: 3 }]);
+  assert.deepEqual([names(), news.pulses.length], [["connecting", "open"], 1]);
+
+  inWorld(() => Socket.prototype.connect.call(stream.socket));
+  world.link.open();
+  assert.deepEqual([names().at(-1), ticks.get("A").streamed], ["connecting", false]);
+  world.link.say(...WELCOME, [stands], [{ ...beat, sent: 3 }]);
+  assert.deepEqual([names().at(-1), ticks.get("A").streamed], ["open", true]);
+});
+
+test("a symbol that is watched again waits for where it stands", (context) => {
+  const { stream, ticks } = marketData();
+  context.after(() => stream.socket.close());
+  stream.watch(["A", "B"], "A");
+  world.link.say(...WELCOME);
+  for (const S of ["A", "B"]) world.link.say([{ T: "snapshot", S, quote: null, trade: null }]);
+  stream.watch(["A"], "A");
+  stream.watch(["A", "B"], "A");
+  assert.deepEqual([ticks.get("A").streamed, ticks.get("B").streamed], [true, false]);
+  world.link.say([{ T: "q", S: "B", t: "2026-01-05T15:00:00Z", bp: 1, ap: 2, epoch: 1, seq: 1 }]);
+  assert.equal(ticks.get("B").streamed, true);
+});
+
+test("a market stream that refuses us is left and tried again, one that refuses a message is not", (context) => {
+  const { stream } = marketData();
+  context.after(() => stream.socket.close());
+  world.link.say(...WELCOME, [{ T: "error", code: 405, msg: "symbol limit exceeded" }]);
+  assert.equal(stream.socket.state.name, "connecting");
+  world.link.say([{ T: "error", code: 402, msg: "auth failed" }]);
+  assert.deepEqual([stream.socket.state.name, stream.socket.state.why], ["waiting", "auth failed"]);
+  assert.equal(world.link.readyState, 3);
+});
 
 test("the subscription follows what is watched", (context) => {
   const { stream } = marketData();
@@ -309,7 +389,7 @@ function accountUpdates() {
   const stream = inWorld(
     () =>
       new AccountStream("ws://here", {
-        changed: () => {},
+        changed: (state) => states.push(state),
         updated: (update) => news.updates.push(update.account_sequence),
         doubt: () => (news.doubts += 1),
       }),
@@ -331,6 +411,22 @@ test("after a break the account's stream is asked for what was missed", (context
   inWorld(() => Socket.prototype.connect.call(stream.socket));
   world.link.open();
   assert.equal(world.link.sent[0].data.since, 6);
+});
+
+test("the account's stream is live once it listens", (context) => {
+  const { stream } = accountUpdates();
+  context.after(() => stream.socket.close());
+  assert.deepEqual(names(), ["connecting"]);
+  world.link.say({ stream: "listening", data: { account_sequence: 4 } });
+  assert.deepEqual(names(), ["connecting", "open"]);
+});
+
+test("an account's stream that refuses us is left and tried again", (context) => {
+  const { stream } = accountUpdates();
+  context.after(() => stream.socket.close());
+  const refusal = { status: "unauthorized", action: "authenticate", error: "too many" };
+  world.link.say({ stream: "authorization", data: refusal });
+  assert.deepEqual([stream.socket.state.name, stream.socket.state.why], ["waiting", "too many"]);
 });
 
 test("a count of updates that is not ours is doubt", (context) => {
@@ -371,7 +467,25 @@ test("the worst of all connections is the one shown", () => {
     kind: "stale",
     text: "Feed silent for 8 s",
   });
-  assert.equal(judged({ ...LIVE, account: { name: "connecting" } }, 0, clock).kind, "connecting");
+  const refused = { ...waiting, why: "auth failed" };
+  assert.equal(judged({ ...LIVE, market: refused }, 0, clock).text, "Closed (auth failed), again in 3 s");
+});
+
+test("nothing is called live before both streams and the feed are known to be", () => {
+  const clock = { mode: "live" };
+  const starting = [
+    { account: { name: "connecting" } },
+    { market: { name: "connecting" } },
+    { feed: { name: "unknown" } },
+  ];
+  for (const state of starting) {
+    assert.equal(judged({ ...LIVE, ...state }, 0, clock).kind, "connecting");
+    assert.deepEqual(judged({ ...LIVE, ...state, lost: true }, 0, clock), {
+      kind: "reconnecting",
+      text: "Reconnecting",
+    });
+  }
+  assert.notEqual(judged({ ...LIVE, market: { name: "closed" } }, 0, clock).kind, "live");
 });
 
 test("a replay says its speed and its pause", () => {

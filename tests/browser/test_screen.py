@@ -9,6 +9,15 @@ import pytest
 from tests.browser.screen import amount
 from trading.errors import OrderForced
 
+# Keeps the market's heartbeats from the page, until it is told otherwise.
+HOLD_HEARTBEATS = """
+  const isBeat = ({data}) => typeof data === "string" && data.includes('"heartbeat"');
+  window.WebSocket = class extends window.WebSocket {
+    set onmessage(hear) {
+      super.onmessage = (event) => (window.beating || !isBeat(event)) && hear(event);
+    }
+  };
+"""
 RETURN_MS = 60_000  # the longest wait of the backoff, and a start
 
 
@@ -328,6 +337,22 @@ def test_without_the_chart_library_a_table_stands_in_its_place(desk):
     desk.errors.clear()  # the browser tells of what was not loaded
 
 
+def test_prices_are_live_only_once_a_heartbeat_has_said_so(desk):
+    desk.page.add_init_script(HOLD_HEARTBEATS)
+    desk.page.reload()
+    desk.wait_until("parseFloat(document.querySelector('[data-touch-ask]').textContent) > 0")
+    desk.wait_until("document.querySelector('[data-watch-rows] tr[data-stale]') !== null")
+    desk.fill_ticket(shares="1")
+
+    desk.wait_for_text("[data-ticket-problem]", "Quotes are not live: Connecting")
+    assert desk.text("[data-link]") == "Connecting"
+    desk.page.evaluate("window.beating = true")
+
+    desk.wait_until_live()
+    desk.page.wait_for_selector("[data-ticket-submit]:not(:disabled)")
+    desk.wait_until("document.querySelector('[data-watch-rows] tr[data-stale]') === null")
+
+
 def test_the_screen_tells_that_the_server_is_gone_and_when_it_is_back(desk, platform):
     desk.fill_ticket(shares="1")
 
@@ -342,6 +367,9 @@ def test_the_screen_tells_that_the_server_is_gone_and_when_it_is_back(desk, plat
 
     desk.page.wait_for_selector("[data-link][data-kind=simulated]", timeout=RETURN_MS)
     desk.page.wait_for_selector("[data-ticket-submit]:not(:disabled)")
+    desk.wait_until("document.querySelector('[data-watch-rows] tr[data-stale]') === null")
+    desk.open_tab("log")
+    desk.wait_for_text("[data-log]", "Connection is live again")
     desk.errors.clear()  # the browser tells of each connection that failed
 
 

@@ -86,12 +86,27 @@ test("only what changed is painted, once", () => {
   assert.equal(ticks.take().size, 0);
 });
 
-test("a lost message marks the symbol until the next snapshot", () => {
+test("a lost message marks the symbol until the stream has healed it, whatever the API answers", () => {
   const ticks = new Ticks();
   ticks.miss("A");
+  ticks.snapshot("A", { latestQuote: quote(1, 10, 11) });
   assert.equal(ticks.get("A").missed, true);
-  ticks.snapshot("A", {});
+  ticks.heal("A");
   assert.equal(ticks.get("A").missed, false);
+});
+
+test("a symbol that the stream left is told anew, and what it lost before is over", () => {
+  const ticks = new Ticks();
+  ticks.join("A");
+  ticks.miss("A");
+  ticks.take();
+  ticks.leave(["A"]);
+  assert.deepEqual([ticks.get("A").streamed, ticks.get("A").missed], [false, false]);
+  assert.deepEqual([...ticks.take()], ["A"]);
+  ticks.snapshot("A", { latestQuote: quote(1, 10, 11) });
+  assert.equal(ticks.get("A").streamed, false, "the API's quote may be old");
+  ticks.join("A");
+  assert.equal(ticks.get("A").streamed, true);
 });
 
 test("a heartbeat names quotes that did not arrive, once", () => {

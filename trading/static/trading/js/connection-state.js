@@ -5,26 +5,28 @@ import { age } from "./format.js";
 // The venue's own bound: a feed that says nothing for this long is silent, and nothing fills on it.
 export const FEED_SILENT_MS = 5_000;
 
-/** Both streams and the feed as one, {kind, text, shown?}; only kind "live" is to trade on. */
-export function judged({ market, account, feed }, now, clock) {
-  const worst = [market, account].find(({ name }) => name === "waiting") ?? market;
-  if (worst.name === "waiting") {
-    const left = Math.max(0, (worst.until - now) / 1000);
-    return {
-      kind: "reconnecting",
-      text: left < 1 ? "Reconnecting" : `Reconnecting in ${age(left)}`,
-    };
-  }
+/**
+ * Both streams and the feed as one, {kind, text, shown?}; only kind "live" is to trade on, and it is
+ * said of nothing that is not known. `lost`: there was a connection, or an attempt at one, before.
+ */
+export function judged({ market, account, feed, lost = false }, now, clock) {
+  const waiting = [market, account].find(({ name }) => name === "waiting");
+  if (waiting) return { kind: "reconnecting", text: again(waiting, now) };
   const mute = [market, account].find(({ name }) => name === "silent");
   if (mute) return { kind: "stale", text: `Stale for ${age((now - mute.since) / 1000)}` };
   if (feed.name === "silent") {
     return { kind: "stale", text: `Feed silent for ${age(feed.quietMs / 1000)}` };
   }
   if (feed.name === "behind") return { kind: "stale", text: "Catching up" };
-  if ([market.name, account.name].includes("connecting")) {
-    return { kind: "connecting", text: "Connecting" };
-  }
-  return live(clock);
+  if ([market, account, feed].every(({ name }) => name === "open")) return live(clock);
+  if (lost) return { kind: "reconnecting", text: "Reconnecting" };
+  return { kind: "connecting", text: "Connecting" };
+}
+
+function again({ until, why }, now) {
+  const left = Math.max(0, (until - now) / 1000);
+  const soon = left < 1 ? "" : ` in ${age(left)}`;
+  return why ? `Closed (${why}), again${soon || " now"}` : `Reconnecting${soon}`;
 }
 
 function live({ mode, speed, paused }) {

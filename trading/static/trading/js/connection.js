@@ -13,7 +13,7 @@ export class Connection {
     this.states = {
       market: { name: "connecting" },
       account: { name: "connecting" },
-      feed: { name: "open", quietMs: 0 },
+      feed: { name: "unknown" },
     };
     this.lost = false;
     desk.on("second", () => this.show());
@@ -22,12 +22,21 @@ export class Connection {
 
   market(state) {
     this.states.market = state;
+    // What the last connection said of the feed may be over.
+    if (state.name === "connecting") this.states.feed = { name: "unknown" };
+    this.refused(state);
     this.show();
   }
 
   account(state) {
     this.states.account = state;
+    this.refused(state);
     this.show();
+  }
+
+  // Whoever is refused may have been logged out: an answer of the API leads to the door then.
+  refused({ why }) {
+    if (why) this.sync.clock();
   }
 
   /** A heartbeat: how far the market has come, and how long the feed has said nothing. */
@@ -46,7 +55,7 @@ export class Connection {
   }
 
   show() {
-    const now = judged(this.states, Date.now(), this.desk.market);
+    const now = judged({ ...this.states, lost: this.lost }, Date.now(), this.desk.market);
     const before = this.desk.connection;
     this.desk.connection = now;
     pill.dataset.kind = now.shown ?? now.kind;

@@ -59,6 +59,8 @@ export class Desk {
   /** Why prices cannot be trusted now, as a sentence; null: they can. */
   staleness(symbol) {
     if (this.connection.kind !== "live") return `Quotes are not live: ${this.connection.text}.`;
-    return this.ticks.get(symbol).missed ? `Messages of ${symbol} were lost; asking again.` : null;
+    const { missed, streamed, quoteAt } = this.ticks.get(symbol);
+    if (missed) return `Messages of ${symbol} were lost; asking again.`;
+    return streamed || quoteAt === null ? null : `Quotes of ${symbol} are not live yet.`;
   }
 }

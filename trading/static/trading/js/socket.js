@@ -60,23 +60,35 @@ export class Socket {
     if (this.link.readyState === 1) this.link.send(JSON.stringify(message));
   }
 
+  /** The server has let us in and tells what was asked for. */
+  joined() {
+    if (this.state.name === "connecting") this.enter({ name: "open" });
+  }
+
   /** Try at once, as when the machine is back on the net. */
   hurry() {
     if (this.state.name === "waiting") this.connect();
   }
 
+  /** Drop this connection, which is of no use (`why`, in a few words), and try again later. */
+  giveUp(why = null) {
+    const { link } = this;
+    this.link = NO_LINK;
+    link.close();
+    this.onClose(why);
+  }
+
   close() {
     this.world.clearInterval(this.checks);
     this.world.clearTimeout(this.timer);
-    const link = this.link;
-    this.link = { readyState: 3 };
+    const { link } = this;
+    this.link = NO_LINK;
     link.close();
     this.enter({ name: "closed" });
   }
 
   onOpen() {
     this.openedAt = this.lastHeard = this.world.Date.now();
-    this.enter({ name: "open" });
     this.opened(this);
   }
 
@@ -87,24 +99,21 @@ export class Socket {
     this.heard([JSON.parse(text)].flat());
   }
 
-  onClose() {
+  onClose(why = null) {
     const now = this.world.Date.now();
     if (this.openedAt !== null && now - this.openedAt > STEADY_MS) this.attempt = 0;
     this.openedAt = null;
     const wait = delay(this.attempt++);
-    this.enter({ name: "waiting", until: now + wait });
+    this.enter({ name: "waiting", until: now + wait, why });
     this.timer = this.world.setTimeout(() => this.connect(), wait);
   }
 
-  // A mute connection is told at once, and given up some time later.
+  // A mute connection is told at once and given up some time later, and so is one that never opens.
   check() {
-    if (!["open", "silent"].includes(this.state.name)) return;
+    if (!["connecting", "open", "silent"].includes(this.state.name)) return;
     const mute = this.world.Date.now() - this.lastHeard;
     if (mute > GIVE_UP_MS) {
-      const link = this.link;
-      this.link = null;
-      link.close();
-      this.onClose();
+      this.giveUp();
     } else if (mute > SILENT_MS && this.state.name === "open") {
       this.enter({ name: "silent", since: this.lastHeard });
     }
@@ -179,6 +188,9 @@ export function isNewer([epoch, number], [otherEpoch, otherNumber]) {
 const EACH = ["quotes", "trades", "statuses"];
 // Heartbeats without an answer to a request, after which it is asked again.
 const UNANSWERED_MAX = 3;
+// Errors that are about a message of ours, by their codes; after any other the connection is of no
+// use. What is not subscribed for one of them stays marked as not live.
+const REFUSED_ONCE = new Set([400, 405, 410]);
 const FOLDS = { q: "quote", t: "trade", c: "correction", s: "status" };
 
 export class DataStream {
@@ -221,6 +233,7 @@ export class DataStream {
     this.asked = this.askAgain = false;
     this.subscribed.clear();
     this.charted = null;
+    this.ticks.leave(this.ticks.rows.keys());
   }
 
   hear(messages) {
@@ -230,9 +243,12 @@ export class DataStream {
         this.settle();
       } else if (message.T === "heartbeat") {
         this.beat(message);
+      } else if (message.T === "error") {
+        if (!REFUSED_ONCE.has(message.code)) this.socket.giveUp(message.msg);
       } else if (message.T === "snapshot") {
         this.integrity.startAt(message.S, message.trades);
         this.ticks.standing(message.S, message);
+        this.ticks.join(message.S);
         if (message.resync === this.resyncs) this.healing.add(message.S);
       } else if (message.S) {
         this.fold(message);
@@ -249,6 +265,7 @@ export class DataStream {
       else this.lost([symbol]);
     }
     if (kind in FOLDS) this.ticks[FOLDS[kind]](symbol, message);
+    if (kind === "q") this.ticks.join(symbol);
     if (symbol !== this.charted) return;
     if (kind === "t") this.trade(message);
     if ("bud".includes(kind)) this.bar(message);
@@ -264,6 +281,7 @@ export class DataStream {
     else if (current) this.heal();
     if (this.lacksBars(news)) this.barsMissed();
     this.pulse({ at: t ? Date.parse(t) : null, quietMs: quietMs ?? null, current });
+    this.socket.joined(); // only now is it known whether the server itself hears the market
   }
 
   // Whether a heartbeat names newer bars of the charted symbol than arrived, of any kind.
@@ -314,6 +332,7 @@ export class DataStream {
     const chart = this.nextChart !== this.charted;
     this.ask("subscribe", added, chart ? this.nextChart : null);
     this.ask("unsubscribe", dropped, chart ? this.charted : null);
+    this.ticks.leave(dropped);
     this.subscribed = new Set(this.wanted);
     this.charted = this.nextChart;
   }
@@ -353,10 +372,18 @@ export class AccountStream {
   take(stream, data) {
     if (stream === "trade_updates") this.update(data);
     if (stream === "heartbeat") this.beat(data);
-    if (stream === "listening" && this.sequence === null) {
+    if (stream === "listening") this.listening(data);
+    if (stream === "error" || data?.status === "unauthorized") {
+      this.socket.giveUp(data.error ?? "not authorized");
+    }
+  }
+
+  listening(data) {
+    if (this.sequence === null) {
       this.sequence = data.account_sequence ?? null;
       this.doubt();
     }
+    this.socket.joined();
   }
 
   // Numbers rise, with gaps where an event was no trade update; a repeated one is dropped.

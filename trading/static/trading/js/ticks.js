@@ -20,7 +20,8 @@ function blank(symbol) {
     previousClose: null,
     day: null,
     halted: false,
-    missed: false, // something was lost on the way: not to be trusted until the next snapshot
+    missed: false, // something was lost on the way: not to be trusted until the stream says so
+    streamed: false, // the stream tells of it: else a quote is as old as the answer that brought it
   };
 }
 
@@ -92,8 +93,9 @@ export class Ticks {
   }
 
   /**
-   * A snapshot of the REST API: heals whatever was lost. `today` is the market's date; before the
-   * first trade of a day, the newest daily bar is that of the session before.
+   * A snapshot of the REST API. It may be older than what the stream lost, so that heals nothing.
+   * `today` is the market's date; before the first trade of a day, the newest daily bar is that of
+   * the session before.
    */
   snapshot(symbol, snapshot, today) {
     const row = this.get(symbol);
@@ -102,7 +104,6 @@ export class Ticks {
     this.standing(symbol, { quote: latestQuote, trade: latestTrade });
     row.previousClose = (isToday ? prevDailyBar : dailyBar)?.c ?? null;
     row.day = isToday ? dailyBar : null;
-    row.missed = false;
     this.changed.add(symbol);
   }
 
@@ -116,6 +117,22 @@ export class Ticks {
   heal(symbol) {
     this.get(symbol).missed = false;
     this.changed.add(symbol);
+  }
+
+  /** The stream has told where the symbol stands, and goes on from there. */
+  join(symbol) {
+    const row = this.get(symbol);
+    if (row.streamed) return;
+    row.streamed = true;
+    this.changed.add(symbol);
+  }
+
+  /** No stream tells of these symbols now; the one that does next says anew where they stand. */
+  leave(symbols) {
+    for (const symbol of symbols) {
+      Object.assign(this.get(symbol), { streamed: false, missed: false });
+      this.changed.add(symbol);
+    }
   }
 
   /** The symbols whose newest quote, by a heartbeat's places, did not arrive here. */
