@@ -1,21 +1,15 @@
-"""A connection to Redis that only hears, many messages to one read.
-
-redis-py's own PubSub awaits several times for each message, which at a thousand messages a second
-costs more than to deliver them. Here nothing is awaited: each read of the socket is parsed where it
-arrives, and its messages are handed on one by one. Connecting, passwords and TLS stay redis-py's.
-"""
+"""A connection to Redis that only hears, many messages to one read."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from types import TracebackType
-from typing import Any, NamedTuple, NoReturn, Protocol, Self
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, NoReturn, Self
 
-import hiredis
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
+
+from quotes.streaming.bus.link import Link
 
 READ_BYTES = 256 * 1024
 
@@ -28,36 +22,19 @@ class Heard(NamedTuple):
     data: bytes
 
 
-class Hearing(asyncio.BufferedProtocol):
-    """One connection, from `async with` to its end. Its errors are RedisError and OSError.
-
-    Calls `hear` with each message in its order; whatever that raises ends the connection.
-    """
+class Hearing(Link, asyncio.BufferedProtocol):
+    """A link that calls `hear` with each message in its order; what that raises is the end."""
 
     def __init__(self, redis: Redis, hear: Callable[[Heard], None]) -> None:
-        self._connection: Any = redis.connection_pool.make_connection()
+        super().__init__(redis)
         self._hear = hear
-        self._parser = hiredis.Reader(replyError=ResponseError)
         self._room = bytearray(READ_BYTES)
-        self._loop = asyncio.get_running_loop()
-        self._ended: asyncio.Future[None] = self._loop.create_future()
         self._heard_at = 0.0
 
     async def __aenter__(self) -> Self:
-        await self._connection.connect()
+        await super().__aenter__()
         self._heard_at = self._loop.time()
-        take_over(self._connection, self)
         return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if not self._ended.cancel():
-            self._ended.exception()  # seen, or asyncio would complain of it
-        await self._connection.disconnect(nowait=True)
 
     async def subscribe(self, *channels: str) -> None:
         await self._connection.send_command("SUBSCRIBE", *channels, check_health=False)
@@ -85,47 +62,10 @@ class Hearing(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         self.feed(self._room, nbytes)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._end(exc or RedisConnectionError("Redis closed the connection"))
-
-    def feed(self, data: bytes | bytearray, length: int) -> None:
-        """Hand on what these bytes complete."""
+    def _take(self, replies: Iterator[Any]) -> None:
         self._heard_at = self._loop.time()
-        self._parser.feed(data, 0, length)  # type: ignore[arg-type]  # any buffer will do
-        try:
-            while (reply := self._parser.gets()) is not False and not self._ended.done():
-                self._take(reply)
-        except Exception as error:
-            self._end(error)
-
-    def _take(self, reply: Any) -> None:
-        if isinstance(reply, Exception):
-            raise reply
-        # RESP 3 answers a ping with a plain PONG, RESP 2 with a list of two.
-        if isinstance(reply, list) and len(reply) == len(Heard._fields):
-            kind, channel, content = reply
-            self._hear(Heard(kind, channel.decode(), content))
-
-    def _end(self, error: Exception) -> None:
-        if not self._ended.done():
-            self._ended.set_exception(error)
-
-
-class Taking(Protocol):
-    """A protocol that takes over a connection of redis-py's."""
-
-    def feed(self, data: bytes, length: int) -> None:
-        """What redis-py had read already."""
-        ...
-
-
-def take_over(connection: Any, taking: Taking) -> None:
-    """From now on what arrives goes to `taking`: the one place that knows redis-py's inside."""
-    reader: asyncio.StreamReader | None = connection._reader
-    if reader is None:
-        raise RedisConnectionError("not connected")
-    connection._writer.transport.set_protocol(taking)
-    connection._writer.transport.resume_reading()
-    already = bytes(reader._buffer)  # type: ignore[attr-defined]
-    if already:
-        taking.feed(already, len(already))
+        for reply in replies:
+            # RESP 3 answers a ping with a plain PONG, RESP 2 with a list of two.
+            if isinstance(reply, list) and len(reply) == len(Heard._fields):
+                kind, channel, content = reply
+                self._hear(Heard(kind, channel.decode(), content))

@@ -1,46 +1,40 @@
 """A connection to Redis that only publishes, many messages in one write.
 
-redis-py's pipeline awaits several times for each message, which in a process that commits a
-thousand times a second costs more than what it publishes. Here nothing is awaited: a trip is one
-write, and the answer to it, read where it arrives, sends off what has gathered meanwhile.
-Connecting, passwords and TLS stay redis-py's.
+A trip is one write, and the answer to it, read where it arrives, sends off what has gathered
+meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
 import hiredis
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import ResponseError
 
-from quotes.streaming.bus.hearing import take_over
+from quotes.streaming.bus.link import Link
 from quotes.streaming.bus.outbox import Message, Outbox
 
 
-class Saying(asyncio.Protocol):
-    """One connection, from `async with` to its end, that empties an outbox while it lasts.
+class Saying(Link, asyncio.Protocol):
+    """A link that empties an outbox while it lasts.
 
-    Its errors are RedisError and OSError. When it ends, what Redis has not answered goes back:
-    nobody knows which of it arrived, and all of it is to be sent again.
+    When it ends, what Redis has not answered goes back: nobody knows which of it arrived, and all
+    of it is to be sent again.
     """
 
     def __init__(self, redis: Redis, outbox: Outbox) -> None:
-        self._connection: Any = redis.connection_pool.make_connection()
-        self._answers = hiredis.Reader(replyError=ResponseError)
+        super().__init__(redis)
         self._outbox = outbox
-        self._loop = asyncio.get_running_loop()
-        self._ended: asyncio.Future[None] = self._loop.create_future()
         self._under_way: list[Message] = []
         self._unanswered = 0
         self._asked_at = 0.0
 
     async def __aenter__(self) -> Self:
-        await self._connection.connect()
-        take_over(self._connection, self)
+        await super().__aenter__()
         self._outbox.carried_by(self._go)
         self._go()
         return self
@@ -51,11 +45,9 @@ class Saying(asyncio.Protocol):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if not self._ended.cancel():
-            self._ended.exception()  # seen, or asyncio would complain of it
         self._outbox.carried_by(None)
         self._outbox.put_back(self._under_way)
-        await self._connection.disconnect(nowait=True)
+        await super().__aexit__(kind, error, traceback)
 
     async def last(self, silent_seconds: float) -> NoReturn:
         """Wait for the end and raise it: the connection is lost, or owes an answer for so long."""
@@ -91,29 +83,16 @@ class Saying(asyncio.Protocol):
             self._asked_at = self._loop.time()
             self._connection._writer.write(b"".join(map(_publish, self._under_way)))
 
-    # --- asyncio calls these --------------------------------------------------------------------
+    def _take(self, replies: Iterator[Any]) -> None:
+        """Count the answers; the last one lets the next trip go."""
+        for _ in replies:
+            self._unanswered -= 1
+        self._go()
+
+    # --- asyncio calls this ---------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
         self.feed(data, len(data))
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._end(exc or RedisConnectionError("Redis closed the connection"))
-
-    def feed(self, data: bytes, length: int) -> None:
-        """Count the answers that these bytes complete; the last one lets the next trip go."""
-        try:
-            self._answers.feed(data, 0, length)
-            while (reply := self._answers.gets()) is not False:
-                if isinstance(reply, Exception):
-                    raise reply
-                self._unanswered -= 1
-            self._go()
-        except Exception as error:
-            self._end(error)
-
-    def _end(self, error: Exception) -> None:
-        if not self._ended.done():
-            self._ended.set_exception(error)
 
 
 def _publish(message: Message) -> bytes:
