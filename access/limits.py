@@ -15,14 +15,15 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NamedTuple
 
 from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 
-from access import tokens
 from access.errors import RateLimited
+from access.tokens import Alone, Source
 
 WINDOW_SECONDS = 60
 DATA_PATHS = "/v2/stocks/"
@@ -47,7 +48,7 @@ class _Block:
 class Limiter:
     """One worker's blocks of tokens, per caller, in the current minute."""
 
-    def __init__(self, source: tokens.Source | None = None) -> None:
+    def __init__(self, source: Source | None = None) -> None:
         self._source = source
         self._lock = threading.Lock()  # never held while Redis is asked
         self._drawing = threading.Lock()  # one thread asks, and the others find what it drew
@@ -73,7 +74,7 @@ class Limiter:
             ends_at = self._ends_at
         if spent is not None:
             return spent
-        source = self._source or tokens.source(settings.REDIS_STATE_URL)
+        source = self._source or _source(settings.REDIS_STATE_URL)
         granted, drawn = source.draw(caller, ends_at, limit)
         with self._lock:
             if ends_at != self._ends_at:  # the minute turned meanwhile: the token was of the last
@@ -97,6 +98,16 @@ class Limiter:
         allowed = block.left > 0
         block.left -= allowed
         return Spent(allowed, max(limit - block.drawn, 0) + block.left, self._ends_at)
+
+
+@cache
+def _source(url: str) -> Source:
+    """The source of this process: Redis where there is one."""
+    if not url:
+        return Alone()
+    from access.redis_tokens import RedisTokens  # the embedded set runs without it
+
+    return RedisTokens(url)
 
 
 limiter = Limiter()

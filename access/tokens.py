@@ -1,8 +1,7 @@
-"""Where a worker draws its blocks of tokens from: Redis, which all workers share, or nowhere."""
+"""Where a worker draws its blocks of tokens from: a source that all workers share, or its own."""
 
 from __future__ import annotations
 
-from functools import cache
 from typing import NamedTuple, Protocol
 
 
@@ -25,13 +24,3 @@ class Alone:
 
     def draw(self, caller: str, ends_at: int, limit: int) -> Draw:
         return Draw(limit, limit)
-
-
-@cache
-def source(url: str) -> Source:
-    """The source of this process: Redis where there is one."""
-    if not url:
-        return Alone()
-    from access.redis_tokens import RedisTokens  # the embedded set runs without it
-
-    return RedisTokens(url)

@@ -112,7 +112,7 @@ log = logging.getLogger(__name__)
 
 
 class RedisSeats:
-    """Redis behind the contract of `quotes.streaming.seats.Shared`."""
+    """Redis behind the contract of `quotes.streaming.seating.Shared`."""
 
     def __init__(self, url: str) -> None:
         pool = BlockingConnectionPool.from_url(

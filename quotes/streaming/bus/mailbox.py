@@ -8,12 +8,9 @@ from collections import Counter as Tally
 from collections import deque
 from collections.abc import Iterable
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from prometheus_client import Counter
-
-if TYPE_CHECKING:
-    from quotes.streaming.bus.local import Bus
 
 MESSAGES_DROPPED = Counter(
     "openbell_bus_messages_dropped_total", "Messages that found a mailbox full.", ["kind"]
@@ -30,6 +27,20 @@ class WhenFull(Enum):
     DROP_OLDEST = "drop_oldest"
 
 
+class Carrier(Protocol):
+    """What a subscription asks of the bus that fills it."""
+
+    def attach(self, subscription: Subscription, topics: Iterable[str]) -> None: ...
+
+    def detach(self, subscription: Subscription, topics: Iterable[str]) -> None: ...
+
+    def let_go(self, subscription: Subscription) -> None: ...
+
+    async def flowing(self, topics: Iterable[str]) -> None: ...
+
+    def room_was_made(self) -> None: ...
+
+
 class Subscription:
     """What one reader hears, in the order it was published.
 
@@ -37,7 +48,7 @@ class Subscription:
     called there. `missed` tells that something was lost: the reader clears it, then resyncs.
     """
 
-    def __init__(self, bus: Bus, *, limit: int, when_full: WhenFull) -> None:
+    def __init__(self, bus: Carrier, *, limit: int, when_full: WhenFull) -> None:
         self.loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
         self.limit = limit
