@@ -116,6 +116,29 @@ def revoked_unannounced(floor: Floor, person: Person) -> Iterator[None]:
         floor.sql(PRIMARY, statement.format(when="NULL", key_id=person.key_id))
 
 
+DISABLE = """
+from unittest.mock import patch
+from access import users
+from portfolios.models import Account
+with patch.object(users, "_announce"):
+    users.disable_user(user_id=Account.objects.get(pk={account}).user_id, actor="test")
+"""
+ENABLE = """
+UPDATE auth_user SET is_active = 1 WHERE id =
+ (SELECT user_id FROM portfolios_account WHERE id = {account}); COMMIT
+"""
+
+
+@contextmanager
+def disabled_unannounced(floor: Floor, person: Person) -> Iterator[None]:
+    """A user whom an operator has shut out, and nobody was told."""
+    floor.manage("shell", "-c", DISABLE.format(account=person.account_id))
+    try:
+        yield
+    finally:
+        floor.sql(PRIMARY, ENABLE.format(account=person.account_id))
+
+
 def close_code_of(stream: ClientConnection, deadline: float) -> int | None:
     """Read until the server closes; TimeoutError where it does not in time."""
     try:
@@ -125,8 +148,9 @@ def close_code_of(stream: ClientConnection, deadline: float) -> int | None:
         return closed.rcvd.code if closed.rcvd else None
 
 
-def test_a_revoked_key_loses_its_sockets_on_every_process_though_the_news_is_lost(
-    floor: Floor,
+@pytest.mark.parametrize("shut_out", [revoked_unannounced, disabled_unannounced])
+def test_who_is_shut_out_loses_all_sockets_on_every_process_though_the_news_is_lost(
+    floor: Floor, shut_out: Callable[[Floor, Person], AbstractContextManager[None]]
 ) -> None:
     person = floor.load.people[-2]  # of the load nobody's: the last one reads
     ports = [floor.environment[f"STREAM{number}_PORT"] for number in (1, 2)]
@@ -137,7 +161,7 @@ def test_a_revoked_key_loses_its_sockets_on_every_process_though_the_news_is_los
             for url in urls
         ]
         time.sleep(SWEEP_SECONDS)  # all of them are let in
-        with revoked_unannounced(floor, person):
+        with shut_out(floor, person):
             deadline = time.monotonic() + REVOKED_SECONDS_MAX
             for stream in streams:
                 assert close_code_of(stream, deadline) == REVOKED_CLOSE
