@@ -33,8 +33,8 @@ def threads_of_its_own() -> Iterator[None]:
 
 def lose_newest(account: str) -> None:
     """Take its newest seat from an account, as where all processes together gave too many."""
-    of_account = seats()._seats[account]
-    seats()._lose(of_account[max(of_account)])
+    newest = max(at for at, seat in seats()._seats.items() if seat.account == account)
+    seats()._lose(seats()._seats[newest])
 
 
 @dataclass(frozen=True)

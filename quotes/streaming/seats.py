@@ -18,15 +18,16 @@ import logging
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Set
 from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
 from typing import NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 import prometheus_client
 from django.conf import settings
 
-from quotes.streaming.seating import GONE_SECONDS, Away, Limits, Shared, Told, is_full
+from quotes.streaming.seating import GONE_SECONDS, Away, Limits, Seating, Shared, Told, is_full
 
 Result = TypeVar("Result")
 
@@ -73,7 +74,7 @@ class Seats:
     def __init__(self, shared: Shared | None = None) -> None:
         self._shared = shared
         self._taken: Counter[str] = Counter()  # holder → seats
-        self._seats: dict[str, dict[int, Seat]] = {}  # account → when taken → seat
+        self._seats: dict[int, Seat] = {}  # by when they were taken
         self._newest_us = 0
         self._changed: set[str] = set()  # holders whose count is to be told
         self._wishes: list[Wish] = []
@@ -109,11 +110,8 @@ class Seats:
 
     def release(self, seat: Seat) -> None:
         """Give a seat back. One that was lost, or given back before, changes nothing."""
-        of_account = self._seats.get(seat.account, {})
-        if of_account.pop(seat.taken_at_us, None) is None:
+        if self._seats.pop(seat.taken_at_us, None) is None:
             return
-        if not of_account:
-            del self._seats[seat.account]
         for holder in seat.limits:
             self._taken[holder] -= 1
             if not self._taken[holder]:
@@ -134,7 +132,7 @@ class Seats:
     def _seat(self, limits: Limits, lose: Callable[[], None]) -> Seat:
         self._newest_us = max(self._newest_us + 1, time.time_ns() // 1_000)
         seat = Seat(limits, lose, self._newest_us)
-        self._seats.setdefault(seat.account, {})[seat.taken_at_us] = seat
+        self._seats[seat.taken_at_us] = seat
         self._taken.update(limits.keys())
         return seat
 
@@ -209,32 +207,34 @@ class Seats:
         now = time.monotonic()
         if now >= self._settle_all_at:
             self._settle_all_at = math.inf
-            self._unsettled.update(self._seats)
+            self._unsettled.update(seat.account for seat in self._seats.values())
         if now < self._settle_at or not self._unsettled or self._left:
             return
         self._settle_at = now + BEAT_SECONDS
-        accounts = list(self._unsettled)
+        here = [*self._seatings(self._unsettled).items()]
+        self._unsettled.intersection_update(account for account, _ in here)
         try:
-            for start in range(0, len(accounts), ACCOUNTS_PER_TRIP):
-                await self._settle_some(shared, accounts[start : start + ACCOUNTS_PER_TRIP])
+            for start in range(0, len(here), ACCOUNTS_PER_TRIP):
+                await self._settle_some(shared, dict(here[start : start + ACCOUNTS_PER_TRIP]))
         except Away:
             pass  # when it is back all is told and settled anew
         except Exception:
             log.exception("who has a seat too many is not known")
 
-    async def _settle_some(self, shared: Shared, accounts: Sequence[str]) -> None:
-        here = {
-            account: {at: seat.limits for at, seat in self._seats[account].items()}
-            for account in accounts
-            if account in self._seats
-        }
+    async def _settle_some(self, shared: Shared, here: Mapping[str, Seating]) -> None:
         over = await _in_thread(lambda: shared.find_over(here))
-        self._unsettled.difference_update(set(accounts) - over.keys())
-        for account, taken_at_us in over.items():
-            for at in taken_at_us:
-                seat = self._seats.get(account, {}).get(at)
-                if seat is not None:
-                    self._lose(seat)
+        self._unsettled -= here.keys() - over.keys()
+        for at in chain.from_iterable(over.values()):
+            if at in self._seats:
+                self._lose(self._seats[at])
+
+    def _seatings(self, accounts: Set[str]) -> dict[str, dict[int, Limits]]:
+        """The seats that these accounts have here."""
+        found: dict[str, dict[int, Limits]] = {}
+        for at, seat in self._seats.items():
+            if seat.account in accounts:
+                found.setdefault(seat.account, {})[at] = seat.limits
+        return found
 
     def _lose(self, seat: Seat) -> None:
         """Take a seat away; it counts no longer, however long its socket takes to close."""
