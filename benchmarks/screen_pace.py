@@ -1,9 +1,10 @@
 """How smoothly the trading screen moves while each of its 200 rows ticks many times a second.
 
-The real page of a real Openbell in a real Chromium; in place of the market's socket stands one in
-the page that brings as many quotes as the page's timers let it. Says how many frames a second the
-page showed and how often it painted prices; goal: 60 frames, at most one paint in each. Without a
-graphics card Chromium draws by software, and the processor bounds the frames.
+The real page of a real Openbell in a real Chromium, with its chart; in place of the market's socket
+stands one in the page that brings as many quotes and trades as the page's timers let it. Says how
+many frames a second the page showed and how often it painted prices and the chart; goal: 60 frames,
+at most one paint in each. Without a graphics card Chromium draws by software, and the processor
+bounds the frames.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from playwright.sync_api import sync_playwright
 
 from tests.browser.conftest import ARGUMENTS, CHROMIUM
 from tests.browser.screen import Screen
-from tests.browser.test_pace import make_busy
+from tests.browser.test_pace import make_busy, measured
 from tests.running import RunningPlatform
 
 SECONDS = 10.0
@@ -41,11 +42,12 @@ def report(screen: Screen) -> None:
     make_busy(screen)
     screen.page.evaluate("startCounting()")
     time.sleep(SECONDS)
-    pace = screen.page.evaluate("({...window.pace, seconds: (performance.now() - pace.since)/1e3})")
+    pace = measured(screen)
     seconds = pace["seconds"]
-    print(f"quotes a second        {pace['told'] / seconds:10,.0f}")
+    print(f"messages a second      {pace['told'] / seconds:10,.0f}")
     print(f"frames a second        {pace['frames'] / seconds:10.1f}   (goal: 60)")
     print(f"paints a frame         {pace['paints'] / pace['frames']:10.2f}   (goal: at most 1)")
+    print(f"chart paints a frame   {pace['legends'] / pace['frames']:10.2f}   (goal: at most 1)")
 
 
 if __name__ == "__main__":

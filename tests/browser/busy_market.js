@@ -1,18 +1,26 @@
-// Stands in for the market's socket in a page: 200 symbols, each with many quotes a second, and
-// counts frames and paints. Told to the page before its own scripts run.
+// Stands in for the market's socket in a page: 200 symbols, each with many quotes and trades a
+// second, and counts frames, paints of prices and those of the chart's legend. Told to the page before
+// its own scripts run.
 
 (() => {
   const Real = window.WebSocket;
   const SYMBOLS = Array.from({ length: 200 }, (_, n) => `T${n}`);
   const TURN_MS = 4;
   const QUOTES_A_TURN = 50;
+  const QUOTES_A_TRADE = 5;
+  const OWED_MAX = 200;
   const started = Date.now();
-  window.pace = { symbols: SYMBOLS, told: 0, frames: 0, paints: 0, since: 0 };
+  window.pace = { told: 0, frames: 0, paints: 0, legends: 0, since: 0 };
 
   class BusyMarket {
     constructor() {
       this.readyState = 0;
       this.frames = 0;
+      this.trades = {};
+      this.made = 0;
+      this.owed = 0;
+      this.line = new MessageChannel(); // each message is a task of its own, as from a real socket
+      this.line.port2.onmessage = ({ data }) => this.deliver(data);
       setTimeout(() => this.open());
     }
 
@@ -26,13 +34,33 @@
     }
 
     turn() {
-      for (let n = 0; n < QUOTES_A_TURN; n += 1) {
-        const number = (window.pace.told += 1);
+      for (let n = 0; n < QUOTES_A_TURN && this.owed < OWED_MAX; n += 1) {
+        const number = (this.made += 1);
         const S = SYMBOLS[number % SYMBOLS.length];
         const t = new Date(started + number).toISOString();
         const bp = 100 + (number % 977) / 100;
-        this.say({ T: "q", S, bp, bs: 1, ap: bp + 0.01, as: 2, t, seq: number, epoch: 1 });
+        this.owe({ T: "q", S, bp, bs: 1, ap: bp + 0.01, as: 2, t, seq: number, epoch: 1 });
+        if (number % QUOTES_A_TRADE === 0) this.trade(number / QUOTES_A_TRADE, t);
       }
+    }
+
+    // Every other one is of the charted symbol.
+    trade(number, t) {
+      const S = SYMBOLS[number % 2 === 0 ? 0 : number % SYMBOLS.length];
+      const p = 100 + (number % 977) / 100;
+      const seq = (this.trades[S] = (this.trades[S] ?? 0) + 1);
+      this.owe({ T: "t", S, p, s: 1, i: number, t, seq, epoch: 1 });
+    }
+
+    owe(message) {
+      this.owed += 1;
+      this.line.port1.postMessage(message);
+    }
+
+    deliver(message) {
+      this.owed -= 1;
+      window.pace.told += 1;
+      if (this.readyState === 1) this.say(message);
     }
 
     beat() {
@@ -61,13 +89,18 @@
     return new URL(url).pathname.startsWith("/v2/") ? new BusyMarket() : new Real(url);
   };
 
-  // Bids change by nothing but quotes, and all that one paint changes is told at once.
+  // All that one paint changes is told at once. Prices change by nothing but quotes and trades.
+  function count(name, nodes) {
+    const observer = new MutationObserver(() => (window.pace[name] += 1));
+    for (const node of nodes) observer.observe(node, { childList: true, characterData: true });
+  }
+
   window.startCounting = () => {
-    const rows = document.querySelector("[data-watch-rows]");
-    const bids = [...rows.querySelectorAll("tr")].map((row) => row.cells[3].firstElementChild);
-    const count = new MutationObserver(() => (window.pace.paints += 1));
-    for (const bid of bids) count.observe(bid, { childList: true, characterData: true });
-    Object.assign(window.pace, { told: 0, frames: 0, paints: 0, since: performance.now() });
+    const rows = document.querySelectorAll("[data-watch-rows] tr");
+    const prices = [...rows].flatMap(({ cells }) => [1, 3, 4].map((at) => cells[at].firstElementChild));
+    count("paints", [...prices, document.querySelector("[data-quote=last]")]);
+    count("legends", [document.querySelector("[data-legend]")]);
+    Object.assign(window.pace, { told: 0, frames: 0, paints: 0, legends: 0, since: performance.now() });
     const frame = () => {
       window.pace.frames += 1;
       requestAnimationFrame(frame);
