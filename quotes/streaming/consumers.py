@@ -158,8 +158,7 @@ class StreamConsumer(AsyncConsumer):
         """Leave nothing behind, however the socket ended."""
         _strangers.discard(self)
         watch().discard(self)
-        if self._timer is not None:
-            self._timer.cancel()
+        self._stop_timer()
         if self._seat is not None:
             seats().release(self._seat)
         for task in self._tasks:
@@ -191,9 +190,13 @@ class StreamConsumer(AsyncConsumer):
         task.add_done_callback(self._tasks.discard)
 
     def _call_later(self, seconds: float, then: Callable[[], None]) -> None:
+        self._stop_timer()
+        self._timer = asyncio.get_running_loop().call_later(seconds, then)
+
+    def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().call_later(seconds, then)
+            self._timer = None
 
     @staticmethod
     def _now() -> float:
@@ -236,7 +239,9 @@ class StreamConsumer(AsyncConsumer):
                 return
             self.credential = self.socket.credential = credential
             _strangers.discard(self)
-            self._recheck_later(prove)
+            self._stop_timer()
+            if credential.key_id is None:
+                self._recheck_later(prove)
             watch().add(self)
         self.let_in(asked=asked)
 
@@ -270,7 +275,7 @@ class StreamConsumer(AsyncConsumer):
         self._call_later(seconds, lambda: self.spawn(self._recheck(prove)))
 
     async def _recheck(self, prove: Prove) -> None:
-        """Of the end of a login session there is no news."""
+        """A login session may end without news; keys and users are watched."""
         try:
             credential = await off_loop(prove)
         except Exception:

@@ -24,7 +24,7 @@ STRANGERS_MAX = 2_000
 AUTH_TIMEOUT_SECONDS = 10.0  # the contract's
 # A person with a typo reconnects; a program that guesses has to.
 AUTH_ATTEMPTS_MAX = 3
-# Credentials are proved again about this often: a login session may have ended meanwhile.
+# A login session is proved again about this often: it may have ended meanwhile.
 RECHECK_SECONDS = 60.0
 
 # alpaca-py sends its whole subscription each time it adds a symbol: a start with a few hundred

@@ -3,8 +3,8 @@
 The news of a revoked key or a disabled user closes sockets at once. It can be lost, and it can
 come while a socket is on its way in. So each socket is asked about in the database once, after it
 was let in, and every second the database is asked who was shut out of late: that costs the same
-however many sockets there are. A row that somebody changed by hand is found when the credential is
-proved again (`limits.RECHECK_SECONDS`).
+however many sockets there are. Against rows that were changed by hand some more are asked about
+every second, all of them in turn.
 """
 
 from __future__ import annotations
@@ -12,15 +12,17 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
-from quotes.streaming.credentials import Authenticator, Credential, Lately
+from quotes.streaming.credentials import Authenticator, Credential
 from quotes.streaming.off_loop import off_loop
 
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 1.0
+TURN_USERS = 200  # of whom there is nothing new, in a sweep: two queries; 10,000 take 50 s
 
 
 class Guest(Protocol):
@@ -80,6 +82,7 @@ class GuestList:
         self.of_user: dict[int, set[Guest]] = {}
         self._authenticator = authenticator
         self._new: set[Guest] = set()  # they were not asked about since they were let in
+        self._turn: Iterator[int] = iter(())  # users whose turn is still to come
         self._mark: Any = None
 
     def add(self, guest: Guest) -> None:
@@ -103,24 +106,35 @@ class GuestList:
         """
         lately = await off_loop(self._authenticator.shut_out_since, self._mark)
         self._mark = lately.mark
-        for guest in list(self._named(lately)):
-            guest.revoke()
+        for user_id in lately.users:
+            self._revoke(user_id)
+        for key_id, user_id in lately.keys.items():
+            self._revoke(user_id, key_id)
         new = tuple(self._new)
-        if new:
-            held = {each.credential for each in new}
-            gone = await off_loop(self._authenticator.shut_out, held)
-            for guest in self._new.intersection(new):
-                if guest.credential in gone:
-                    guest.revoke()
+        asked = {each.credential for each in new}.union(self._next_in_turn())
+        if asked:
+            gone = await off_loop(self._authenticator.shut_out, asked)
+            for credential in gone:
+                self._revoke(credential.user_id, credential.key_id)
             self._new.difference_update(new)
 
-    def _named(self, lately: Lately) -> Iterator[Guest]:
-        for user_id in lately.users:
-            yield from self.of_user.get(user_id, ())
-        for key_id, user_id in lately.keys.items():
-            for guest in self.of_user.get(user_id, ()):
-                if guest.credential is not None and guest.credential.key_id == key_id:
-                    yield guest
+    def _next_in_turn(self) -> list[Credential]:
+        """The credentials of the next users, each of their keys once."""
+        users = list(islice(self._turn, TURN_USERS))
+        if not users:
+            self._turn = iter(list(self.of_user))
+        found: list[Credential] = []
+        for user_id in users:
+            held = (each.credential for each in self.of_user.get(user_id, ()))
+            found += {each.key_id: each for each in held if each is not None}.values()
+        return found
+
+    def _revoke(self, user_id: int, key_id: str | None = None) -> None:
+        """Close what the user has open, or what was opened with this key."""
+        for guest in list(self.of_user.get(user_id, ())):
+            credential = guest.credential
+            if key_id is None or (credential is not None and credential.key_id == key_id):
+                guest.revoke()
 
 
 _watches: WeakKeyDictionary[asyncio.AbstractEventLoop, Watch] = WeakKeyDictionary()

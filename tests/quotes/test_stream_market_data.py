@@ -470,7 +470,7 @@ async def test_a_disabled_user_loses_every_socket(app: Any) -> None:
         assert [await by_key.closed(), await by_cookie.closed()] == [4401, 4401]
 
 
-async def test_credentials_are_checked_again_in_case_the_news_was_lost(
+async def test_a_login_session_is_checked_again_for_there_is_no_news_of_its_end(
     app: Any, doorman: Doorman, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "RECHECK_SECONDS", 0.02)
@@ -496,9 +496,9 @@ async def test_a_recheck_that_fails_shuts_nobody_out(
             asked.append(key)
             raise OSError("the database is away")
 
-    async with connected(app) as client:
-        await enter(client)
-        doorman.keys = Away()  # type: ignore[assignment]
+    async with connected(app, headers=COOKIE) as client:
+        await client.hear_many(2)
+        doorman.cookies = Away()  # type: ignore[assignment]
         await asyncio.sleep(0.15)
         assert client.close_code is None
         assert len(asked) > 1

@@ -66,8 +66,9 @@ async def test_who_was_shut_out_is_found_though_the_news_was_lost(
 
 
 async def test_a_sweep_asks_about_a_socket_once_and_then_who_was_shut_out_of_late(
-    app: Any, doorman: Doorman
+    app: Any, doorman: Doorman, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(watch, "TURN_USERS", 0)
     about: list[set[Someone]] = []
     marks: list[object] = []
 
@@ -118,3 +119,22 @@ async def test_a_sweep_that_fails_shuts_nobody_out_and_goes_on(
         delattr(doorman, question)
         doorman.gone = {Someone()}
         await client.closed()
+
+
+async def test_all_are_asked_about_in_turn_in_case_a_row_was_changed_by_hand(
+    app: Any, doorman: Doorman, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "TURN_USERS", 1)
+    doorman.shut_out_since = lambda mark: Lately({}, set(), mark)  # type: ignore[method-assign]
+    async with connected(app) as one, connected(app) as other, connected(app) as second:
+        for client, key in ((one, "KEY"), (other, "OTHER"), (second, "OTHER")):
+            await enter(client, key)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while watch.watch()._lists[id(doorman)]._new:
+                await asyncio.sleep(0.01)
+
+        doorman.gone = {OTHER}
+        assert await other.closed() == await second.closed() == 4401
+        assert one.close_code is None
+        doorman.gone = {Someone()}
+        assert await one.closed() == 4401
