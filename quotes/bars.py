@@ -159,7 +159,9 @@ class Aggregator:
         if minute is None:
             minute = self._open_minute(start)
         is_kept = minute is not None and self._kept is not None and self._kept.add(start, trade)
-        if minute is not None:
+        if minute is None:
+            self.remember_price(trade)
+        else:
             running = minute.get(trade.symbol)
             if running is None:
                 running = minute[trade.symbol] = _Running()
@@ -187,6 +189,15 @@ class Aggregator:
         for key in days:
             self._remake_day(key)
         return late
+
+    def newest_price(self, symbol: str) -> Trade | None:
+        """The last known trade of a symbol that sets the price, as it was amended."""
+        return self._kept.newest_price(symbol) if self._kept else None
+
+    def remember_price(self, trade: Trade) -> None:
+        """Know of a price that is in no minute here."""
+        if self._kept is not None:
+            self._kept.remember(trade)
 
     def close_until(self, watermark_us: int) -> list[Bar]:
         """The minute bars that the watermark finishes, by (start, symbol)."""

@@ -70,6 +70,11 @@ class LatestQuote(models.Model):
     trade_price = price_field(default=0)
     trade_size = models.BigIntegerField(default=0)
     trade_exchange = models.CharField(max_length=4, blank=True)
+    trade_amended = models.CharField(max_length=9, blank=True, default="", db_default="")
+    # Where the last price was said anew, its rank (`quotes.ticks.Rank`); a version of 0: its own.
+    rank_epoch = models.BigIntegerField(default=0, db_default=0)
+    rank_number = models.BigIntegerField(default=0, db_default=0)
+    rank_version = models.BigIntegerField(default=0, db_default=0)
 
     def __str__(self) -> str:
         return f"quote of instrument {self.instrument_id}"

@@ -19,6 +19,10 @@ OPEN, CLOSE = "open", "close"  # the two official auctions of a day
 # What becomes of a printed trade: it never was, or it was wrong and another stands in its place.
 CANCELED, INCORRECT, CORRECTED = "canceled", "incorrect", "corrected"
 
+# By what one last price of a symbol comes after another: the epoch and number of the newest print
+# that set the price, and how often it was said anew since then, because prints were amended.
+Rank = tuple[int, int, int]
+
 
 class Quote(NamedTuple):
     """The NBBO of one symbol at one instant. A price of 0 means that the side is empty."""
@@ -35,6 +39,10 @@ class Quote(NamedTuple):
     bid_exchange: str = ""
     ask_exchange: str = ""
     resolution: str = "tick"  # tick, second or minute: how fine the source was
+
+    @property
+    def rank(self) -> Rank:
+        return self.epoch, self.sequence, 0
 
     @property
     def is_crossed(self) -> bool:
@@ -62,12 +70,23 @@ class Trade(NamedTuple):
     counts_volume: bool = True  # False: neither
     auction: str = ""  # OPEN or CLOSE: it prints the listing exchange's official cross
     amended: str = ""  # CANCELED, INCORRECT or CORRECTED, once that is known
+    stands: Rank | tuple[()] = ()  # its rank as last price, where that was said anew
+
+    @property
+    def rank(self) -> Rank:
+        return self.stands or (self.epoch, self.sequence, 0)
+
+    @property
+    def is_canceled(self) -> bool:
+        """As a last price: it was taken back, and nobody knows the one before."""
+        return self.amended == CANCELED
 
 
 class Amendment(NamedTuple):
     """What the tape says of a trade that it printed earlier: it is corrected, or canceled.
 
     A corrected trade stands at the time of the original, under a sequence beyond those of prints.
+    Whoever keeps last prices takes `last`, and need not know the trades before.
     """
 
     symbol: str
@@ -76,18 +95,19 @@ class Amendment(NamedTuple):
     corrected: Trade | None = None  # None: canceled
     action: str = "C"  # of a cancellation: C by the exchange's wish, E an error
     printed: int = 0  # the number of the print, where `original` is itself a correction of it
+    # What the last price of the symbol is by it, where that is another; a canceled trade where
+    # there is none any more.
+    last: Trade | None = None
 
-    def corrects(self, last: Trade | None) -> Trade | None:
-        """What the last price is now, where it is the amended trade; None where it stands.
+    @property
+    def number(self) -> tuple[int, int]:
+        """Epoch and number of the print that it is of."""
+        return self.original.epoch, self.printed or self.original.sequence
 
-        It keeps the place of the print: the next trade comes after that.
-        """
-        now, number = self.corrected, self.printed or self.original.sequence
-        if now is None or last is None or not now.sets_price:
-            return None
-        if (last.epoch, last.sequence) != (self.original.epoch, number):
-            return None
-        return now._replace(sequence=number, received_us=last.received_us)
+    def as_print(self) -> Trade | None:
+        """The trade as it is now, under the number of its print; None where it is canceled."""
+        now = self.corrected
+        return None if now is None else now._replace(sequence=self.number[1])
 
 
 class Bar(NamedTuple):

@@ -27,7 +27,7 @@ from quotes.feeds.alpaca_wire import (
 )
 from quotes.feeds.base import Tick, tick_order
 from quotes.feeds.statuses import Statuses
-from quotes.ticks import CORRECTED, Quote, Trade
+from quotes.ticks import CANCELED, Quote, Trade
 
 # Some seconds of a busy market. Beyond, reading stops, and the upstream conflates or drops us.
 WAITING_MAX = 100_000
@@ -192,9 +192,10 @@ class Intake:
         if quote:
             self._quote(symbol, quote)
         if trade and micros_of(trade["t"]) > self._known.get(symbol, -1):
-            if trade.get("u") == CORRECTED and not _is_after(place_of(trade), before):
-                self._revisions.append(self._correction(symbol, trade))
-            self._trade(symbol, trade)
+            if trade.get("u") and not _is_after(place_of(trade), before):
+                self._revisions.append(self._revision(symbol, trade))
+            if trade.get("u") != CANCELED:
+                self._trade(symbol, trade)
         if "amendments" in message:
             self._note_amended(symbol, Place(*message["amendments"] or (0, 0)), arrived=0)
         if trades and is_first:  # the stream goes on from here
@@ -209,9 +210,11 @@ class Intake:
         MISSED_AMENDMENTS.inc(max(place.number - last - arrived, 0))
         self._amended[symbol] = max(place.number, last)
 
-    def _correction(self, symbol: str, trade: Message) -> Revision:
+    def _revision(self, symbol: str, trade: Message) -> Revision:
         """Of a trade that was heard: when it was said to be wrong, we may not have been there."""
         name, said_us = name_of(symbol, trade), max(self.complete_us, micros_of(trade["t"]))
+        if trade["u"] == CANCELED:
+            return Revision(symbol, said_us, name, None, None, "C")
         return Revision(symbol, said_us, name, read_trade(symbol, trade), name, "")
 
     def _beat(self, message: Message) -> None:

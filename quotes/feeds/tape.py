@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Iterable
 from prometheus_client import Counter as Metric
 
 from quotes.feeds.alpaca_wire import Revision
-from quotes.ticks import CORRECTED, Amendment, Trade
+from quotes.ticks import CANCELED, CORRECTED, Amendment, Trade
 
 TRADES_MAX = 50_000  # some 20 MB, and many minutes of a few hundred symbols
 PATIENCE_SECONDS = 10.0  # for a trade that is corrected before market time has come to it
@@ -67,7 +67,7 @@ class Tape:
             known = self._printed.get(revision.of)
             if known is not None and _says(revision.corrected, known.stands):
                 self._remember(revision.name, known)
-            elif known is not None:
+            elif known is not None and not known.stands.is_canceled:
                 amendments.append(self._amended(revision, known))
             elif now - since < PATIENCE_SECONDS and len(self._waiting) < REVISIONS_WAITING_MAX:
                 self._waiting.append((revision, since))
@@ -79,7 +79,7 @@ class Tape:
     def _amended(self, revision: Revision, known: Print) -> Amendment:
         symbol, at_us, original = revision.symbol, revision.at_us, known.stands
         if revision.corrected is None:
-            del self._printed[revision.of]
+            known.stands = original._replace(amended=CANCELED)
             return Amendment(symbol, at_us, original, action=revision.action, printed=known.number)
         number = CORRECTED_FROM + self._corrected[symbol]
         self._corrected[symbol] += 1
@@ -93,7 +93,9 @@ class Tape:
 
 def _says(revised: Trade | None, trade: Trade) -> bool:
     """Whether this is what the trade says anyway."""
-    return revised is not None and _content(revised) == _content(trade)
+    if revised is None:
+        return trade.is_canceled
+    return not trade.is_canceled and _content(revised) == _content(trade)
 
 
 def _content(trade: Trade) -> tuple[object, ...]:

@@ -21,6 +21,8 @@ from quotes.bars import MINUTE_US, Aggregator
 from quotes.clock import WALL_MODES, Clock
 from quotes.feeds.base import Feed, Tick
 from quotes.ingest.recorder import Heard
+from quotes.last_prices import LastPrices
+from quotes.latest import Latest
 from quotes.models import MarketClock
 from quotes.pacing import Pace
 from quotes.splits import Split, announced
@@ -92,7 +94,7 @@ class Ingest:
         self._row = row
         self._pace = Pace(time.monotonic(), row.watermark_us, row.speed, row.paused)
         self._number = 0  # of the last batch
-        self._priced: dict[str, Trade] = {}  # the last of each symbol that set the price
+        self._prices = LastPrices(self.bars.newest_price)
         self._published_at = float("-inf")
         self._daily_news: dict[tuple[str, str, int], Bar] = {}  # changed, not published yet
 
@@ -111,8 +113,7 @@ class Ingest:
         has_more = len(ticks) >= BATCH_TICKS
         watermark_us = self._reached(target_us)
         if ticks or self._is_news(wall, watermark_us):
-            amendments = self._feed.take_amendments()
-            ticks = await self._take(ticks, amendments)
+            ticks, amendments = await self._take(ticks, self._feed.take_amendments())
             self._publish(ticks, watermark_us, amendments)
             self._published_at = wall
         self._keep_pace(wall, watermark_us)
@@ -128,6 +129,14 @@ class Ingest:
     def announced_splits(self) -> list[Split]:
         """Those that the feed has to be told of. A database call."""
         return announced() if self._feed.makes_prices else []
+
+    def resume_prices(self, stored: Iterable[Latest]) -> None:
+        """Know the last prices of before this start, to fall back to."""
+        trades = {known.trade.symbol: known.trade for known in stored if known.trade}
+        self._prices.hear(trades)
+        for trade in trades.values():
+            if not trade.is_canceled:
+                self.bars.remember_price(trade._replace(stands=()))
 
     def split(self, splits: Sequence[Split]) -> None:
         """Have the feed go by these splits."""
@@ -230,40 +239,33 @@ class Ingest:
 
     # --- passing on -----------------------------------------------------------------------------
 
-    async def _take(self, ticks: list[Tick], amendments: Sequence[Amendment]) -> list[Tick]:
-        """Stamp the ticks with the time of receipt, and let latest quotes and bars have them.
+    async def _take(
+        self, ticks: list[Tick], amendments: Sequence[Amendment]
+    ) -> tuple[list[Tick], Sequence[Amendment]]:
+        """Stamp the ticks with the time of receipt, and let bars and latest quotes have them.
 
-        A last price that was corrected is the new one, and bars are made anew.
+        Bars are made anew where trades were amended, and then the last price is found anew; the
+        amendments say which it is.
         """
         ticks = _received(ticks, time.time_ns() // 1000)
+        printed = [tick for tick in ticks if type(tick) is Trade]
+        add = self.bars.add
+        for trade in printed:
+            add(trade)
         quotes, trades = latest.newest(ticks)
-        self._priced |= trades
-        trades |= self._corrected(amendments)
+        self._prices.hear(trades)
+        if amendments:
+            self._amend_bars(amendments)
+            amendments = self._prices.amend(amendments)
+            trades |= {each.symbol: each.last for each in amendments if each.last}
         self.heard.quotes.update(quotes)
         self.heard.trades.update(trades)
         newest: list[Tick] = [*quotes.values(), *trades.values()]
         place = Place(self._epoch, self._number + 1)  # whoever hears of the batch finds it stored
         await _with_store(latest.put_many, newest, place)
-        add = self.bars.add
-        printed = [tick for tick in ticks if type(tick) is Trade]
-        for trade in printed:
-            add(trade)
-        self._amend_bars(amendments)
         TICKS.labels("trade").inc(len(printed))
         TICKS.labels("quote").inc(len(ticks) - len(printed))
-        return ticks
-
-    def _corrected(self, amendments: Sequence[Amendment]) -> dict[str, Trade]:
-        """The last prices that these correct, by symbol.
-
-        One that is canceled stands until the next trade: nobody remembers the one before.
-        """
-        corrected = {}
-        for amendment in amendments:
-            price = amendment.corrects(self._priced.get(amendment.symbol))
-            if price is not None:
-                corrected[price.symbol] = self._priced[price.symbol] = price
-        return corrected
+        return ticks, amendments
 
     def _amend_bars(self, amendments: Sequence[Amendment]) -> None:
         for late in self.bars.amend(amendments):

@@ -155,9 +155,11 @@ def _open(lease: Lease) -> tuple[Feed, Ingest]:
     history = Backlog(waits=mode not in WALL_MODES) if settings.TICK_RETENTION_DAYS else None
     ingest = Ingest(feed, row, clock, bus(), epoch=lease.epoch, history=history)
     ingest.split(ingest.announced_splits())
+    symbols = [spec.symbol for spec in feed.instruments()]
+    if feed.amends_trades:
+        ingest.resume_prices(latest.get_many(symbols, with_canceled=True).values())
     if row.watermark_us > row.opened_us:
         _skip(feed, row.watermark_us + 1, lease)
-        symbols = [spec.symbol for spec in feed.instruments()]
         stored = open_bars(symbols, row.watermark_us, clock.calendar)
         ingest.bars.resume(stored, row.watermark_us)
     return feed, ingest

@@ -53,7 +53,7 @@ class Heard:
         """The quotes and trades by symbol; one that has only one of them gets the other loaded."""
         symbols = self.quotes.keys() | self.trades.keys()
         halves = [one for one in symbols if one not in self.quotes or one not in self.trades]
-        known = latest.get_many(halves)
+        known = latest.get_many(halves, with_canceled=True)
         return {
             symbol: Latest(
                 self.quotes.get(symbol) or known[symbol].quote,

@@ -2,7 +2,8 @@
 
 Ingest puts them, everybody gets them. The fast store is this process's memory (`local`) or Redis
 (`redis`, the only file that knows its keys); what it does not know is loaded from the table that
-ingest keeps (`rows`). A tick never replaces a newer one: (epoch, sequence) decides.
+ingest keeps (`rows`). A tick never replaces a newer one: (epoch, sequence) decides, and of last
+prices that were said anew their rank.
 
 Of all who miss a symbol one loads it, over all processes: on Redis the first round trip answers and
 locks what misses for its caller, the second writes back and frees. One query loads all that a
@@ -26,7 +27,7 @@ from django.core.cache import caches
 from quotes.latest import rows
 from quotes.latest.gathering import Gathering
 from quotes.latest.local import NOTHING, Latest, LocalStore, Store, newest
-from quotes.ticks import Place, Quote, Trade
+from quotes.ticks import CANCELED, Place, Quote, Trade
 
 __all__ = [
     "NOTHING",
@@ -42,7 +43,7 @@ __all__ = [
 ]
 
 NAME = "latest"  # in the table of cache policies
-CONDITIONS = Trade._fields.index("conditions")
+CONDITIONS, STANDS = (Trade._fields.index(name) for name in ("conditions", "stands"))
 
 _store: Store | None = None
 _shared: Any = None  # the cache over the store, where that is Redis
@@ -67,8 +68,11 @@ def place() -> Place | None:
     return store().place()
 
 
-def get_many(symbols: Iterable[str]) -> dict[str, Latest]:
+def get_many(symbols: Iterable[str], *, with_canceled: bool = False) -> dict[str, Latest]:
     """What is known of each of the symbols; `NOTHING` where nothing is.
+
+    A last price that was canceled, where none is known before it, is none: `with_canceled` shows
+    the trade that says so, for those who have to tell whether they know something newer.
 
     Never on an event loop's thread: one round trip, and for those that miss one query and one round
     trip more. Raises Unavailable where another's load does not end.
@@ -78,7 +82,14 @@ def get_many(symbols: Iterable[str]) -> dict[str, Latest]:
     found = (
         _through_memory(fast, wanted) if isinstance(fast, LocalStore) else _through_redis(wanted)
     )
+    if not with_canceled:
+        found = {symbol: _without_canceled(known) for symbol, known in found.items()}
     return {symbol: found.get(symbol, NOTHING) for symbol in wanted}
+
+
+def _without_canceled(known: Latest) -> Latest:
+    trade = known.trade
+    return Latest(known.quote) if trade is not None and trade.amended == CANCELED else known
 
 
 def get(symbol: str) -> Latest:
@@ -130,11 +141,15 @@ def _load(symbols: list[str]) -> dict[str, Latest]:
 
 
 def _latest(quote: list[Any] | None, trade: list[Any] | None) -> Latest:
-    """Of what the cache unpacked, where every tuple has become a list."""
+    """Of what the cache unpacked, where every tuple has become a list.
+
+    A trade that the release before this one put has no `stands`.
+    """
     if trade is not None:
         trade[CONDITIONS] = tuple(trade[CONDITIONS])
+        trade[STANDS:] = map(tuple, trade[STANDS:])
     return Latest(
-        None if quote is None else Quote._make(quote), None if trade is None else Trade._make(trade)
+        None if quote is None else Quote._make(quote), None if trade is None else Trade(*trade)
     )
 
 

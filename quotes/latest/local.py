@@ -109,5 +109,5 @@ def newest(ticks: Iterable[Quote | Trade]) -> tuple[dict[str, Quote], dict[str, 
 
 
 def is_older(tick: Quote | Trade, held: Quote | Trade | None) -> bool:
-    """Whether the tick was made before the one that is held, by (epoch, sequence)."""
-    return held is not None and (tick.epoch, tick.sequence) < (held.epoch, held.sequence)
+    """Whether the tick was made before the one that is held, by their ranks."""
+    return held is not None and tick.rank < held.rank

@@ -6,7 +6,8 @@
     openbell:latest:<symbol>:lock    the token of who asks the table, for as long as that may take;
                                      empty where it knew nothing, for as long as that is believed
 
-Ticks are msgpack arrays of their fields. While Redis is away, `take` and `give` raise what redis-py
+Ticks are msgpack arrays of their fields, and a sequence is the number of their rank; the version of
+one that was said anew is its fraction. While Redis is away, `take` and `give` raise what redis-py
 raises (then the table answers), and what was put is kept, newest per symbol, until it is back.
 
 Redis may come back empty, or as it was a while ago, and nobody says so. But then the place is gone,
@@ -129,6 +130,7 @@ KNOWN, NIL = b"\x91\x92", b"\xc0"  # msgpack: a list of one that is a list of tw
 UNKNOWN = b"\x90"  # an empty list
 PLACE = "openbell:latest:<place>"  # no symbol
 NOWHERE = Place(-1, -1)
+VERSION_MAX = (1 << 20) - 1
 
 UNAVAILABLE = Counter(
     "openbell_latest_redis_unavailable_total", "Calls that Redis did not answer.", ["call"]
@@ -279,7 +281,7 @@ class RedisStore:
         for field, symbol in some:
             tick = self._put_here[field, symbol]
             keys.append(_key(symbol))
-            args += (field, tick.epoch, tick.sequence, msgpack.packb(tick))
+            args += (field, *_order(tick), msgpack.packb(tick))
         return keys, args
 
     def _fill_again(self, place: Place) -> None:
@@ -320,6 +322,15 @@ class RedisStore:
         self._away_until = time.monotonic() + AWAY_SECONDS
 
 
+def _order(tick: Quote | Trade) -> tuple[int, int | float]:
+    """Epoch and sequence as they are compared there. Exact: a number of a trade has 32 bits, and a
+    double, which is all that Lua knows, takes 20 more."""
+    if isinstance(tick, Quote) or not tick.stands:
+        return tick.epoch, tick.sequence
+    epoch, number, version = tick.rank
+    return epoch, number + min(version, VERSION_MAX) / (VERSION_MAX + 1)
+
+
 def _key(symbol: str) -> str:
     return f"openbell:latest:{symbol}"
 
@@ -348,7 +359,7 @@ def _loaded(packed: bytes | None) -> list[Any]:
     kinds: tuple[Any, Any] = (Quote, Trade)
     for kind, fields in zip(kinds, ticks, strict=True):
         tick = None if fields is None else kind._make(fields)
-        args += ("",) * 3 if tick is None else (tick.epoch, tick.sequence, msgpack.packb(tick))
+        args += ("",) * 3 if tick is None else (*_order(tick), msgpack.packb(tick))
     return args
 
 

@@ -28,7 +28,9 @@ TRADE_COLUMNS = {
     "trade_at_us": "at_us",
     "trade_size": "size",
     "trade_exchange": "exchange",
+    "trade_amended": "amended",
 }
+RANK_COLUMNS = ("rank_epoch", "rank_number", "rank_version")
 PRICE_COLUMNS = ("bid", "ask", "trade_price")
 
 _instrument_ids: dict[str, int] = {}
@@ -46,7 +48,7 @@ def save(latest: Mapping[str, Latest]) -> None:
     The caller is the feed's owner and its lease is checked, so what it has is the newest.
     """
     ids = instrument_ids(latest)
-    columns = [*QUOTE_COLUMNS, *TRADE_COLUMNS, *PRICE_COLUMNS]
+    columns = [*QUOTE_COLUMNS, *TRADE_COLUMNS, *RANK_COLUMNS, *PRICE_COLUMNS]
     with_target = connection.features.supports_update_conflicts_with_target
     LatestQuote.objects.bulk_create(
         [_row(ids[symbol], latest[symbol]) for symbol in sorted(latest) if symbol in ids],
@@ -81,7 +83,8 @@ def _latest(row: LatestQuote) -> Latest:
         quote = Quote(symbol=symbol, bid=bid, ask=ask, **fields)
     if row.trade_at_us:
         fields = {field: getattr(row, column) for column, field in TRADE_COLUMNS.items()}
-        trade = Trade(symbol=symbol, price=_units(row.trade_price), **fields)
+        stands = (row.rank_epoch, row.rank_number, row.rank_version) if row.rank_version else ()
+        trade = Trade(symbol=symbol, price=_units(row.trade_price), stands=stands, **fields)
     return Latest(quote, trade)
 
 
@@ -96,6 +99,8 @@ def _row(instrument_id: int, latest: Latest) -> LatestQuote:
         for column, field in TRADE_COLUMNS.items():
             setattr(row, column, getattr(latest.trade, field))
         row.trade_price = _price(latest.trade.price)
+        if latest.trade.stands:
+            row.rank_epoch, row.rank_number, row.rank_version = latest.trade.stands
     return row
 
 

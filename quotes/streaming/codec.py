@@ -166,13 +166,17 @@ class Codec:
         return self._data("t", trade.symbol, self._trade_item(trade))
 
     def amendment(self, amendment: Amendment, number: Numbered) -> bytes:
-        """A correction or a cancellation of a trade."""
+        """A correction or a cancellation of a trade.
+
+        An honest one has in `last` what the last price is by it, where that is another.
+        """
+        now = amendment.corrected
         item = self._numbered(amendment_item(amendment, self.stamp), number)
-        if amendment.corrected is None:
-            return self._data("x", amendment.symbol, item)
-        if self.honest:
-            item |= _counts_for(amendment.corrected)
-        return self._data("c", amendment.symbol, item)
+        if self.honest and now is not None:
+            item |= _counts_for(now)
+        if self.honest and amendment.last is not None:
+            item["last"] = self._trade_item(amendment.last)
+        return self._data("x" if now is None else "c", amendment.symbol, item)
 
     def bar(self, kind: str, bar: Bar, number: Numbered) -> bytes:
         """`kind` is b, u or d: a minute bar, a corrected one, the running daily bar.
@@ -206,7 +210,10 @@ class Codec:
         Corrections that were lost on the way to us have numbers, too: who did not hear all numbers
         up to this one finds in the history which trades were corrected.
 
-        What is not newer than this may still arrive, and is to be passed over.
+        What is not newer than this may still arrive, and is to be passed over. Where prints were
+        amended, the last price has a `rank` beyond them: [epoch, number, version], which of a print
+        is [epoch, seq, 0]; the highest rank is the last price. One with `u` canceled is none: the
+        symbol has no last price until its next trade.
         """
         return self.control(
             {
@@ -237,9 +244,14 @@ class Codec:
         return item
 
     def _trade_item(self, trade: Trade) -> Message:
-        """An honest trade says what it counts for, where that is not price and volume alone."""
+        """An honest trade says what it counts for, where that is not price and volume alone, and
+        its rank as last price, where that is not by its own number."""
         item = self._numbered(trade_item(trade, self.stamp), trade)
-        return item | _counts_for(trade) if self.honest else item
+        if self.honest:
+            item |= _counts_for(trade)
+            if trade.stands:
+                item["rank"] = trade.stands
+        return item
 
     def _numbered(self, item: Message, number: Numbered) -> Message:
         if self.honest:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
+from functools import partial
 from typing import Protocol
 
 from django.db import DEFAULT_DB_ALIAS
@@ -21,7 +22,7 @@ class Market(Protocol):
     """The newest that is stored; every method may fail."""
 
     async def latest(self, symbols: Sequence[str]) -> Mapping[str, latest.Latest]:
-        """The newest quote and price of each of the symbols."""
+        """The newest quote and price of each of the symbols, be it a canceled one."""
 
     async def place(self) -> Place | None:
         """The batch of the feed up to which `latest` is sure to know all."""
@@ -37,7 +38,7 @@ class StoredMarket:
     """The fast store and the database."""
 
     async def latest(self, symbols: Sequence[str]) -> Mapping[str, latest.Latest]:
-        return await off_loop(latest.get_many, symbols)
+        return await off_loop(partial(latest.get_many, with_canceled=True), symbols)
 
     async def place(self) -> Place | None:
         return await off_loop(latest.place)

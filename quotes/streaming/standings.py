@@ -103,7 +103,7 @@ class Standings:
             elif is_newer(tick, trades.get(symbol)):
                 trades[symbol] = tick
                 new_trades[symbol] = (tick.epoch, tick.sequence)
-                if tick.sets_price and is_newer(tick, priced.get(symbol)):
+                if tick.sets_price and outranks(tick, priced.get(symbol)):
                     priced[symbol] = tick
                 yield tick
 
@@ -122,19 +122,20 @@ class Standings:
     def learn(self, trades: Iterable[Trade | None]) -> None:
         """Remember prices that were not heard, but read from the store."""
         for trade in trades:
-            if trade is None or not _replaces(trade, self._priced.get(trade.symbol)):
+            if trade is None or not outranks(trade, self._priced.get(trade.symbol)):
                 continue
             self._priced[trade.symbol] = trade
+            epoch, number, _ = trade.rank  # there was such a print
             heard = self._trades.get(trade.symbol)
-            if heard is not None and is_newer(trade, heard):
-                self._trades[trade.symbol] = trade
-                self._changed[Channel.TRADES][trade.symbol] = (trade.epoch, trade.sequence)
+            if heard is not None and (epoch, number) > (heard.epoch, heard.sequence):
+                self._trades[trade.symbol] = trade._replace(epoch=epoch, sequence=number)
+                self._changed[Channel.TRADES][trade.symbol] = (epoch, number)
 
     def amend(self, amendment: Amendment) -> None:
-        """A last price that was corrected is the corrected one."""
-        corrected = amendment.corrects(self._priced.get(amendment.symbol))
-        if corrected is not None:
-            self._priced[amendment.symbol] = corrected
+        """The last price is what the feed says that it is by an amendment."""
+        last = amendment.last
+        if last is not None and outranks(last, self._priced.get(amendment.symbol)):
+            self._priced[amendment.symbol] = last
 
     @property
     def has_heard(self) -> bool:
@@ -158,7 +159,7 @@ class Standings:
             heard = self._quotes.get(symbol)
             quote = heard if is_newer(heard, quote) else quote
             priced = self._priced.get(symbol)
-            trade = trade if _replaces(trade, priced) else priced
+            trade = trade if outranks(trade, priced) else priced
             last = self._trades.get(symbol)
             if quote or trade or symbol in stored:
                 found[symbol] = Standing(quote, trade, last and (last.epoch, last.sequence))
@@ -207,15 +208,13 @@ def is_newer(tick: Quote | Trade | None, than: Quote | Trade | None) -> bool:
     return tick.sequence > than.sequence
 
 
-def _replaces(stored: Trade | None, heard: Trade | None) -> bool:
-    """Whether a price from the store is to be believed rather than the one that was heard.
-
-    It is if it came later, or if it is the same one and was corrected.
-    """
-    if stored is None or heard is None:
-        return stored is not None
-    is_same = (stored.epoch, stored.sequence) == (heard.epoch, heard.sequence)
-    return is_newer(stored, heard) or (is_same and bool(stored.amended))
+def outranks(price: Trade | None, other: Trade | None) -> bool:
+    """Whether the first is there, and the last price rather than the second."""
+    if price is None or other is None:
+        return price is not None
+    if price.stands or other.stands:
+        return price.rank > other.rank
+    return is_newer(price, other)
 
 
 def chunks(items: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:

@@ -28,13 +28,14 @@ from websockets.exceptions import WebSocketException
 from quotes.amounts import PRICE_UNIT
 from quotes.feeds.alpaca_wire import Revision
 from quotes.feeds.tape import Tape
+from quotes.last_prices import LastPrices
 from quotes.latest import Latest
 from quotes.streaming.bus import TICK_TOPICS
-from quotes.ticks import Amendment, Batch, Place, Quote, Trade
+from quotes.ticks import CORRECTED, Amendment, Batch, Place, Quote, Rank, Trade
 from tests.conftest import ROOT
 from tests.faults.chaos import ChaosProxy, Mischief, chaos, redis_replies, websocket_frames
 from tests.faults.chaos_floor import BATCH_SECONDS, HEARTBEAT_SECONDS, SYMBOLS
-from tests.quotes.honest_client import NOWHERE, HonestClient
+from tests.quotes.honest_client import NO_PRICE, NOWHERE, HonestClient
 from tests.streams import quote, trade
 
 # What a machine that is busy with other tests may add to a heartbeat.
@@ -48,16 +49,15 @@ pytestmark = pytest.mark.skipif(not settings.REDIS_URL, reason="NO REDIS: set RE
 
 
 class Said(NamedTuple):
-    """The (epoch, number) of a symbol's newest quote and last trade, and the last price."""
+    """The (epoch, number) of a symbol's newest quote, and the rank of its last price."""
 
     quote: tuple[int, int]
-    trade: tuple[int, int]
-    price: float | None
+    price: Rank
 
 
 def said_of(quote: Quote | None, trade: Trade | None) -> Said:
-    places = [(tick.epoch, tick.sequence) if tick else NOWHERE for tick in (quote, trade)]
-    return Said(*places, trade and trade.price / PRICE_UNIT)
+    place = (quote.epoch, quote.sequence) if quote else NOWHERE
+    return Said(place, trade.rank if trade else NO_PRICE)
 
 
 class Feed:
@@ -73,6 +73,10 @@ class Feed:
         self.place = Place(1, 0)
         self.latest = dict.fromkeys(SYMBOLS, Latest())
         self.tape = Tape()
+        self.numbers = dict.fromkeys(SYMBOLS, 0)  # of the last print
+        self.priced: dict[str, list[Trade]] = {symbol: [] for symbol in SYMBOLS}  # as they are now
+        self.last_prices = LastPrices(lambda symbol: (self.priced[symbol] or [None])[-1])
+        self.prices: dict[tuple[str, Rank], float | None] = {}  # whatever was said, by its rank
         self.quiet_speaks: bool | None = None  # once more, and then not again; None: now and then
         self.said = deque([(time.monotonic(), self.truth())], maxlen=1_000)
 
@@ -85,8 +89,8 @@ class Feed:
         self.place = Place(1, self.place.number + 1)
         ticks = [tick for symbol in SYMBOLS for tick in self._ticks(symbol)]
         amendments = tuple(self._amendments())
-        corrected = [self.latest[each.symbol].trade for each in amendments]
-        self.store.put_many([*ticks, *filter(None, corrected)], self.place)
+        last = [each.last for each in amendments if each.last]
+        self.store.put_many([*ticks, *last], self.place)
         self.bus.publish(TICK_TOPICS[0], Batch(tuple(ticks), 0, *self.place, amendments))
         self.said.append((time.monotonic(), self.truth()))
 
@@ -97,21 +101,33 @@ class Feed:
             speaks, self.quiet_speaks = self.quiet_speaks, False
         if not speaks:
             return
-        bid, last = self.latest[symbol]
+        bid = self.latest[symbol].quote
         newer = quote(symbol, n=bid.sequence + 1 if bid else 1)
-        print_ = trade(symbol, n=last.sequence + 1 if last else 1)
-        self.latest[symbol] = Latest(newer, print_)
+        self.numbers[symbol] += 1
+        print_ = trade(symbol, n=self.numbers[symbol])
+        self.last_prices.hear({symbol: print_})
+        self.priced[symbol].append(print_)
+        self._stand(newer, print_)
         yield from (newer, print_)
 
+    def _stand(self, quote: Quote | None, last: Trade) -> None:
+        self.latest[last.symbol] = Latest(quote, last)
+        price = None if last.is_canceled else last.price / PRICE_UNIT
+        self.prices[last.symbol, last.rank] = price
+
     def _amendments(self) -> Iterator[Amendment]:
-        """Some last prices turn out wrong, each once."""
+        """Some last prices turn out wrong, each once, and some never were."""
         for symbol, (bid, last) in self.latest.items():
             if last is None or last.amended or self.chance.random() > 0.1:
                 continue
-            self.tape.print("it", last)
-            right = last._replace(price=last.price + 100)
-            [amendment] = self.tape.amend([Revision(symbol, 0, "it", right, "it, anew", "")])
-            self.latest[symbol] = Latest(bid, amendment.corrects(last))
+            was = self.priced[symbol].pop()
+            right = was._replace(price=was.price + 100) if self.chance.random() < 0.5 else None
+            self.priced[symbol] += [right._replace(amended=CORRECTED)] if right else []
+            self.tape.print("it", was)
+            told = self.tape.amend([Revision(symbol, 0, "it", right, "it, anew", "")])
+            [amendment] = self.last_prices.amend(told)
+            assert amendment.last is not None
+            self._stand(bid, amendment.last)
             yield amendment
 
     def truth(self) -> dict[str, Said]:
@@ -175,26 +191,23 @@ class Watcher:
                 self.flagged += 1
                 continue
             self.trusted += 1
-            quote, trade = self.client.quotes[symbol], self.client.prices[symbol]
+            quote, rank = self.client.quotes[symbol], self.client.prices[symbol]
             assert before[symbol].quote <= quote, f"{symbol}: an old quote is trusted"
-            assert before[symbol].trade <= trade, f"{symbol}: an old price is trusted"
-            stood, stands = before[symbol], self.feed.truth()[symbol]
-            if stood.trade == trade == stands.trade:
-                held = self.client.price(symbol)
-                assert held in (stood.price, stands.price), f"{symbol}: a wrong price is trusted"
+            assert before[symbol].price <= rank, f"{symbol}: an old price is trusted"
+            assert self.has_price_of(rank, symbol), f"{symbol}: a wrong price is trusted"
+
+    def has_price_of(self, rank: Rank, symbol: str) -> bool:
+        return self.client.price(symbol) == self.feed.prices.get((symbol, rank))
 
     def is_whole(self) -> bool:
         """Everything is trusted, and is what the feed said a moment ago."""
         now = time.monotonic()
-        said, new = self.feed.said_until(now - SLACK_SECONDS / 2), self.feed.truth()
+        said = self.feed.said_until(now - SLACK_SECONDS / 2)
         return all(
             self.client.trusts(symbol, now)
             and said[symbol].quote <= self.client.quotes[symbol]
-            and said[symbol].trade <= self.client.prices[symbol]
-            and (
-                said[symbol].trade != self.client.prices[symbol]
-                or self.client.price(symbol) in (said[symbol].price, new[symbol].price)
-            )
+            and said[symbol].price <= self.client.prices[symbol]
+            and self.has_price_of(self.client.prices[symbol], symbol)
             for symbol in SYMBOLS
         )
 
@@ -317,17 +330,18 @@ async def test_redis_that_comes_back_empty_is_filled_by_the_feed(
         with mischief(bus_way, is_away=True):
             before, feed.quiet_speaks = feed.said[-1][1]["QUIET"], True
             await watcher.until(
-                lambda: feed.said[-1][1]["QUIET"][:2] > before[:2], "QUIET has spoken"
+                lambda: feed.said[-1][1]["QUIET"].quote > before.quote, "QUIET has spoken"
             )
             said = feed.truth()["QUIET"]
             await asyncio.to_thread(empty_redis)
 
         def knows() -> bool:
             client = watcher.client
-            return (client.quotes["QUIET"], client.prices["QUIET"]) == said[:2]
+            price = client.prices["QUIET"]  # may be amended, but there is no newer print
+            return client.quotes["QUIET"] == said.quote and price[:2] == said.price[:2]
 
         await watcher.until(lambda: knows() and watcher.is_whole(), "everything is healed")
-        assert feed.truth()["QUIET"][:2] == said[:2]
+        assert feed.truth()["QUIET"].quote == said.quote
 
 
 def empty_redis() -> None:

@@ -12,7 +12,9 @@ LATE_SECONDS = 1.0  # for a heartbeat
 PATIENCE_SECONDS = HEARTBEAT_SECONDS + LATE_SECONDS
 
 Place = tuple[int, int]  # epoch, number
+Rank = tuple[int, int, int]  # of a last price: epoch, number, version
 NOWHERE: Place = (0, 0)
+NO_PRICE: Rank = (0, 0, 0)
 ANSWERED = -1
 
 
@@ -28,10 +30,11 @@ class HonestClient:
         self.symbols = symbols
         self.patience = patience  # seconds without a heartbeat
         self.quotes: dict[str, Place] = dict.fromkeys(symbols, NOWHERE)
-        self.prices: dict[str, Place] = dict.fromkeys(symbols, NOWHERE)
+        self.prices: dict[str, Rank] = dict.fromkeys(symbols, NO_PRICE)
         self.trades: dict[str, Place] = dict.fromkeys(symbols, NOWHERE)
         self.amended: dict[str, Place] = dict.fromkeys(symbols, NOWHERE)
-        self.last: dict[str, tuple[int, float]] = {}  # symbol → id and price of its last trade
+        # Symbol → the last price; None: it was canceled, and none is known before it.
+        self.last: dict[str, float | None] = {}
         self.corrected: dict[tuple[str, int], float] = {}  # symbol and id → what the price is
         self.prints: dict[str, dict[int, float]] = {symbol: {} for symbol in symbols}  # id → price
         self.canceled: set[tuple[str, int]] = set()  # symbol and id
@@ -49,9 +52,8 @@ class HonestClient:
         return is_alive and self.is_current and symbol not in self.needs
 
     def price(self, symbol: str) -> float | None:
-        """The last price, as it was corrected."""
-        id, price = self.last.get(symbol, (0, None))
-        return self.corrected.get((symbol, id), price)
+        """The last price, as far as prints were corrected and canceled."""
+        return self.last.get(symbol)
 
     def tape(self, symbol: str) -> dict[int, float | None]:
         """The prints of a symbol that were heard, by id, as they are now; None: canceled."""
@@ -134,6 +136,8 @@ class HonestClient:
             self.corrected[symbol, message["oi"]] = message["cp"]
         else:
             self.canceled.add((symbol, message["i"]))
+        if "last" in message:
+            self._take_price(symbol, message["last"])
 
     def _come_to(self, symbol: str, place: Place, *, heard: int) -> bool:
         """Note the number of an amendment; whether others between were lost."""
@@ -154,8 +158,15 @@ class HonestClient:
             return
         self.trades[symbol] = max(self.trades[symbol], place)
         self.prints[symbol].setdefault(item["i"], item["p"])
-        if item.get("sets_price", True) and place >= self.prices[symbol]:
-            self.prices[symbol] = place
-            self.last[symbol] = item["i"], item["p"]
-            if "u" in item:
-                self.corrected[symbol, item["i"]] = item["p"]
+        if item.get("u") == "corrected":
+            self.corrected[symbol, item["i"]] = item["p"]
+        elif item.get("u") == "canceled":
+            self.canceled.add((symbol, item["i"]))
+        if item.get("sets_price", True):
+            self._take_price(symbol, item)
+
+    def _take_price(self, symbol: str, item: dict[str, Any]) -> None:
+        epoch, number, version = item.get("rank") or (item["epoch"], item["seq"], 0)
+        if (epoch, number, version) > self.prices[symbol]:
+            self.prices[symbol] = (epoch, number, version)
+            self.last[symbol] = None if item.get("u") == "canceled" else item["p"]

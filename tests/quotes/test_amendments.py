@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,7 +25,7 @@ from quotes.latest import Latest
 from quotes.latest.local import LocalStore
 from quotes.latest.rows import forget_instruments
 from quotes.models import MarketClock
-from quotes.streaming.bus import Bus, bus
+from quotes.streaming.bus import bus
 from quotes.streaming.bus.wire import pack, unpack
 from quotes.streaming.codec import (
     JSON_HONEST,
@@ -40,37 +40,19 @@ from quotes.streaming.consumers import _heartbeat
 from quotes.streaming.hub import Hub
 from quotes.tick_history import store
 from quotes.ticks import CANCELED, CORRECTED, INCORRECT, Amendment, Trade
+from tests.quotes.amending import (
+    NOW,
+    cancellation,
+    corrected,
+    correction,
+    told,
+    twice_corrected,
+)
 from tests.quotes.hub_readers import TICKS, Reader, Store, hub_on, settled
-from tests.quotes.memory_feed import SECOND, START_US, MemoryFeed
-from tests.quotes.memory_feed import trade as printed_trade
 from tests.quotes.upstream import frames_of, upstream
-from tests.streams import OPENING_US, batch, quote, trade
+from tests.streams import batch, quote, trade
 
 PATIENCE = 10
-NOW = OPENING_US + 5_000_000
-
-
-def corrected(was: Trade, **fields: Any) -> Trade:
-    return was._replace(sequence=CORRECTED_FROM, amended=CORRECTED, **fields)
-
-
-def correction(was: Trade, **fields: Any) -> Amendment:
-    return Amendment(was.symbol, NOW, was, corrected(was, **fields))
-
-
-def cancellation(was: Trade) -> Amendment:
-    return Amendment(was.symbol, NOW, was)
-
-
-def twice_corrected(was: Trade) -> list[Amendment]:
-    """As a tape tells it: the second time it is the correction that is corrected."""
-    tape = Tape()
-    tape.print("first", was)
-    told = [
-        Revision(was.symbol, NOW, "first", was._replace(price=493_000), "second", ""),
-        Revision(was.symbol, NOW, "second", was._replace(price=492_000), "third", ""),
-    ]
-    return tape.amend(told)
 
 
 def said(frame: bytes) -> dict[str, Any]:
@@ -154,23 +136,6 @@ async def test_a_heartbeat_names_the_last_of_each_symbol_that_was_told() -> None
     assert "amendments" not in second
 
 
-async def test_a_corrected_last_price_is_what_the_next_one_is_told() -> None:
-    async with hub_on(Store()) as hub:
-        reader = Reader(hub, JSON_HONEST).want(quotes=["AAPL"], trades=["AAPL"])
-        was = trade(n=7)
-        bus().publish(TICKS, batch(quote(), trade(n=6), was))
-        await reader.has(3)
-        amendments = (correction(trade(n=6), price=1), correction(was, price=494_000))
-        bus().publish(TICKS, batch(number=2)._replace(amendments=amendments))
-        await reader.has(5)
-
-        await hub.resync(reader.socket, 1)
-        snapshot = (await reader.has(6))[-1]
-
-    assert snapshot["trade"]["i"] == trade_id(was)
-    assert (snapshot["trade"]["p"], snapshot["trade"]["u"]) == (49.4, CORRECTED)
-
-
 async def test_what_nobody_was_left_to_hear_is_not_told_to_the_next_one() -> None:
     async with hub_on(Store()) as hub:
         first = Reader(hub).want(trades=["AAPL"])
@@ -184,66 +149,20 @@ async def test_what_nobody_was_left_to_hear_is_not_told_to_the_next_one() -> Non
     assert [each["T"] for each in second.heard] == ["t", "x"]
 
 
-def told_prices(reader: Reader) -> list[float]:
-    return [each["trade"]["p"] for each in reader.heard if each["T"] == "snapshot"]
-
-
-async def test_a_correction_that_was_lost_is_in_every_later_snapshot() -> None:
-    was, market = trade(n=7), Store()
-    async with hub_on(market) as hub:
-        reader = Reader(hub, JSON_HONEST).want(quotes=["AAPL"], trades=["AAPL"])
-        bus().publish(TICKS, batch(quote(), was))
-        await reader.has(2)
-        market.holds = {"AAPL": Latest(quote(), correction(was, price=494_000).corrects(was))}
-
-        bus().publish(TICKS, batch(number=3))  # the second said it
-        await reader.has(3)
-        await hub.resync(reader.socket, 1)
-        await hub.resync(reader.socket, 2)
-        await reader.has(5)
-
-    assert told_prices(reader) == [49.4] * 3
-
-
-async def test_a_store_that_lags_takes_no_correction_back() -> None:
-    was, market = trade(n=7), Store()
-    async with hub_on(market) as hub:
-        reader = Reader(hub, JSON_HONEST).want(quotes=["AAPL"], trades=["AAPL"])
-        amendments = (correction(was, price=494_000),)
-        bus().publish(TICKS, batch(quote(), was)._replace(amendments=amendments))
-        await reader.has(3)
-        market.holds = {"AAPL": Latest(quote(), was)}
-
-        bus().publish(TICKS, batch(number=3))
-        await reader.has(4)
-
-    assert told_prices(reader) == [49.4]
-
-
-async def test_the_last_of_several_corrections_is_what_the_next_one_is_told() -> None:
-    was = trade(n=7)
-    async with hub_on(Store()) as hub:
-        reader = Reader(hub, JSON_HONEST).want(quotes=["AAPL"], trades=["AAPL"])
-        for number, amendment in enumerate(twice_corrected(was), start=1):
-            told = batch(quote(), was, number=number)._replace(amendments=(amendment,))
-            bus().publish(TICKS, told)
-        await reader.has(4)
-        await hub.resync(reader.socket, 1)
-        await reader.has(5)
-
-    assert told_prices(reader) == [49.2]
-
-
 def test_the_bus_carries_them_whole() -> None:
     was = trade(n=7, conditions=("@",))
-    amendments = (correction(was, size=1), cancellation(was), *twice_corrected(was))
+    amendments = (
+        *told(was, correction(was, size=1), *twice_corrected(was)),
+        *told(was, cancellation(was), before=trade(n=5)),
+    )
     message = batch(was, quote())._replace(amendments=amendments)
 
     _, _, heard = unpack(pack("me", 1, message))
 
     assert heard == message
     assert {type(each) for each in heard.amendments} == {Amendment}
-    assert type(heard.amendments[0].corrected) is Trade
+    assert type(heard.amendments[0].corrected) is type(heard.amendments[0].last) is Trade
+    assert heard.amendments[-1].last.rank == (1, 7, 1)
 
 
 prices = st.integers(1, 10**9)
@@ -328,85 +247,6 @@ def test_the_history_says_what_became_of_a_trade() -> None:
         INCORRECT, CORRECTED, CANCELED, None,
     ]  # fmt: skip
     assert found[1] == amendments[0].corrected
-
-
-# --- the last price -------------------------------------------------------------------------------
-
-
-class AmendingFeed(MemoryFeed):
-    """A feed that says something of its trades in the turn after it printed them."""
-
-    def __init__(self, ticks: list[Trade], amend: Callable[[Trade], list[Amendment]]) -> None:
-        super().__init__(ticks)
-        self._amend = amend
-        self._turns = 0
-
-    def take_amendments(self) -> list[Amendment]:
-        self._turns += 1
-        printed = printed_trade(1)._replace(sequence=len(self._ticks), epoch=self.epoch)
-        return self._amend(printed) if self._turns == 2 else []
-
-
-async def news_after(amend: Callable[[Trade], list[Amendment]]) -> Trade | None:
-    """The news of the last price that ingest has where the second of two trades is amended."""
-    feed = AmendingFeed([printed_trade(1), printed_trade(1)], amend)
-    row = MarketClock(
-        mode=MarketClock.Mode.STEPPED, source=feed.source, opened_us=START_US,
-        watermark_us=START_US, reserved_us=START_US, updated_at=datetime.now(UTC),
-    )  # fmt: skip
-    clock = Clock()
-    clock.follow(row)
-    ingest = Ingest(feed, row, clock, Bus(), epoch=5)
-    for seconds in (1, 2):
-        row.advance_to_us = row.reserved_us = START_US + seconds * SECOND
-        ingest.obey(row)
-        await ingest.run_once()
-        told = ingest.take_heard().trades
-    return told.get("AAPL")
-
-
-@pytest.fixture(params=["in memory", "Redis is away"])
-def _last_prices(request: pytest.FixtureRequest) -> Iterator[None]:
-    store: Any = LocalStore()
-    if request.param != "in memory":
-        pytest.importorskip("redis")
-        from quotes.latest.redis import RedisStore
-
-        store = RedisStore("redis://127.0.0.1:1/0")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(latest, "_store", store)
-        yield
-
-
-@pytest.mark.usefixtures("_last_prices")
-@pytest.mark.parametrize(
-    ("amend", "price"),
-    [
-        (lambda was: [correction(was, price=494_000)], 494_000),
-        (twice_corrected, 492_000),
-        (
-            lambda was: [
-                correction(was, price=494_000),
-                correction(was._replace(sequence=1), price=1),
-            ],
-            494_000,
-        ),
-    ],
-    ids=["once", "twice", "and then an older one"],
-)
-async def test_the_table_is_told_what_the_last_price_is_now(
-    amend: Callable[[Trade], list[Amendment]], price: int
-) -> None:
-    last = await news_after(amend)
-
-    assert last is not None
-    assert (last.sequence, last.price, last.amended) == (2, price, CORRECTED)
-    assert last.received_us > 0
-
-
-@pytest.mark.usefixtures("_last_prices")
-async def test_a_last_price_that_is_canceled_stands() -> None:
-    assert await news_after(lambda was: [cancellation(was)]) is None
 
 
 # --- the whole way --------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from quotes.streaming.codec import (
     unframed,
 )
 from quotes.streaming.limits import SYMBOLS_MAX
-from quotes.ticks import CORRECTED, MICROSECONDS, Amendment, Quote, Trade
+from quotes.ticks import CANCELED, CORRECTED, MICROSECONDS, Amendment, Quote, Trade
 from tests.quotes.upstream import ScriptedUpstream, frames_of, upstream
 from tests.streams import OPENING_US, quote, trade
 
@@ -184,11 +184,29 @@ def test_a_correction_that_a_break_swallowed_is_in_the_snapshot():
         tape.print(name, tick._replace(sequence=sequence))
     [amendment] = tape.amend(hearing.intake.take_revisions())
     assert (amendment.original.price, amendment.corrected.price) == (was.price, 494_000)
-    assert amendment.corrects(amendment.original).sequence == 1
+    assert amendment.number == (0, 1)
 
     hearing.snapshot(None, was._replace(price=494_000, amended=CORRECTED), [1, 5])
     assert tape.amend(hearing.intake.take_revisions()) == [], "it is known by now"
     assert tape.amend([]) == []
+
+
+def test_a_last_price_that_is_canceled_is_no_trade_and_cancels_the_one_that_was_heard():
+    was = trade(n=4)
+    gone = was._replace(amended=CANCELED, stands=(1, 4, 1))
+    hearing = Hearing()
+    hearing.snapshot(None, gone, [1, 4])
+    assert hearing.intake.take(2**62, 10) == []
+
+    hearing = Hearing()
+    hearing.hear(MSGPACK_HONEST.trade(was))
+    [(tick, name)] = hearing.intake.take(2**62, 10)
+    tape = Tape()
+    tape.print(name, tick._replace(sequence=1))
+    for told in (1, 0):
+        hearing.snapshot(None, gone, [1, 4])
+        amendments = tape.amend(hearing.intake.take_revisions())
+        assert [each.corrected for each in amendments] == [None] * told
 
 
 def test_corrections_that_did_not_arrive_are_counted():

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from quotes.amounts import PRICE_UNIT
 from quotes.feeds.alpaca_wire import Revision
 from quotes.feeds.tape import Tape
+from quotes.last_prices import LastPrices
 from quotes.latest import Latest
 from quotes.streaming import hub as hub_module
 from quotes.streaming import resync
@@ -28,8 +29,14 @@ from quotes.streaming.bus import bus
 from quotes.streaming.codec import JSON_HONEST, trade_id, unframed
 from quotes.streaming.consumers import _heartbeat
 from quotes.streaming.hub import Hub
-from quotes.ticks import Amendment, Batch, Place, Quote, Trade
-from tests.quotes.honest_client import HEARTBEAT_SECONDS, LATE_SECONDS, NOWHERE, HonestClient
+from quotes.ticks import Amendment, Batch, Place, Quote, Rank, Trade
+from tests.quotes.honest_client import (
+    HEARTBEAT_SECONDS,
+    LATE_SECONDS,
+    NO_PRICE,
+    NOWHERE,
+    HonestClient,
+)
 from tests.quotes.hub_readers import TICKS, Q, Reader, Store, T, hub_on
 from tests.streams import quote, trade
 
@@ -38,6 +45,7 @@ BATCH_SECONDS = 0.25
 BATCHES_PER_BEAT = round(HEARTBEAT_SECONDS / BATCH_SECONDS)
 BEATS, BEATS_TO_HEAL = 6, 4
 TURNS = 12  # of the loop, in which a batch reaches the wire
+REMEMBERED = 2  # prices of a symbol: fewer than may be canceled one after the other
 
 
 @dataclass(frozen=True)
@@ -91,6 +99,10 @@ class Feed:
         # By id, as they are now; and those of this epoch of which nothing was said yet.
         self.prints: dict[str, dict[int, float | None]] = {symbol: {} for symbol in SYMBOLS}
         self.recent: dict[str, list[Trade]] = {symbol: [] for symbol in SYMBOLS}
+        # Those that set the price, as they are now: as many as the feed remembers.
+        self.priced: dict[str, list[Trade]] = {symbol: [] for symbol in SYMBOLS}
+        self.last_prices = LastPrices(self._newest_price)
+        self.said: dict[tuple[str, Rank], float | None] = {}  # by its rank, whatever was a price
         self.stores = True
         self.all_trade = False  # in the next batch
 
@@ -127,12 +139,27 @@ class Feed:
             )
             right = was._replace(price=was.price + 100) if self.chance.random() < 0.7 else None
             self.tape.print("it", was)
-            [amendment] = self.tape.amend([Revision(symbol, 0, "it", right, "it, anew", "C")])
-            known = self.latest[symbol]
-            price = amendment.corrects(known.trade)
-            self.latest[symbol] = Latest(known.quote, price or known.trade)
+            told = self.tape.amend([Revision(symbol, 0, "it", right, "it, anew", "C")])
+            self._amend_price(symbol, was, right)
+            [amendment] = self.last_prices.amend(told)
+            if amendment.last is not None:
+                self._note_price(amendment.last)
             self.prints[symbol][trade_id(was)] = right and right.price / PRICE_UNIT
             yield amendment
+
+    def _amend_price(self, symbol: str, was: Trade, right: Trade | None) -> None:
+        self.priced[symbol] = [
+            *(each for each in self.priced[symbol] if each.rank != was.rank),
+            *([right] if right and right.sets_price else []),
+        ]
+
+    def _newest_price(self, symbol: str) -> Trade | None:
+        return max(self.priced[symbol], key=lambda trade: trade.rank, default=None)
+
+    def _note_price(self, trade: Trade) -> None:
+        self.latest[trade.symbol] = Latest(self.latest[trade.symbol].quote, trade)
+        price = None if trade.is_canceled else trade.price / PRICE_UNIT
+        self.said[trade.symbol, trade.rank] = price
 
     def _next(self, kind: type, symbol: str) -> int:
         self.sequences[kind, symbol] = self.sequences.get((kind, symbol), 0) + 1
@@ -144,15 +171,20 @@ class Feed:
             self.latest[tick.symbol] = Latest(tick, known.trade)
             return tick
         if tick.sets_price:
-            self.latest[tick.symbol] = Latest(known.quote, tick)
+            self.last_prices.hear({tick.symbol: tick})
+            self.priced[tick.symbol] = [*self.priced[tick.symbol], tick][-REMEMBERED:]
+            self._note_price(tick)
         self.prints[tick.symbol][trade_id(tick)] = tick.price / PRICE_UNIT
         self.recent[tick.symbol].append(tick)
         return tick
 
     def truth(self) -> dict[str, tuple[Any, Any]]:
-        """The (epoch, number) of each symbol's newest quote and price."""
+        """The (epoch, number) of each symbol's newest quote, and the rank of its last price."""
         return {
-            symbol: tuple((tick.epoch, tick.sequence) if tick else NOWHERE for tick in known)
+            symbol: (
+                (known.quote.epoch, known.quote.sequence) if known.quote else NOWHERE,
+                known.trade.rank if known.trade else NO_PRICE,
+            )
             for symbol, known in self.latest.items()
         }
 
@@ -161,9 +193,9 @@ class Feed:
         return {symbol: dict(prints) for symbol, prints in self.prints.items()}
 
     def prices(self) -> dict[str, float | None]:
-        """The last price of each symbol, as it was corrected."""
-        trades = {symbol: known.trade for symbol, known in self.latest.items()}
-        return {symbol: trade and trade.price / PRICE_UNIT for symbol, trade in trades.items()}
+        """The last price of each symbol, as the tape is now."""
+        ranks = {symbol: rank for symbol, (_, rank) in self.truth().items()}
+        return {symbol: self.said.get((symbol, rank)) for symbol, rank in ranks.items()}
 
 
 class Stage:
@@ -192,7 +224,7 @@ class Stage:
     async def run(self, beats: int) -> None:
         for _ in range(beats):
             self._draw_outages()
-            told, stood, tapes = self.feed.truth(), self.feed.prices(), self.feed.tapes()
+            told, tapes = self.feed.truth(), self.feed.tapes()
             for _ in range(BATCHES_PER_BEAT):
                 if self.chance.random() < self.faults.takeover:
                     self.feed.take_over()
@@ -203,7 +235,7 @@ class Stage:
                 await self.carry()
             self.hub.beat()
             await self.carry()
-            self.check(told, stood)
+            self.check(told)
             self.check_tapes(tapes)
 
     def heal(self) -> None:
@@ -227,18 +259,18 @@ class Stage:
             if request is not None and self.chance.random() >= self.faults.wire:
                 await self.hub.resync(self.reader.socket, request["id"])
 
-    def check(self, told: dict[str, tuple[Any, Any]], stood: dict[str, float | None]) -> None:
+    def check(self, told: dict[str, tuple[Any, Any]]) -> None:
         """What the client trusts once this heartbeat has come, or is overdue, is no older than the
         one before, and nothing that never was."""
-        truth, stands = self.feed.truth(), self.feed.prices()
+        truth = self.feed.truth()
         for symbol in SYMBOLS:
             if self.client.trusts(symbol, self.now + LATE_SECONDS + BATCH_SECONDS):
                 self.trusted += 1
                 held = self.client.quotes[symbol], self.client.prices[symbol]
                 assert told[symbol][0] <= held[0] <= truth[symbol][0], symbol
                 assert told[symbol][1] <= held[1] <= truth[symbol][1], symbol
-                if told[symbol][1] == truth[symbol][1]:
-                    assert self.client.price(symbol) in (stood[symbol], stands[symbol]), symbol
+                said = self.feed.said.get((symbol, held[1]))
+                assert self.client.price(symbol) == said, symbol
 
     def check_tapes(self, stood: dict[str, dict[int, float | None]]) -> None:
         """Every print that the client heard and trusts is as it was at the last heartbeat, or as it

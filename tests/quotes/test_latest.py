@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from itertools import permutations
 from typing import Any
 
+import msgpack
 import pytest
 from django.conf import settings
 from django.db import connection, transaction
@@ -16,7 +17,7 @@ from quotes import latest
 from quotes.latest import NOTHING, Latest, rows
 from quotes.latest.local import LocalStore, Store
 from quotes.models import Instrument, LatestQuote
-from quotes.ticks import Place, Quote, Trade
+from quotes.ticks import CORRECTED, Place, Quote, Trade
 
 
 def quote(
@@ -56,6 +57,26 @@ class StoreContract:
         held = store.get_many(["AAPL"])["AAPL"]
 
         assert held == Latest(quote(epoch=2, sequence=2), trade(epoch=2, sequence=2))
+
+    def test_a_price_that_was_said_anew_comes_after_its_print_and_before_the_next(
+        self, store: Store
+    ) -> None:
+        anew = [
+            trade(sequence=5)._replace(stands=(2, 7, 1)),
+            trade(sequence=5, price=1)._replace(stands=(2, 7, 2), amended=CORRECTED),
+        ]
+        newest = trade(epoch=2, sequence=8)
+        for told, held in [
+            (trade(epoch=2, sequence=7), trade(epoch=2, sequence=7)),
+            (anew[0], anew[0]),
+            (trade(epoch=2, sequence=7), anew[0]),
+            (anew[1], anew[1]),
+            (anew[0], anew[1]),
+            (newest, newest),
+            (anew[1], newest),
+        ]:
+            store.put_many([told])
+            assert store.get_many(["AAPL"])["AAPL"].trade == held
 
     def test_says_how_far_the_feed_has_come(self, store: Store) -> None:
         assert store.place() is None
@@ -117,6 +138,13 @@ class TestRedisStore(StoreContract):
         # The one of `get_many`, and the second INFO itself. A connection that an earlier test left
         # behind may end meanwhile, which counts as one, too.
         assert min(trips() for _ in range(3)) == 2
+
+    def test_a_trade_that_the_release_before_put_is_read(self, store: Store) -> None:
+        known = trade(sequence=3)
+        store.put_many([quote(), known])
+        redis().hset("openbell:latest:AAPL", "trade", msgpack.packb(known[:-1]))
+
+        assert latest.get("AAPL") == Latest(quote(), known)
 
     def test_what_redis_forgot_is_there_again_with_the_next_batch(self, store: Store) -> None:
         forgetful = redis()

@@ -15,7 +15,7 @@ from quotes.clock import market_clock
 from quotes.models import Instrument, MarketClock
 from quotes.streaming.bus import TICK_TOPICS
 from quotes.tick_history.store import insert
-from quotes.ticks import Batch, Quote, Trade, to_micros
+from quotes.ticks import Amendment, Batch, Quote, Trade, to_micros
 from tests.portfolios.factories import make_instrument, new_york
 from trading import orders
 from trading.execution.engine import Engine, engine_for
@@ -117,7 +117,12 @@ class TradingFloor:
         """Play one trade."""
         self.play(self.trade(price, size, **fields))
 
-    def play(self, *ticks: Quote | Trade, until: datetime | None = None) -> None:
+    def play(
+        self,
+        *ticks: Quote | Trade,
+        until: datetime | None = None,
+        amendments: tuple[Amendment, ...] = (),
+    ) -> None:
         """Advance the market over these ticks, as feed and engine do it together."""
         last_us = max((tick.at_us for tick in ticks), default=market_clock().now_us() + 1_000)
         watermark_us = to_micros(until) if until else last_us
@@ -125,8 +130,8 @@ class TradingFloor:
         MarketClock.objects.filter(pk=1).update(
             advance_to_us=watermark_us, watermark_us=watermark_us
         )
-        self.publish(*ticks)
-        batch = Batch(tuple(ticks), watermark_us, epoch=1)
+        self.publish(*ticks, *(each.last for each in amendments if each.last))
+        batch = Batch(tuple(ticks), watermark_us, epoch=1, amendments=amendments)
         engine.run_once([(TICK_TOPICS[0], batch)])
         market_clock().refresh()
 

@@ -45,9 +45,10 @@ class Actions:
 
 
 def latest_ticks(listing: Listing) -> tuple[list[Quote], list[Trade]]:
-    """The newest quotes and trades of all symbols, but none from before a split."""
+    """The newest quotes of all symbols, and their last prices, be they canceled; but none from
+    before a split."""
     split_us = {split.symbol: split.at_us for split in _splits(listing)}
-    newest = latest.get_many(sorted(listing.symbols.values())).values()
+    newest = latest.get_many(sorted(listing.symbols.values()), with_canceled=True).values()
     quotes = [one.quote for one in newest if one.quote is not None]
     trades = [one.trade for one in newest if one.trade is not None]
     return (

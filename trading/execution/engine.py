@@ -161,6 +161,7 @@ class Engine:
                 self._hear_trade(tick)
             if self.pending.is_full:
                 self.drain()
+        self.floor.standing.amend(batch.amendments)
         self._pass_time(batch.watermark_us)
 
     def _hear_quote(self, quote: Quote) -> None:
@@ -172,7 +173,7 @@ class Engine:
         self.floor.match_resting(quote.symbol, quote)
 
     def _hear_trade(self, trade: Trade) -> None:
-        if not self.floor.standing.is_newer_trade(trade):
+        if self.floor.standing.is_restated(trade) or not self.floor.standing.is_newer_trade(trade):
             return
         if trade.auction and trade.symbol in self.listing.by_symbol:
             self.admissions.cross(trade)
@@ -332,8 +333,7 @@ class SteppedEngine(Engine):
         for quote in quotes:
             self._taken.come_to(quote)
             self.floor.hear(quote)
-        for trade in trades:
-            self.floor.standing.hear_trade(trade)
+        self.floor.standing.let_stand(trades)
         row = MarketClock.objects.get(pk=1)
         self._settled_us = row.settled_us
         if row.settled_us < row.advance_to_us <= row.watermark_us:

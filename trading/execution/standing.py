@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from quotes.ticks import Quote, Trade
+from collections.abc import Iterable
+
+from quotes.ticks import Amendment, Quote, Trade
 from trading.execution.matching import Level, give_back, roll, touch
 
 Touch = tuple[str, bool]  # (symbol, whether it is the side that buys meet)
@@ -60,13 +62,41 @@ class Standing:
             self.put(symbol, is_buy, give_back(level, price, quantity))
 
     def trade(self, symbol: str) -> Trade | None:
-        """The last trade that set the price."""
-        return self._trades.get(symbol)
+        """The last trade that set the price; None where it was canceled and nobody knows the one
+        before."""
+        trade = self._trades.get(symbol)
+        return None if trade is None or trade.is_canceled else trade
 
     def hear_trade(self, trade: Trade) -> None:
         self._heard[trade.symbol] = (trade.epoch, trade.sequence)
         if trade.sets_price:
             self._trades[trade.symbol] = trade
+
+    def let_stand(self, latest: Iterable[Trade]) -> None:
+        """Take these for the last trades, whatever they once set in motion."""
+        for trade in latest:
+            if not self.is_restated(trade):
+                self.hear_trade(trade)
+
+    def amend(self, amendments: Iterable[Amendment]) -> None:
+        """Take the feed's word on what last prices are, where prints were amended. It triggers
+        nothing: it is no trade."""
+        for amendment in amendments:
+            if amendment.last is not None:
+                self._restate(amendment.last)
+
+    def is_restated(self, trade: Trade) -> bool:
+        """Whether a latest trade stands where it does by amendments only; then it is taken here."""
+        if trade.stands:
+            self._restate(trade)
+        return bool(trade.stands)
+
+    def _restate(self, last: Trade) -> None:
+        symbol, (epoch, number, _) = last.symbol, last.rank
+        held = self._trades.get(symbol)
+        if held is None or last.rank > held.rank:
+            self._trades[symbol] = last
+            self._heard[symbol] = max(self._heard.get(symbol, (-1, -1)), (epoch, number))
 
     def is_newer_trade(self, trade: Trade) -> bool:
         """Whether the trade came after the last one heard."""

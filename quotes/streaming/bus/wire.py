@@ -44,9 +44,12 @@ def _tick(fields: tuple[Any, ...]) -> Quote | Trade:
     return Trade._make(fields) if type(fields[_CONDITIONS]) is tuple else Quote._make(fields)
 
 
-def _amendment(symbol: str, at_us: int, original: Any, corrected: Any, *rest: Any) -> Amendment:
+def _amendment(
+    symbol: str, at_us: int, original: Any, corrected: Any, action: str, printed: int, last: Any
+) -> Amendment:
     now = None if corrected is None else Trade._make(corrected)
-    return Amendment(symbol, at_us, Trade._make(original), now, *rest)
+    price = None if last is None else Trade._make(last)
+    return Amendment(symbol, at_us, Trade._make(original), now, action, printed, price)
 
 
 def _bars(body: bytes) -> list[Bar]:
