@@ -18,7 +18,7 @@ function charted(timeframe = "1Min") {
     failed: assert.fail,
   });
   data.timeframe = timeframe;
-  return { data, told, say: handlers.bar, trade: handlers.trade };
+  return { data, told, say: handlers.bar, trade: handlers.trade, amended: handlers.amended };
 }
 
 test("a bar whose trades were all taken back is taken off the chart", () => {
@@ -52,7 +52,7 @@ test("a longer bar is fetched anew when one of its minutes is corrected, once fo
 /** A chart of five minutes whose history answers `stored`, or fails where that is an error. */
 async function refreshed(t, stored) {
   t.mock.timers.enable({ apis: ["setTimeout"] });
-  const { data, told, say, trade } = charted("5Min");
+  const { data, told, say, trade, amended } = charted("5Min");
   t.mock.method(globalThis, "fetch", async () => {
     if (stored.bars instanceof Error) throw stored.bars;
     return Response.json({ bars: { A: stored.bars.toReversed() } });
@@ -63,7 +63,7 @@ async function refreshed(t, stored) {
     t.mock.timers.tick(2_000);
     await fetch.mock.calls[0].result;
   };
-  return { data, told, say, trade, answered };
+  return { data, told, say, trade, amended, answered };
 }
 
 const shape = ({ open, high, low, close, volume }) => [open, high, low, close, volume];
@@ -99,6 +99,18 @@ test("a correction in the growing bar itself takes a wrong price away", async (t
   trade({ S: "A", t: "2026-01-05T15:05:30Z", p: 9, s: 5 });
 
   say(bar(5, { T: "u" }));
+  await answered();
+
+  assert.deepEqual(data.bars.map(shape).at(-1), [1, 2, 1, 2, 10]);
+});
+
+test("a trade that is taken back leaves the growing bar before that is over", async (t) => {
+  const stored = { bars: [bar(0), bar(5)] };
+  const { data, trade, amended, answered } = await refreshed(t, stored);
+  trade({ S: "A", t: "2026-01-05T15:05:30Z", p: 9, s: 5 });
+
+  amended("B");
+  amended("A");
   await answered();
 
   assert.deepEqual(data.bars.map(shape).at(-1), [1, 2, 1, 2, 10]);

@@ -203,7 +203,7 @@ function inWorld(make) {
 }
 
 function marketData(ticks = new Ticks()) {
-  const news = { missed: 0, barsMissed: 0, trades: [], pulses: [] };
+  const news = { missed: 0, barsMissed: 0, trades: [], pulses: [], amended: [] };
   const stream = inWorld(
     () =>
       new DataStream("ws://here", ticks, {
@@ -214,6 +214,7 @@ function marketData(ticks = new Ticks()) {
         pulse: (pulse) => news.pulses.push(pulse),
         missed: () => (news.missed += 1),
         barsMissed: () => (news.barsMissed += 1),
+        amended: (symbol) => news.amended.push(symbol),
       }),
   );
   world.link.open();
@@ -371,17 +372,74 @@ test("bars of the charted symbol that did not arrive are missed, and nothing els
   assert.deepEqual([news.missed, ticks.get("A").missed], [0, false]);
 });
 
-test("a correction of the last price that the stream tells is shown", (context) => {
-  const { stream, ticks } = marketData();
+const AT = "2026-01-05T15:00:00Z";
+const trade = (seq, p, more = {}) => ({ i: 2 ** 32 + seq, t: AT, p, s: 5, seq, epoch: 1, ...more });
+
+test("corrections and cancellations say what the last price is, and bars are not what they were", (context) => {
+  const { stream, ticks, news } = marketData();
+  context.after(() => stream.socket.close());
+  stream.watch(["A", "B"], "A");
+  world.link.say(...WELCOME);
+  const told = { S: "A", epoch: 1, t: AT };
+  world.link.say([{ T: "t", S: "A", ...trade(6, 9) }], [{ T: "t", S: "A", ...trade(7, 10) }]);
+  const corrected = trade(7, 11, { u: "corrected", rank: [1, 7, 1] });
+  world.link.say([{ T: "c", oi: 2 ** 32 + 7, cp: 11, cs: 5, ...told, seq: 1, last: corrected }]);
+  assert.equal(ticks.get("A").last, 11);
+  const before = trade(6, 9, { rank: [1, 7, 2] });
+  world.link.say([{ T: "x", i: 2 ** 32 + 7, p: 11, s: 5, ...told, seq: 2, last: before }]);
+  assert.deepEqual([ticks.get("A").last, ticks.get("A").missed], [9, false]);
+  assert.deepEqual([news.amended, news.missed], [["A", "A"], 0]);
+});
+
+for (const [how, tells] of Object.entries({
+  "the next one's number": (say) => say({ T: "c", S: "A", seq: 3, epoch: 1, t: AT }),
+  "a heartbeat": (say, beat) => beat({ amendments: { A: [1, 2], B: [1, 1], C: [1, 9] } }),
+  "a later snapshot": (say) =>
+    say({ T: "snapshot", S: "A", quote: null, trade: null, trades: null, amendments: [1, 2], resync: null }),
+})) {
+  test(`a correction or cancellation that was lost shows by ${how}`, (context) => {
+    const { stream, news, ticks } = marketData();
+    context.after(() => stream.socket.close());
+    stream.watch(["A", "B"], "A");
+    world.link.say(...WELCOME);
+    let sent = 2;
+    const say = (message) => world.link.say([message]) ?? (sent += 1);
+    const beat = (more = {}) =>
+      say({ T: "heartbeat", sent, quotes: {}, trades: {}, quiet_ms: 10, t: null, ...more });
+    const stands = (S, amendments, resync = null) =>
+      say({ T: "snapshot", S, quote: null, trade: null, trades: null, amendments, resync });
+
+    stands("A", null);
+    stands("B", [1, 1]); // what was told before this
+    say({ T: "x", S: "A", seq: 1, epoch: 1, t: AT });
+    say({ T: "x", S: "A", seq: 1, epoch: 1, t: AT });
+    beat({ amendments: { A: [1, 1], B: [1, 1] } });
+    assert.deepEqual([news.missed, news.amended], [0, ["A", "A"]]);
+
+    tells(say, beat);
+    assert.deepEqual([ticks.get("A").missed, ticks.get("B").missed], [true, false]);
+    assert.deepEqual([news.missed, news.amended], [1, ["A", "A", "A"]]);
+    assert.deepEqual(world.link.sent.at(-1), { action: "resync", id: 1 });
+
+    const last = how === "the next one's number" ? 3 : 2;
+    stands("A", [1, last], 1);
+    beat({ amendments: { A: [1, last] } });
+    assert.deepEqual([ticks.get("A").missed, news.missed], [false, 1]);
+  });
+}
+
+test("a symbol that is watched again begins with what its snapshot says", (context) => {
+  const { stream, news } = marketData();
   context.after(() => stream.socket.close());
   stream.watch(["A"], "A");
   world.link.say(...WELCOME);
-  const told = { S: "A", epoch: 1, seq: 1, t: "2026-01-05T15:00:00Z" };
-  world.link.say(
-    [{ T: "t", i: 7, p: 10, s: 5, ...told }],
-    [{ T: "c", oi: 7, op: 10, os: 5, ci: 8, cp: 11, cs: 6, ...told }],
-  );
-  assert.deepEqual([ticks.get("A").last, ticks.get("A").lastSize], [11, 6]);
+  const stands = (amendments) =>
+    world.link.say([{ T: "snapshot", S: "A", quote: null, trade: null, trades: null, amendments }]);
+  stands(null);
+  stream.watch([], null);
+  stream.watch(["A"], "A");
+  stands([1, 4]);
+  assert.deepEqual([news.missed, news.amended], [0, []]);
 });
 
 function accountUpdates() {

@@ -41,25 +41,49 @@ test("a trade that sets no price is not the last", () => {
   assert.equal(ticks.get("A").last, 10);
 });
 
-test("a correction of the last price is the last price, and so is one of the correction", () => {
+test("what the last price is after an amendment the message says, and a later print is newer", () => {
   const ticks = new Ticks();
-  const print = { i: 7, t: at(1), p: 10, s: 5 };
+  const price = () => [ticks.get("A").last, ticks.get("A").lastSize];
+  const print = (seq, p) => ({ i: 2 ** 32 + seq, t: at(seq), p, s: seq, seq, epoch: 1 });
+  ticks.trade("A", print(6, 10));
+  ticks.trade("A", print(7, 99));
+  ticks.amendment("A", { i: 2 ** 32 + 5, p: 1, s: 1 });
+  assert.deepEqual(price(), [99, 7], "of an earlier trade");
+
+  const before = { ...print(6, 10), rank: [1, 7, 1] };
+  ticks.amendment("A", { i: 2 ** 32 + 7, p: 99, s: 7, last: before });
+  assert.deepEqual(price(), [10, 6]);
+  assert.equal(newest(ticks.get("A")), Date.parse(at(6)));
+  ticks.trade("A", print(7, 99));
+  const { seq, epoch, ...answered } = print(7, 99);
+  ticks.standing("A", { trade: answered });
+  assert.deepEqual(price(), [10, 6], "the API was asked before that");
+
+  ticks.amendment("A", { last: { ...print(6, 11), u: "corrected", rank: [1, 7, 2] } });
+  assert.deepEqual(price(), [11, 6]);
+  ticks.trade("A", print(8, 12));
+  assert.deepEqual(price(), [12, 8]);
+});
+
+test("a last price that is canceled is none until the next trade, where none is known before", () => {
+  const ticks = new Ticks();
+  const print = { i: 2 ** 32 + 7, t: at(7), p: 99, s: 7, seq: 7, epoch: 1 };
   ticks.trade("A", print);
-  ticks.correction("A", { oi: 6, ci: 70, cp: 1, cs: 1 });
-  ticks.correction("A", { oi: 7, ci: 71, cp: 2, cs: 2, sets_price: false });
+  ticks.amendment("A", { last: { ...print, u: "canceled", rank: [1, 7, 1] } });
+  assert.deepEqual([ticks.get("A").last, newest(ticks.get("A"))], [null, null]);
+  ticks.trade("A", print);
+  assert.equal(ticks.get("A").last, null);
+  ticks.trade("A", { ...print, i: 2 ** 32 + 8, seq: 8, p: 10 });
   assert.equal(ticks.get("A").last, 10);
+});
 
-  ticks.correction("A", { oi: 7, ci: 72, cp: 11, cs: 6 });
-  assert.deepEqual([ticks.get("A").last, ticks.get("A").lastSize], [11, 6]);
-  ticks.standing("A", { trade: print }); // asked for before it was corrected
-  assert.equal(ticks.get("A").last, 11);
-
-  ticks.standing("A", { trade: { ...print, p: 11, u: "corrected" } });
-  ticks.correction("A", { oi: 72, ci: 73, cp: 12, cs: 6 });
-  assert.equal(ticks.get("A").last, 12);
-  ticks.trade("A", { i: 8, t: at(1), p: 13, s: 1 });
-  ticks.correction("A", { oi: 73, ci: 74, cp: 1, cs: 1 });
-  assert.equal(ticks.get("A").last, 13);
+test("before the stream says a rank, the API's correction of the same trade is news", () => {
+  const ticks = new Ticks();
+  const print = { i: 2 ** 32 + 7, t: at(7), p: 99, s: 7 };
+  ticks.standing("A", { trade: print });
+  ticks.standing("A", { trade: { ...print, p: 98, u: "corrected" } });
+  ticks.standing("A", { trade: { ...print, i: 2 ** 32 + 6, p: 1 } });
+  assert.equal(ticks.get("A").last, 98);
 });
 
 test("change is measured from the previous close", () => {

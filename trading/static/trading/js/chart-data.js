@@ -4,10 +4,10 @@ import * as api from "./api.js";
 import {
   bucket, candle, caughtUp, grown, isWithdrawn, MOST_BARS, placed, TIMEFRAMES,
 } from "./candles.js";
+import { STORED_MS } from "./sync.js";
 
 const STREAMED = { b: "1Min", u: "1Min", d: "1Day" }; // which timeframe a streamed bar is of
 const DAY_MS = 86_400_000;
-const STORED_MS = 2_000; // by then what was streamed is in the history
 
 export class ChartData {
   /** `replaced(bars)` is told of a new list, `moved(bar)` of the newest bar's new shape. */
@@ -22,6 +22,7 @@ export class ChartData {
     desk.on("trade", (trade) => this.onTrade(trade));
     desk.on("bar", (bar) => this.onBar(bar));
     desk.on("bars-missed", () => this.fetchSoon());
+    desk.on("amended", (symbol) => this.onAmended(symbol));
     desk.on("connection", ({ now, before }) => {
       if (now.kind === "live" && before.kind !== "connecting") this.load();
     });
@@ -98,6 +99,13 @@ export class ChartData {
     } else {
       this.put(candle(message));
     }
+  }
+
+  // A bar that is over is told anew; the growing one has a trade in it that may never have been.
+  onAmended(symbol) {
+    if (symbol !== this.desk.selected || this.bars.length === 0) return;
+    this.corrected.add(this.bars.at(-1).time);
+    this.fetchSoon();
   }
 
   onCorrection(message) {

@@ -51,6 +51,10 @@ const stream = new DataStream(socketAddress(page.marketStream), desk.ticks, {
   pulse: (pulse) => connection.pulse(pulse),
   missed: () => sync.snapshots(),
   barsMissed: () => desk.tell("bars-missed"),
+  amended: (symbol) => {
+    desk.tell("amended", symbol);
+    sync.snapshotsStored();
+  },
   heard: paintTicks,
 });
 const updates = new AccountStream(socketAddress(page.accountStream), {

@@ -127,10 +127,11 @@ export class Socket {
 
 // Whether everything that the server sent has arrived: what makes "nothing new" differ from "mute".
 //
-// The heartbeat says how many messages this socket was sent and which quotes are the newest; trades
-// and bars are numbered without gaps per symbol. Quotes may jump: slow readers get the newest only.
+// The heartbeat says how many messages this socket was sent and which quotes are the newest; trades,
+// bars and what becomes of trades (corrections and cancellations, counted together) are numbered
+// without gaps per symbol. Quotes may jump: slow readers get the newest only.
 
-const GAPLESS = new Set("tbud");
+const NUMBERED = { t: "t", b: "b", u: "u", d: "d", c: "a", x: "a" }; // kind: what it is counted as
 const BAR_CHANNELS = { b: "bars", u: "updatedBars", d: "dailyBars" };
 
 export class Integrity {
@@ -149,14 +150,30 @@ export class Integrity {
     if (place) this.last.set(`t ${symbol}`, place);
   }
 
+  /** False where trades of the symbol were amended and we were not told: by a snapshot's place. */
+  isAmendedTo(symbol, place) {
+    const key = `a ${symbol}`;
+    const before = this.last.get(key);
+    const now = place ?? [0, 0];
+    if (before !== undefined && !isNewer(now, before)) return true;
+    this.last.set(key, now);
+    return before === undefined;
+  }
+
+  /** Nothing is heard of the symbol any more. */
+  forget(symbol) {
+    this.last.delete(`a ${symbol}`);
+  }
+
   /** False where messages are missing between this one and the last of its symbol and kind. */
   follows({ T: kind, S: symbol, seq, epoch }) {
-    if (seq === undefined || !GAPLESS.has(kind)) return true;
-    const key = `${kind} ${symbol}`;
+    if (seq === undefined || !(kind in NUMBERED)) return true;
+    const key = `${NUMBERED[kind]} ${symbol}`;
     const before = this.last.get(key);
     if (before && !isNewer([epoch, seq], before)) return true;
     this.last.set(key, [epoch, seq]);
-    return before === undefined || before[0] !== epoch || seq === before[1] + 1;
+    if (before === undefined || seq === before[1] + 1) return true;
+    return before[0] !== epoch && NUMBERED[kind] === "t"; // the feed counts trades, the hub the rest
   }
 
   /** The symbols whose newest message of a kind, by a heartbeat's places, did not arrive here. */
@@ -191,16 +208,17 @@ const UNANSWERED_MAX = 3;
 // Errors that are about a message of ours, by their codes; after any other the connection is of no
 // use. What is not subscribed for one of them stays marked as not live.
 const REFUSED_ONCE = new Set([400, 405, 410]);
-const FOLDS = { q: "quote", t: "trade", c: "correction", s: "status" };
+const FOLDS = { q: "quote", t: "trade", c: "amendment", x: "amendment", s: "status" };
 
 export class DataStream {
   /**
-   * `ticks` takes quotes, trades, corrections of them and statuses, and `heard` is told that it did. `bar` and `trade`
-   * hear of the charted symbol, `pulse({at, quietMs, current})` how alive the feed is, `missed()`
-   * that something is to be fetched anew, and `barsMissed()` that bars of the charted symbol are.
+   * `ticks` takes quotes, trades, amendments of them and statuses, and `heard` is told that it did.
+   * `bar` and `trade` hear of the charted symbol, `pulse({at, quietMs, current})` how alive the feed
+   * is, `missed()` that something is to be fetched anew, `barsMissed()` that bars of the charted
+   * symbol are, and `amended(symbol)` that trades of a symbol are not what they were.
    */
-  constructor(url, ticks, { changed, heard, bar, trade, pulse, missed, barsMissed }) {
-    Object.assign(this, { ticks, heard, bar, trade, pulse, missed, barsMissed });
+  constructor(url, ticks, { changed, heard, bar, trade, pulse, missed, barsMissed, amended }) {
+    Object.assign(this, { ticks, heard, bar, trade, pulse, missed, barsMissed, amended });
     this.integrity = new Integrity();
     this.wanted = new Set();
     this.subscribed = new Set();
@@ -246,10 +264,7 @@ export class DataStream {
       } else if (message.T === "error") {
         if (!REFUSED_ONCE.has(message.code)) this.socket.giveUp(message.msg);
       } else if (message.T === "snapshot") {
-        this.integrity.startAt(message.S, message.trades);
-        this.ticks.standing(message.S, message);
-        this.ticks.join(message.S);
-        if (message.resync === this.resyncs) this.healing.add(message.S);
+        this.stand(message);
       } else if (message.S) {
         this.fold(message);
       }
@@ -258,11 +273,24 @@ export class DataStream {
     this.heard();
   }
 
+  stand(snapshot) {
+    const { S: symbol, trades, amendments } = snapshot;
+    this.integrity.startAt(symbol, trades);
+    if (!this.integrity.isAmendedTo(symbol, amendments)) this.lostAmendments([symbol]);
+    this.ticks.standing(symbol, snapshot);
+    this.ticks.join(symbol);
+    if (snapshot.resync === this.resyncs) this.healing.add(symbol);
+  }
+
   fold(message) {
     const { S: symbol, T: kind } = message;
+    const isAmendment = kind === "c" || kind === "x";
     if (!this.integrity.follows(message)) {
       if (kind in BAR_CHANNELS) this.barsMissed();
+      else if (isAmendment) this.lostAmendments([symbol]);
       else this.lost([symbol]);
+    } else if (isAmendment) {
+      this.amended(symbol);
     }
     if (kind in FOLDS) this.ticks[FOLDS[kind]](symbol, message);
     if (kind === "q") this.ticks.join(symbol);
@@ -271,11 +299,14 @@ export class DataStream {
     if ("bud".includes(kind)) this.bar(message);
   }
 
-  beat({ t, quiet_ms: quietMs, sent, quotes, trades, current = true, ...news }) {
+  beat({ t, quiet_ms: quietMs, sent, quotes, trades, amendments, current = true, ...news }) {
+    const unheard = this.integrity.behind(this.watched(amendments), "a");
     const late = [
       ...this.ticks.behind(this.watched(quotes)),
       ...this.integrity.behind(this.watched(trades)),
+      ...unheard,
     ];
+    for (const symbol of unheard) this.amended(symbol);
     if (!this.integrity.agrees(sent)) this.lost([...this.subscribed]);
     else if (late.length > 0) this.lost(late);
     else if (current) this.heal();
@@ -308,6 +339,11 @@ export class DataStream {
     this.missed();
   }
 
+  lostAmendments(symbols) {
+    for (const symbol of symbols) this.amended(symbol);
+    this.lost(symbols);
+  }
+
   resync() {
     Object.assign(this, { asked: true, askAgain: false, unanswered: 0 });
     this.socket.send({ action: "resync", id: (this.resyncs += 1) });
@@ -333,6 +369,7 @@ export class DataStream {
     this.ask("subscribe", added, chart ? this.nextChart : null);
     this.ask("unsubscribe", dropped, chart ? this.charted : null);
     this.ticks.leave(dropped);
+    for (const symbol of dropped) this.integrity.forget(symbol);
     this.subscribed = new Set(this.wanted);
     this.charted = this.nextChart;
   }

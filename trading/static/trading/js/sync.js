@@ -8,6 +8,7 @@ const CLOCK_MS = 10_000;
 const SNAPSHOT_MS = 60_000; // previous closes roll at midnight, halts come and go
 const PORTFOLIO_MS = 30_000; // a net under the trade updates
 const NEWS_MS = 100; // an order's acceptance, admission and fill are told one after the other
+export const STORED_MS = 2_000; // by then what was streamed is in the history
 const FINISHED_ORDERS = 50;
 const SYMBOLS_A_CALL = 100;
 
@@ -20,6 +21,7 @@ export class Sync {
     this.portfolioSoon = gathered(this.portfolio, NEWS_MS);
     this.orders = this.guarded(() => this.loadOrders());
     this.snapshots = this.guarded(() => this.loadSnapshots());
+    this.snapshotsStored = gathered(this.snapshots, STORED_MS);
     this.clock = this.guarded(() => this.loadClock());
   }
 

@@ -3,6 +3,8 @@
 import { isNewer } from "./socket.js";
 import { day } from "./new-york.js";
 
+const ID_EPOCH = 2 ** 32; // a trade's id is its epoch times this, plus its number
+
 /** What the screen knows of one symbol; null means not known. */
 function blank(symbol) {
   return {
@@ -16,7 +18,7 @@ function blank(symbol) {
     last: null,
     lastSize: null,
     tradeAt: null,
-    tradeIds: [], // of the print, and of each correction of it
+    rank: null, // of the last price: [epoch, number, version], where the trade told it
     previousClose: null,
     day: null,
     halted: false,
@@ -50,29 +52,26 @@ export class Ticks {
     this.changed.add(symbol);
   }
 
-  /** A trade of the wire; one that only counts as volume is not the last price. */
+  /**
+   * A trade of the wire; one that only counts as volume is not the last price. A canceled one is
+   * told where nobody knows the price before it: then there is none until the next trade.
+   */
   trade(symbol, trade) {
     const row = this.get(symbol);
+    const rank = rankOf(trade);
     const at = Date.parse(trade.t);
-    if (trade.sets_price === false || (row.tradeAt !== null && at < row.tradeAt)) return;
-    const [print, ...corrections] = row.tradeIds;
-    const isKnown = trade.i !== undefined && trade.i === print;
-    if (isKnown && corrections.length > 0 && trade.u !== "corrected") return; // asked before that
-    if (!isKnown) row.tradeIds = [trade.i];
-    row.last = trade.p;
-    row.lastSize = trade.s ?? null;
-    row.tradeAt = at;
+    if (trade.sets_price === false || isPast(row, rank, at)) return;
+    const isPrice = trade.u !== "canceled";
+    row.last = isPrice ? trade.p : null;
+    row.lastSize = (isPrice && trade.s) || null;
+    row.tradeAt = isPrice ? at : null;
+    row.rank = rank;
     this.changed.add(symbol);
   }
 
-  /** A correction of the wire: where it is of the last price, that is the corrected one. */
-  correction(symbol, { oi, ci, cp, cs, sets_price: setsPrice }) {
-    const row = this.get(symbol);
-    if (setsPrice === false || !row.tradeIds.includes(oi)) return;
-    row.tradeIds.push(ci);
-    row.last = cp;
-    row.lastSize = cs ?? null;
-    this.changed.add(symbol);
+  /** A correction or cancellation of the wire: it says what the last price is, if another. */
+  amendment(symbol, { last }) {
+    if (last) this.trade(symbol, last);
   }
 
   /** A trading status of the wire: "T" is trading, anything else a halt or a pause. */
@@ -151,6 +150,21 @@ export class Ticks {
     this.changed = new Set();
     return taken;
   }
+}
+
+// Which of two last prices is the newer: a print is by its number, and what the feed says after an
+// amendment comes after the print whose place it takes. The API's trades have that in their id.
+function rankOf({ rank, epoch, seq, i }) {
+  if (rank) return rank;
+  if (seq !== undefined) return [epoch, seq, 0];
+  return i === undefined ? null : [Math.floor(i / ID_EPOCH), i % ID_EPOCH, 0];
+}
+
+// Whether something newer is known already: an answer may have been overtaken.
+function isPast(row, rank, at) {
+  if (rank === null || row.rank === null) return row.tradeAt !== null && at < row.tradeAt;
+  const differs = rank.findIndex((part, index) => part !== row.rank[index]);
+  return differs >= 0 && rank[differs] < row.rank[differs];
 }
 
 /** Change since the previous close, as {amount, fraction}; nulls where either is not known. */
