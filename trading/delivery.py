@@ -3,13 +3,15 @@
 News of an account come over the bus, numbered by `account_sequence` over all its events. News that
 are early wait for what is missing; what stays missing is read from the event log, where every
 update can be rebuilt from its row. A sweep finds what was lost without a successor. So a listener
-gets every update that commits after it began to listen, whatever the bus loses.
+gets every update that commits after it began to listen, whatever the bus loses; and where the log
+does not answer either, it is known that it may lack some.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -33,7 +35,11 @@ PATIENCE_SECONDS = 0.02
 # Early news that wait; beyond that many all of it is read from the log.
 EARLY_MAX = 1_000
 PAGE = 200
-SWEEP_SECONDS = 5.0
+# Twice in a heartbeat: what the bus lost is here, or known to be missing, when the next one is due.
+SWEEP_SECONDS = 1.0
+# An answer of the log that is older says nothing of what is in it now. Time for a slow one.
+SURE_SECONDS = 1.5
+NEVER = float("-inf")
 SWEEP_ACCOUNTS = 500  # per query
 READER_POLL_SECONDS = 0.05
 
@@ -70,24 +76,46 @@ class AccountUpdates:
         self.account_id = account_id
         self.last: int | None = None  # number of the last event that listeners have had
         self.listeners: list[Listener] = []
+        self._newest = 0  # number of the newest event that was heard of or seen in the log
+        self._asked_at = NEVER  # when the log was last asked for it and answered, monotonic
         self._early: dict[int, dict[str, Any] | None] = {}
         self._reading: asyncio.Task[None] | None = None
 
     async def find_start(self) -> None:
         """Begin after the newest event there is, unless begun."""
         if self.last is None:
+            asked_at = time.monotonic()
             newest = await off_loop(newest_numbers, [self.account_id])
             if self.last is None:
                 self.last = newest.get(self.account_id, 0)
+                self._asked_at = asked_at
                 self._go_on()
 
     def hear(self, message: dict[str, Any]) -> None:
         """News from the bus, in any order, perhaps twice."""
         if len(self._early) >= EARLY_MAX:
             self._early.clear()
-        self._early[message["account_sequence"]] = message["update"]
+        number = message["account_sequence"]
+        self._early[number] = message["update"]
+        self._newest = max(self._newest, number)
         if self.last is not None:
             self._go_on()
+
+    def learn(self, newest: int, asked_at: float) -> None:
+        """The log was asked at that time and had events up to this number: read what is missing."""
+        self._newest = max(self._newest, newest)
+        self._asked_at = asked_at
+        if self.last is not None and self.last < newest:
+            self.read_soon()
+
+    @property
+    def newest(self) -> int:
+        """The number of the newest event that is known of, be it missing still."""
+        return max(self._newest, self.last or 0)
+
+    def is_current(self, now: float) -> bool:
+        """Whether `newest` is sure to be of late what the log has; `now` is monotonic."""
+        return now - self._asked_at < SURE_SECONDS
 
     def read_soon(self, after_seconds: float = 0.0) -> None:
         """Read what is missing from the log, unless that is under way."""
@@ -220,11 +248,12 @@ class Deliveries:
         """Ask for the newest number of every account, and read what did not arrive."""
         accounts = list(self._of)
         for start in range(0, len(accounts), SWEEP_ACCOUNTS):
+            asked_at = time.monotonic()
             newest = await off_loop(newest_numbers, accounts[start : start + SWEEP_ACCOUNTS])
             for account_id, number in newest.items():
                 updates = self._of.get(account_id)
-                if updates is not None and updates.last is not None and updates.last < number:
-                    updates.read_soon()
+                if updates is not None:
+                    updates.learn(number, asked_at)
 
 
 _deliveries: WeakKeyDictionary[Hub, Deliveries] = WeakKeyDictionary()

@@ -8,6 +8,7 @@ are heartbeats, and `listen` takes a `since` from which on updates are told agai
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -183,9 +184,24 @@ class TradeUpdatesConsumer(StreamConsumer):
         self._listener = self._updates = None
 
     def _heartbeat(self, socket: Socket, pulse: Pulse) -> bytes:
-        """Up to which number this socket has had everything, and how many messages it was sent."""
-        told = None
+        """Up to which number this socket has had everything, and up to which there is something.
+
+        `sent` counts all messages on this socket before this one. A client that listens has
+        everything if a heartbeat arrives every two seconds and is `current`, counts as many
+        messages as arrived, and its `account_sequence` is `newest`. Where that is higher the rest
+        is on its way; while `current` is false this server itself may have missed something, and
+        tells it as soon as it has found out.
+        """
+        told = newest = None
+        current = True  # whoever listens to nothing misses nothing
         if self._updates is not None and self._listener is not None:
-            told = self._updates.told(self._listener)
-        data = {"account_sequence": told, "sent": socket.sent, "quiet_ms": pulse.quiet_ms}
+            told, newest = self._updates.told(self._listener), self._updates.newest
+            current = self._updates.is_current(time.monotonic())
+        data = {
+            "account_sequence": told,
+            "newest": newest,
+            "current": current,
+            "sent": socket.sent,
+            "quiet_ms": pulse.quiet_ms,
+        }
         return socket.codec.frame({"stream": "heartbeat", "data": data})

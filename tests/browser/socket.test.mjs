@@ -443,13 +443,14 @@ test("a symbol that is watched again begins with what its snapshot says", (conte
 });
 
 function accountUpdates() {
-  const news = { updates: [], doubts: 0 };
+  const news = { updates: [], doubts: 0, pulses: [] };
   const stream = inWorld(
     () =>
       new AccountStream("ws://here", {
         changed: (state) => states.push(state),
         updated: (update) => news.updates.push(update.account_sequence),
         doubt: () => (news.doubts += 1),
+        pulse: (whole) => news.pulses.push(whole),
       }),
   );
   world.link.open();
@@ -497,9 +498,23 @@ test("a count of updates that is not ours is doubt", (context) => {
   assert.equal(news.doubts, 2);
 });
 
+test("a heartbeat tells whether the account's updates have all arrived", (context) => {
+  const { stream, news } = accountUpdates();
+  context.after(() => stream.socket.close());
+  world.link.say({ stream: "listening", data: { account_sequence: 4 } });
+  const beat = { account_sequence: 4, newest: 4, current: true };
+  world.link.say({ stream: "heartbeat", data: { ...beat, sent: 1 } });
+  world.link.say({ stream: "heartbeat", data: { ...beat, sent: 2, newest: 5 } });
+  world.link.say({ stream: "heartbeat", data: { ...beat, sent: 3, current: false } });
+  world.link.say({ stream: "heartbeat", data: { ...beat, sent: 4 } });
+  assert.deepEqual(news.pulses, [true, false, false, true]);
+  assert.equal(news.doubts, 1, "what the server lacks no question of ours brings");
+});
+
 const LIVE = {
   market: { name: "open" },
   account: { name: "open" },
+  updates: { name: "open" },
   feed: { name: "open", quietMs: 0 },
 };
 
@@ -516,10 +531,12 @@ test("the worst of all connections is the one shown", () => {
     kind: "stale",
     text: "Stale for 8 s",
   });
-  assert.deepEqual(judged({ ...LIVE, feed: { name: "behind" } }, 0, clock), {
-    kind: "stale",
-    text: "Catching up",
-  });
+  for (const late of ["feed", "updates"]) {
+    assert.deepEqual(judged({ ...LIVE, [late]: { name: "behind" } }, 0, clock), {
+      kind: "stale",
+      text: "Catching up",
+    });
+  }
   const silent = { name: "silent", quietMs: 8_000 };
   assert.deepEqual(judged({ ...LIVE, feed: silent }, 0, clock), {
     kind: "stale",

@@ -18,6 +18,19 @@ HOLD_HEARTBEATS = """
     }
   };
 """
+# Makes the server doubt its account's updates, while it is told to.
+DOUBT_UPDATES = """
+  const doubted = (data) => {
+    const text = typeof data === "string" ? data : new TextDecoder().decode(data);
+    const isBeat = text.includes('"heartbeat"') && text.includes('"account_sequence"');
+    return isBeat && window.doubting ? text.replace('"current":true', '"current":false') : data;
+  };
+  window.WebSocket = class extends window.WebSocket {
+    set onmessage(hear) {
+      super.onmessage = ({data}) => hear({data: doubted(data)});
+    }
+  };
+"""
 RETURN_MS = 60_000  # the longest wait of the backoff, and a start
 
 
@@ -351,6 +364,21 @@ def test_prices_are_live_only_once_a_heartbeat_has_said_so(desk):
     desk.wait_until_live()
     desk.page.wait_for_selector("[data-ticket-submit]:not(:disabled)")
     desk.wait_until("document.querySelector('[data-watch-rows] tr[data-stale]') === null")
+
+
+def test_a_server_that_may_lack_updates_of_the_account_is_not_called_live(desk):
+    desk.page.add_init_script(DOUBT_UPDATES)
+    desk.page.reload()
+    desk.wait_until_live()
+    desk.fill_ticket(shares="1")
+
+    desk.page.evaluate("window.doubting = true")
+    desk.wait_for_text("[data-link]", "Catching up")
+    assert desk.page.is_disabled("[data-ticket-submit]")
+    desk.page.evaluate("window.doubting = false")
+
+    desk.wait_until_live()
+    desk.page.wait_for_selector("[data-ticket-submit]:not(:disabled)")
 
 
 def test_the_screen_tells_that_the_server_is_gone_and_when_it_is_back(desk, platform):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator
-from functools import partial
 from typing import Any
 
 import orjson
@@ -13,51 +11,44 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from events import log
 from events.models import Event
-from portfolios.locks import lock_account
-from portfolios.models import Account
 from quotes.streaming import hub as hub_module
 from quotes.streaming import limits
 from quotes.streaming.bus import CONTROL, bus
 from quotes.streaming.codec import unframed
 from quotes.streaming.off_loop import off_loop
-from quotes.streaming.seats import seats
 from quotes.streaming.session import CheckKey, Refusal
 from tests.people import Trader, a_trader
-from tests.quotes.hub_readers import until
 from tests.streams import (
-    PATIENCE_SECONDS,
-    Client,
     Doorman,
     Someone,
     Wire,
     connected,
     lose_newest,
-    threads_of_its_own,
+)
+from tests.trading.update_clients import (
+    AUTHORIZED,
+    LISTEN,
+    LISTENING,
+    authenticate,
+    happen,
+    listen,
+    nothing_left,
+    numbers,
+    open_stream,
+    orders,
+    whole_app,
+    write,
 )
 from trading import delivery
 from trading.streaming import Listen, TradeUpdatesConsumer, announce, understand
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-LISTEN = {"action": "listen", "data": {"streams": ["trade_updates"]}}
-LISTENING = {"stream": "listening", "data": {"streams": ["trade_updates"]}}
-AUTHORIZED = {
-    "stream": "authorization",
-    "data": {"status": "authorized", "action": "authenticate"},
-}
 UNAUTHORIZED = {
     "stream": "authorization",
     "data": {"status": "unauthorized", "action": "authenticate", "error": "auth failed"},
 }
-
-
-def authenticate(trader: Trader) -> dict[str, Any]:
-    return {
-        "action": "authenticate",
-        "data": {"key_id": trader.key_id, "secret_key": trader.secret},
-    }
 
 
 @pytest.fixture
@@ -67,69 +58,14 @@ def trader() -> Trader:
 
 @pytest.fixture
 def app() -> Any:
-    """The whole of the sockets' side, with the real authenticator."""
-    from config.asgi import websocket
-
-    return websocket
-
-
-open_stream = partial(connected, path="/stream")
+    return whole_app()
 
 
 @pytest.fixture(autouse=True)
-async def nothing_left(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    monkeypatch.setattr(limits, "FAILURE_DELAY_SECONDS_MAX", 0.0)
-    with threads_of_its_own():
+async def alone() -> AsyncIterator[None]:
+    with nothing_left():
         yield
-    await asyncio.sleep(0)
-    hub = hub_module.hub()
-    assert not hub.sockets
-    assert not hub._users
-    assert not delivery.deliveries(hub)._of
-    assert delivery.deliveries(hub)._sweeping is None
-    assert not seats().taken
-
-
-def write(account: Account, count: int = 1, kind: str = "trading.order.new") -> list[Event]:
-    """Events of an account, committed and not announced."""
-    from django.db import transaction
-
-    with transaction.atomic():
-        locked = lock_account(account.pk)
-        events = []
-        for _ in range(count):
-            number = locked.event_sequence + 1
-            name = kind.rpartition(".")[2]
-            payload = {"event": name, "timestamp": "2013-10-07T13:30:00Z", "order": {"id": number}}
-            if not kind.startswith("trading.order."):
-                payload = {"amount": "5"}
-            events.append(log.draft(kind, actor="engine", account=locked, payload=payload))
-        log.record_many(events)
-        locked.save(update_fields=["event_sequence"])
-    return events
-
-
-async def happen(account: Account, count: int = 1) -> list[Event]:
-    """Orders of the account become new, and the streams are told."""
-    events = await off_loop(write, account, count)
-    announce(events)
-    return events
-
-
-async def listen(client: Client, trader: Trader, **more: Any) -> Any:
-    """Authenticate and listen; the ack."""
-    assert await client.ask(authenticate(trader)) == AUTHORIZED
-    data = {"streams": ["trade_updates"], **more}
-    return await client.ask({"action": "listen", "data": data})
-
-
-async def orders(client: Client, count: int) -> list[int]:
-    """The numbers of the next updates."""
-    return [(await client.hear())["data"]["order"]["id"] for _ in range(count)]
-
-
-def numbers(events: list[Event]) -> list[int]:
-    return [event.account_sequence or 0 for event in events]
+        await asyncio.sleep(0)
 
 
 # --- the ordinary course ------------------------------------------------------------------------
@@ -511,120 +447,6 @@ async def test_a_reader_that_takes_nothing_is_told_so_and_dropped(app: Any, trad
 
     *_, (_, last) = unframed(wire.written)
     assert orjson.loads(last) == {"stream": "error", "data": {"code": 407, "error": "slow client"}}
-
-
-# --- honest streams -----------------------------------------------------------------------------
-
-
-async def test_honest_updates_carry_their_number(app: Any, trader: Trader) -> None:
-    async with open_stream(app, query="honest=1") as client:
-        ack = await listen(client, trader)
-        [event] = await happen(trader.account)
-        update = await client.hear()
-
-    assert ack["data"]["account_sequence"] == (event.account_sequence or 0) - 1
-    assert update["data"]["account_sequence"] == event.account_sequence
-
-
-async def test_since_tells_again_what_came_after_and_goes_on(app: Any, trader: Trader) -> None:
-    events = await happen(trader.account, 450)
-    since = numbers(events)[100]
-    async with open_stream(app, query="honest=1") as client:
-        await listen(client, trader, since=since)
-        more = await happen(trader.account, 2)
-        assert await orders(client, 351) == numbers(events)[101:] + numbers(more)
-        await client.silence()
-
-
-async def test_since_disturbs_no_other_socket(app: Any, trader: Trader) -> None:
-    events = await happen(trader.account, 5)
-    async with open_stream(app) as plain, open_stream(app, query="honest=1") as honest:
-        await listen(plain, trader)
-        await listen(honest, trader, since=numbers(events)[0])
-        assert await orders(honest, 4) == numbers(events)[1:]
-        more = await happen(trader.account)
-        assert await orders(plain, 1) == await orders(honest, 1) == numbers(more)
-        await plain.silence()
-
-
-async def test_since_beyond_the_end_waits_for_what_comes(app: Any, trader: Trader) -> None:
-    async with open_stream(app, query="honest=1") as client:
-        await listen(client, trader, since=2**63 - 1)
-        events = await happen(trader.account)
-        assert await orders(client, 1) == numbers(events)
-
-
-async def test_plain_clients_have_no_since(app: Any, trader: Trader) -> None:
-    await happen(trader.account, 3)
-    async with open_stream(app) as client:
-        assert await listen(client, trader, since=0) == LISTENING
-        await client.silence()
-
-
-async def test_honest_heartbeat_says_how_far_the_socket_is(
-    app: Any, trader: Trader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with open_stream(app, query="honest=1") as client:
-        await listen(client, trader)
-        [event] = await happen(trader.account)
-        await client.hear()
-        hub_module.hub().beat()
-        hub_module.hub().drain()
-        beat, shutdown = await client.hear_many(2)
-
-    assert beat["stream"] == "heartbeat"
-    assert beat["data"]["account_sequence"] == event.account_sequence
-    assert beat["data"]["sent"] == 3
-    assert shutdown == {"stream": "shutdown", "data": {}}
-
-
-async def test_a_heartbeat_amid_a_resend_says_how_far_the_resend_is(
-    app: Any, trader: Trader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    events = await happen(trader.account, 3)
-    since = numbers(events)[0]
-    read, asked, answers = delivery.read_events, threading.Event(), threading.Event()
-
-    def read_later(*arguments: Any) -> Any:
-        asked.set()
-        assert answers.wait(PATIENCE_SECONDS)
-        return read(*arguments)
-
-    monkeypatch.setattr(delivery, "read_events", read_later)
-    async with open_stream(app, query="honest=1") as client:
-        await listen(client, trader, since=since)
-        await until(asked.is_set)
-        hub_module.hub().beat()
-        during = await client.hear()
-        answers.set()
-        assert await orders(client, 2) == numbers(events)[1:]
-        hub_module.hub().beat()
-        after = await client.hear()
-
-    assert during["data"]["account_sequence"] == since
-    assert after["data"]["account_sequence"] == numbers(events)[-1]
-
-
-@pytest.mark.parametrize("away", ["read_events", "newest_numbers"])
-async def test_a_client_that_cannot_be_told_is_sent_away(
-    app: Any, trader: Trader, monkeypatch: pytest.MonkeyPatch, away: str
-) -> None:
-    """It comes back with the same `since`; where it stayed, it would wait in vain."""
-
-    def fail(*arguments: Any) -> Any:
-        raise OSError("the database is away")
-
-    events = await happen(trader.account, 2)
-    monkeypatch.setattr(delivery, away, fail)
-    async with open_stream(app, query="honest=1") as client:
-        assert await client.ask(authenticate(trader)) == AUTHORIZED
-        data = {"streams": ["trade_updates"], "since": numbers(events)[0]}
-        client.say({"action": "listen", "data": data})
-        assert await client.closed() == 4500
-        hub_module.hub().beat()
-
-    *_, last = [orjson.loads(frame) for frame in client.frames]
-    assert last == {"stream": "error", "data": {"code": 500, "error": "internal error"}}
 
 
 async def test_plain_clients_hear_no_heartbeat(app: Any, trader: Trader) -> None:

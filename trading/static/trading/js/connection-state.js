@@ -6,10 +6,10 @@ import { age } from "./format.js";
 export const FEED_SILENT_MS = 5_000;
 
 /**
- * Both streams and the feed as one, {kind, text, shown?}; only kind "live" is to trade on, and it is
+ * Both streams, the account's updates and the feed as one, {kind, text, shown?}; only kind "live" is to trade on, and it is
  * said of nothing that is not known. `lost`: there was a connection, or an attempt at one, before.
  */
-export function judged({ market, account, feed, lost = false }, now, clock) {
+export function judged({ market, account, updates, feed, lost = false }, now, clock) {
   const waiting = [market, account].find(({ name }) => name === "waiting");
   if (waiting) return { kind: "reconnecting", text: again(waiting, now) };
   const mute = [market, account].find(({ name }) => name === "silent");
@@ -17,8 +17,10 @@ export function judged({ market, account, feed, lost = false }, now, clock) {
   if (feed.name === "silent") {
     return { kind: "stale", text: `Feed silent for ${age(feed.quietMs / 1000)}` };
   }
-  if (feed.name === "behind") return { kind: "stale", text: "Catching up" };
-  if ([market, account, feed].every(({ name }) => name === "open")) return live(clock);
+  if ([updates, feed].some(({ name }) => name === "behind")) {
+    return { kind: "stale", text: "Catching up" };
+  }
+  if ([market, account, updates, feed].every(({ name }) => name === "open")) return live(clock);
   if (lost) return { kind: "reconnecting", text: "Reconnecting" };
   return { kind: "connecting", text: "Connecting" };
 }

@@ -13,6 +13,7 @@ export class Connection {
     this.states = {
       market: { name: "connecting" },
       account: { name: "connecting" },
+      updates: { name: "open" },
       feed: { name: "unknown" },
     };
     this.lost = false;
@@ -30,7 +31,14 @@ export class Connection {
 
   account(state) {
     this.states.account = state;
+    if (state.name === "connecting") this.updates(true);
     this.refused(state);
+    this.show();
+  }
+
+  /** A heartbeat of the account's stream: whether all its updates have arrived. */
+  updates(whole) {
+    this.states.updates = { name: whole ? "open" : "behind" };
     this.show();
   }
 

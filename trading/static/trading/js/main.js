@@ -64,6 +64,7 @@ const updates = new AccountStream(socketAddress(page.accountStream), {
     sync.orders();
     sync.portfolio();
   },
+  pulse: (whole) => connection.updates(whole),
 });
 connection.hurries([stream.socket, updates.socket]);
 

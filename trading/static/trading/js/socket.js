@@ -387,9 +387,12 @@ export class DataStream {
 // a break the stream is asked to tell again what came since the last number heard.
 
 export class AccountStream {
-  /** `updated(update)` hears each trade update; `doubt()` that some may have been lost. */
-  constructor(url, { changed, updated, doubt }) {
-    Object.assign(this, { updated, doubt });
+  /**
+   * `updated(update)` hears each trade update; `doubt()` that some may have been lost; `pulse(whole)`
+   * at each heartbeat whether everything there is has arrived.
+   */
+  constructor(url, { changed, updated, doubt, pulse }) {
+    Object.assign(this, { updated, doubt, pulse });
     this.sequence = null; // up to which number of the account everything was heard
     this.frames = 0;
     this.socket = new Socket(url, {
@@ -431,12 +434,13 @@ export class AccountStream {
     this.updated(data);
   }
 
-  beat({ sent, account_sequence: upTo }) {
+  beat({ sent, account_sequence: upTo, newest, current = true }) {
     if (sent !== undefined && sent !== this.frames) {
       this.frames = sent;
       this.doubt();
     }
     this.sequence = upTo ?? this.sequence;
+    this.pulse(current && (newest ?? 0) <= (this.sequence ?? 0));
   }
 }
 
