@@ -20,8 +20,9 @@ import socket
 import sys
 import threading
 import time
+from typing import Any
 
-from channels.routing import URLRouter
+from channels.routing import ProtocolTypeRouter, URLRouter
 from django.urls import re_path
 from prometheus_client import start_http_server
 
@@ -36,6 +37,7 @@ from tests.streams import OPENING_US, Doorman, bar, quote, trade
 TURN_SECONDS = 0.01
 FLOOD_PER_TURN = 100
 RARE_TURNS = 20
+HALT = {"kind": "halt", "symbol": "MSFT", "reason": "news"}
 
 
 def feed() -> None:
@@ -53,19 +55,25 @@ def feed() -> None:
 
 
 def tell_rare_news(number: int, ticks: list[Quote | Trade]) -> tuple[Amendment, ...]:
-    """Two more trades and what becomes of them; besides them bars, a halt and its end."""
-    wrong, void = trade("MSFT", n=number), trade("MSFT", n=number + 1)
-    ticks += [wrong, void]
+    """Two more trades and what becomes of them; besides them bars, and a halt or its end."""
     minute = number // RARE_TURNS
+    wrong, void = (trade("MSFT", n=number)._replace(sequence=2 * minute + each) for each in (-1, 0))
+    ticks += [wrong, void]
     bus().publish(BARS, [bar("MSFT", minute)])
     bus().publish(BARS, [bar("MSFT", minute - 1, volume=900), bar("MSFT", timeframe="1Day")])
-    bus().publish(CONTROL, {"kind": "halt", "symbol": "MSFT", "reason": "news"})
-    bus().publish(CONTROL, {"kind": "resume", "symbol": "MSFT"})
-    right = wrong._replace(sequence=10**6 + number, price=494_000)
+    bus().publish(CONTROL, HALT if minute % 2 else {**HALT, "kind": "resume"})
+    right = wrong._replace(sequence=10**6 + minute, price=494_000)
     return (
         Amendment("MSFT", OPENING_US + number, wrong, right),
         Amendment("MSFT", OPENING_US + number, void, action="E"),
     )
+
+
+async def answer_market(scope: Any, receive: Any, send: Any) -> None:
+    """What another Openbell asks before it lets itself be fed."""
+    content = json.dumps({"mode": "simulated", "source": "floor"}).encode()
+    await send({"type": "http.response.start", "status": 200})
+    await send({"type": "http.response.body", "body": content})
 
 
 def tell_what_is_asked() -> None:
@@ -86,13 +94,14 @@ def main() -> None:
     consumer = MarketDataConsumer.as_asgi(
         authenticate=Doorman(), sockets_per_account=said.seats, sockets_per_key=said.seats
     )
-    router = URLRouter([re_path(r"^v2/(?P<feed>[^/]+)$", consumer)])
+    streams = URLRouter([re_path(r"^v2/(?P<feed>[^/]+)$", consumer)])
     listener = socket.create_server(("127.0.0.1", 0))
     if not said.quiet:
         threading.Thread(target=feed, daemon=True).start()
     threading.Thread(target=tell_what_is_asked, daemon=True).start()
     metrics, _ = start_http_server(0, "127.0.0.1")
     ports = f"{listener.getsockname()[1]}\n{metrics.server_port}"
+    router = ProtocolTypeRouter({"http": answer_market, "websocket": streams})
     OpenbellServer(router, listener=listener, when_ready=lambda: print(ports, flush=True)).run()
 
 

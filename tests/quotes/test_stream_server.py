@@ -28,8 +28,13 @@ from alpaca.data.models import (
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
+from quotes.feeds.alpaca import AlpacaFeed
+from quotes.feeds.base import Tick
+from quotes.feeds.upstream import Upstream
 from quotes.streaming.socket import CLOSING_SECONDS_MAX, REVOKED_SECONDS_MAX
 from quotes.streaming.watch import SWEEP_SECONDS
+from quotes.ticks import Amendment
+from quotes.ticks import Trade as PrintedTrade
 from tests.conftest import ROOT
 from tests.quotes.raw_client import (
     AUTH,
@@ -206,6 +211,35 @@ def assert_amended(trades: list[Any], corrections: list[Any], cancels: list[Any]
     prices = {(each.original_price, each.corrected_price) for each in corrections}
     assert prices == {(49.415, 49.4)}
     assert {(each.price, each.size, each.action) for each in cancels} == {(49.415, 100, "E")}
+
+
+async def test_another_openbell_is_fed_everything(floor: Floor) -> None:
+    """Trades without a gap and each in its place, what became of them, and halts."""
+    feed = AlpacaFeed(Upstream(f"{floor.address}/iex", "KEY", "secret"), ["AAPL", "MSFT"])
+    ticks: list[Tick] = []
+    amendments: list[Amendment] = []
+    halts: list[tuple[bool, str]] = []
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(amendments) < 4 or len({*halts}) < 2:
+                ticks += feed.read(2**62)
+                amendments += feed.take_amendments()
+                halts += feed.take_halts().values()
+                await asyncio.sleep(0.001)
+            assert feed.is_live()
+    finally:
+        feed.close()
+
+    for symbol in ("AAPL", "MSFT"):
+        of_symbol = [each for each in ticks if each.symbol == symbol]
+        trades = [each for each in of_symbol if isinstance(each, PrintedTrade)]
+        assert [each.sequence for each in trades] == list(range(1, len(trades) + 1))
+    printed = {each.sequence: each for each in trades}
+    for each in amendments:
+        assert each.original == printed[each.original.sequence]
+        assert each.corrected is None or each.corrected.price == 494_000
+    assert {each.corrected is None for each in amendments} == {True, False}
+    assert {*halts} == {(True, "news"), (False, "Trading Resumption")}
 
 
 def test_a_message_may_come_in_pieces_with_a_ping_between_them(floor: Floor) -> None:

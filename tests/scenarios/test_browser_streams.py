@@ -2,44 +2,23 @@
 
 from __future__ import annotations
 
-import http.cookiejar
 import json
-import re
-import urllib.parse
-import urllib.request
-import uuid
 
 import pytest
 from websockets.sync.client import ClientConnection, connect
 
 from tests.running import RunningPlatform
+from tests.scenarios.browsing import WAIT_SECONDS_MAX, Browser
 
-WAIT_SECONDS_MAX = 20
 LISTEN = {"action": "listen", "data": {"streams": ["trade_updates"]}}
 
 
 @pytest.fixture(scope="module")
 def cookies(platform: RunningPlatform) -> str:
     """What the browser of somebody who has just signed up sends along."""
-    jar = http.cookiejar.CookieJar()
-    browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))
-    address = f"{platform.url}/signup"
-    with browser.open(address, timeout=WAIT_SECONDS_MAX) as page:
-        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.read().decode())
-    assert token is not None
-    password = "a long pass phrase"
-    form = {
-        "csrfmiddlewaretoken": token[1],
-        "username": f"person-{uuid.uuid4().hex[:12]}",
-        "password1": password,
-        "password2": password,
-    }
-    request = urllib.request.Request(
-        address, urllib.parse.urlencode(form).encode(), {"Referer": address}
-    )
-    with browser.open(request, timeout=WAIT_SECONDS_MAX) as answer:
-        assert answer.geturl() == f"{platform.url}/"
-    return "; ".join(f"{each.name}={each.value}" for each in jar)
+    browser = Browser(platform)
+    browser.sign_up()
+    return browser.cookies
 
 
 def open_stream(platform: RunningPlatform, path: str, **headers: str) -> ClientConnection:

@@ -6,48 +6,19 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.sync.client import ClientConnection, connect
 
+from quotes.halts import UPSTREAM
 from tests.running import RunningPlatform
+from tests.scenarios.browsing import Operator
+from tests.scenarios.chain import WAIT_SECONDS, Listener, assert_alike
 
-WAIT_SECONDS = 30.0
-SYMBOLS = ["AAPL", "AMZN", "IWM", "MSFT", "NVDA", "QQQ", "SPY", "TSLA"]
 HEARD = 60  # trades; some seconds of busy symbols
-
-
-class Listener:
-    """An honest client of a platform's market data."""
-
-    def __init__(self, platform: RunningPlatform) -> None:
-        url = f"ws://127.0.0.1:{platform.port}/v2/iex?honest=1"
-        self.socket: ClientConnection = connect(url, proxy=None, compression=None, legacy=True)
-        self.trades: dict[tuple[str, int, int], tuple[Any, ...]] = {}  # by symbol and place
-        self.say(action="auth", key=platform.key, secret=platform.secret)
-        self.say(action="subscribe", trades=SYMBOLS, quotes=SYMBOLS)
-
-    def say(self, **message: Any) -> None:
-        self.socket.send(json.dumps(message))
-
-    def hear(self, until: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """Listen until a message is what was waited for."""
-        deadline = time.monotonic() + WAIT_SECONDS
-        while True:
-            for message in json.loads(self.socket.recv(timeout=deadline - time.monotonic())):
-                if message["T"] == "t":
-                    place = message["S"], message["epoch"], message["seq"]
-                    self.trades[place] = (message["t"], message["p"], message["s"])
-                if until(message):
-                    return message
-
-    def hear_trades(self, count: int) -> None:
-        """Listen for so many more."""
-        enough = len(self.trades) + count
-        self.hear(lambda _: len(self.trades) >= enough)
+HALTED = "TSLA"
 
 
 def ask(platform: RunningPlatform, path: str, **order: str) -> tuple[int, Any]:
@@ -89,40 +60,52 @@ def chained(home: Path, first: RunningPlatform) -> RunningPlatform:
     return RunningPlatform(home, settings)
 
 
-@pytest.fixture
-def first(tmp_path: Path) -> Iterator[RunningPlatform]:
-    with RunningPlatform(tmp_path / "first") as platform:
-        yield platform
+def listen_to_both(one: Listener, other: Listener, trades: int = HEARD) -> None:
+    other.hear_trades(trades)
+    one.hear_beyond(other)
+    assert_alike(one, other, trades // 2)
 
 
-def told_alike(first: Listener, second: Listener) -> None:
-    """Every trade that the second tells is one of the first, and in between none is missing."""
-    alike = 0
-    for symbol in SYMBOLS:
-        original = [each for (name, *_), each in first.trades.items() if name == symbol]
-        told = [each for (name, *_), each in second.trades.items() if name == symbol]
-        shared = [each for each in told if each in original]
-        alike += len(shared)
-        if shared:
-            begin, end = original.index(shared[0]), original.index(shared[-1])
-            assert original[begin : end + 1] == shared
-    assert alike >= HEARD // 3
+def says_that_trading_goes_on(message: dict[str, Any]) -> bool:
+    """The resumption, or that it was before."""
+    if message.get("S") != HALTED:
+        return False
+    return message.get("sc") == "T" or message.get("halted") is False
+
+
+def test_a_chain_tells_what_its_first_link_tells_and_never_more(
+    platform: RunningPlatform, tmp_path: Path
+) -> None:
+    operator = Operator(platform)
+    with chained(tmp_path / "second", platform) as second:
+        assert feed_of(second) == "ok"
+        assert [each["symbol"] for each in ask(second, "/v2/assets")[1]] == [
+            each["symbol"] for each in ask(platform, "/v2/assets")[1]
+        ]
+        one, other = Listener(platform), Listener(second)
+        listen_to_both(one, other, trades=20)
+
+        operator.halt(HALTED, "news pending")
+        try:
+            other.hear(lambda message: message["T"] == "s")
+            assert other.statuses == [(HALTED, "H", f"{UPSTREAM}: news pending")]
+            assert second.stop() == 0
+        finally:
+            operator.resume(HALTED)
+        with second:
+            other = Listener(second)
+            other.hear(says_that_trading_goes_on)
+            listen_to_both(one, other, trades=20)
 
 
 @pytest.mark.long
-def test_a_chain_tells_what_its_first_link_tells_and_never_more(
-    first: RunningPlatform, tmp_path: Path
-) -> None:
-    with chained(tmp_path / "second", first) as second:
-        assert feed_of(second) == "ok"
-        assert [each["symbol"] for each in ask(second, "/v2/assets")[1]] == [
-            each["symbol"] for each in ask(first, "/v2/assets")[1]
-        ]
+def test_a_chain_is_silent_while_its_first_link_is_away(tmp_path: Path) -> None:
+    with (
+        RunningPlatform(tmp_path / "first") as first,
+        chained(tmp_path / "second", first) as second,
+    ):
         one, other = Listener(first), Listener(second)
-        other.hear_trades(HEARD)
-        one.hear_trades(HEARD + 10)
-        other.hear_trades(HEARD // 3)
-        told_alike(one, other)
+        listen_to_both(one, other)
 
         assert first.process is not None
         first.process.kill()
@@ -135,17 +118,10 @@ def test_a_chain_tells_what_its_first_link_tells_and_never_more(
         with first:
             wait_until(lambda: feed_of(second) == "ok", "the first link to be back")
             one = Listener(first)
-            other.hear_trades(HEARD)
-            one.hear_trades(HEARD)
-            other.hear_trades(HEARD // 3)
-            told_alike(one, other)
+            listen_to_both(one, other)
             status, order = ask(second, "/v2/orders", **order, time_in_force="day")
             assert status == 200, order
 
             assert second.stop() == 0
             with second:
-                other = Listener(second)
-                other.hear_trades(HEARD // 3)
-                one.hear_trades(HEARD)
-                other.hear_trades(HEARD // 3)
-                told_alike(one, other)
+                listen_to_both(one, Listener(second))
