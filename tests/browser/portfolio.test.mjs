@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { NoAnswer } from "../../trading/static/trading/js/api.js";
 import { parse, plain } from "../../trading/static/trading/js/decimal.js";
 import {
   described,
@@ -94,11 +95,18 @@ test("a late answer does not take back a fill", () => {
 test("orders missing from the open list are open no more", () => {
   const orders = new Orders();
   orders.put([order("a", "new"), order("b", "new")]);
-  orders.replaceOpen([order("b", "new")]);
+  orders.replaceOpen([order("b", "new")], new Set(["a", "b"]));
   assert.deepEqual(
     orders.open.map(({ id }) => id),
     ["b"],
   );
+});
+
+test("an order that was made while the open list was on its way stays open", () => {
+  const orders = new Orders();
+  orders.put([order("b", "new"), order("c", "accepted")]);
+  orders.replaceOpen([order("b", "new")], new Set(["b"]));
+  assert.deepEqual(orders.open.map(({ id }) => id).sort(), ["b", "c"]);
 });
 
 test("newest orders come first", () => {
@@ -154,6 +162,7 @@ test("a refusal is a plain sentence and the code", () => {
   assert.equal(notice.title, "Order refused");
   assert.equal(notice.detail, "Insufficient buying power. (403 / 40310000)");
   assert.match(refusalNotice({ status: 0, message: "" }, "Order").detail, /gave no reason/);
+  assert.equal(refusalNotice(new NoAnswer("No answer in time"), "Cancel").title, "Cancel: no answer");
 });
 
 test("an order by amount is described by its amount", () => {

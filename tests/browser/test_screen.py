@@ -218,6 +218,34 @@ def test_a_lost_answer_is_asked_for_and_the_order_stays_one(desk):
     desk.errors.clear()  # the browser tells of the answer that was lost
 
 
+def test_a_ticket_changed_after_its_order_was_lost_to_sight_makes_no_other_and_says_so(desk):
+    def lose_line(route):
+        """The order arrives, its answer does not, and neither can it be asked for."""
+        if route.request.method == "POST":
+            route.fetch()
+        route.abort()
+
+    desk.page.route("**/v2/orders", lose_line)
+    desk.page.route("**/v2/orders:by_client_order_id**", lose_line)
+    desk.fill_ticket(shares="1", limit="1.25")
+    desk.send()
+    desk.wait_for_text("[data-review-problem]", "Whether it arrived is not known")
+    desk.page.unroute("**/v2/orders")
+    desk.page.unroute("**/v2/orders:by_client_order_id**")
+    desk.page.click("[data-review-back]")
+
+    desk.fill_ticket(shares="2", limit="1.25")
+    desk.send()
+    desk.wait_for_text("[data-review-problem]", "What the ticket says now was not sent")
+    [order] = desk.ask_api("/v2/orders?status=all")
+    assert order["qty"] == "1"
+
+    desk.page.click("[data-review-send]")
+    desk.open_tab("orders")
+    desk.wait_until("document.querySelectorAll('[data-open-orders] tbody tr').length === 2")
+    desk.errors.clear()  # the browser tells of what was lost and refused
+
+
 def test_a_refusal_says_its_code_and_a_sentence(desk):
     other = desk.page.context.new_page()
     other.goto(desk.url)

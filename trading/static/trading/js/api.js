@@ -2,13 +2,21 @@
 
 const TIMEOUT_MS = 15_000; // longer than the server takes to give up
 
-/** A refusal: HTTP status, the contract's code, and its sentence; status 0: no answer came. */
+/** A refusal: HTTP status (0: not the server's), the contract's code, and its sentence. */
 export class ApiError extends Error {
   constructor(status, { code = null, message = "", ...numbers } = {}) {
     super(message || `The server answered ${status}`);
     this.status = status;
     this.code = code;
     this.numbers = numbers;
+  }
+}
+
+/** No answer came, or none that can be read: what was asked for may have been done all the same. */
+export class NoAnswer extends ApiError {
+  constructor(message) {
+    super(0, { message });
+    this.unanswered = true;
   }
 }
 
@@ -24,26 +32,28 @@ export const patch = (path, body) => request("PATCH", path, body);
 export const remove = (path) => request("DELETE", path);
 
 async function request(method, path, body) {
-  const response = await answer(path, {
+  const { response, text } = await answer(path, {
     method,
     credentials: "same-origin",
     headers: headers(method, body),
     body: body === undefined ? undefined : JSON.stringify(body),
     signal: AbortSignal.timeout(TIMEOUT_MS),
   });
-  const text = await response.text();
   const content = decoded(text);
+  if (response.ok && text && content === null) throw new NoAnswer("The answer cannot be read");
   if (response.ok) return content;
   if (response.status === 401) document.dispatchEvent(new CustomEvent("openbell:logged-out"));
   throw new ApiError(response.status, content ?? {});
 }
 
+// The whole of it: an answer may break off after its head.
 async function answer(path, options) {
   try {
-    return await fetch(path, options);
+    const response = await fetch(path, options);
+    return { response, text: await response.text() };
   } catch (error) {
     const late = error.name === "TimeoutError";
-    throw new ApiError(0, { message: late ? "No answer in time" : "Openbell cannot be reached" });
+    throw new NoAnswer(late ? "No answer in time" : "Openbell cannot be reached");
   }
 }
 

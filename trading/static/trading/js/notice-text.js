@@ -27,11 +27,14 @@ export function tradeNotice(update) {
   };
 }
 
-/** A refusal of the API as a notice: the plain sentence, and the code that programs match. */
+/**
+ * A refusal of the API as a notice: the plain sentence, and the code that programs match. Where no
+ * answer came nobody knows that it was one.
+ */
 export function refusalNotice(error, what) {
   const codes = [error.status, error.code].filter(Boolean).join(" / ");
   return {
-    title: `${what} refused`,
+    title: error.unanswered ? `${what}: no answer` : `${what} refused`,
     detail: sentence(error.message) + (codes && ` (${codes})`),
     tone: "bad",
     urgent: true,

@@ -26,10 +26,13 @@ export class Orders {
     }
   }
 
-  /** Take the API's complete list of open orders: what is missing there is open no more. */
-  replaceOpen(orders) {
+  /**
+   * Take the API's complete list of open orders: what is missing there is open no more, of those that
+   * were known (`known`: their ids) when it was asked for. Newer ones it may not have seen.
+   */
+  replaceOpen(orders, known) {
     const listed = new Set(unfolded(orders).map((order) => order.id));
-    for (const order of this.open) if (!listed.has(order.id)) this.byId.delete(order.id);
+    for (const { id } of this.open) if (known.has(id) && !listed.has(id)) this.byId.delete(id);
     this.put(orders);
   }
 

@@ -78,11 +78,12 @@ export class Sync {
   }
 
   async loadOrders() {
+    const known = new Set(this.desk.orders.open.map(({ id }) => id));
     const [open, closed] = await Promise.all([
       api.get("/v2/orders", { status: "open", limit: 500, nested: true }),
       api.get("/v2/orders", { status: "closed", limit: FINISHED_ORDERS, nested: true }),
     ]);
-    this.desk.orders.replaceOpen(open);
+    this.desk.orders.replaceOpen(open, known);
     this.desk.orders.put(closed);
     this.desk.tell("orders");
   }

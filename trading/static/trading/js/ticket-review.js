@@ -5,7 +5,7 @@ import { element, part, write } from "./dom.js";
 import { number, plain } from "./decimal.js";
 import { money, price, quantity } from "./format.js";
 import { sentence } from "./notice-text.js";
-import { place } from "./order-entry.js";
+import { newClientOrderId, place } from "./order-entry.js";
 import { isExits, takesExits } from "./ticket-prices.js";
 import { body, covers, sellsShort } from "./ticket-rules.js";
 
@@ -120,6 +120,14 @@ export class Review {
     write(this.panel.hidden ? this.ticket.problem : this.problem, text);
     this.send.disabled = false;
     if (error.unknown) this.sync.orders();
+    if (error.earlier) this.tellEarlier(error.earlier);
+  }
+
+  // The id of the ticket stands for that order: what is sent next needs one of its own.
+  tellEarlier(order) {
+    this.desk.orders.put([order]);
+    this.desk.tell("orders");
+    this.ticket.clientOrderId = newClientOrderId();
   }
 }
 
