@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import tcp
@@ -28,20 +28,30 @@ class Frames:
     """Writes frames to one socket and says how far behind its reader is.
 
     While the way to the kernel is known to be clear nothing is asked before a write: most of what a
-    stream costs is done here, once per socket and batch. Whoever else writes to the connection, or
+    stream costs is done there, once per socket and batch. Whoever else writes to the connection, or
     ends it, calls `give_way`.
     """
 
-    __slots__ = ("_protocol", "_send")
+    __slots__ = ("_protocol", "_way")
 
     def __init__(self, protocol: BoundedSocket) -> None:
         self._protocol = protocol
-        self._send: Callable[[bytes], int] | None = None  # the kernel's, while the way is clear
+        self._way: Way = OwnWay()
+
+    def lend(self, way: Way) -> None:
+        """Keep `way.send` the shortest way for these frames, from now on.
+
+        It is the kernel's own `send` while nothing is queued before it, and else one that takes
+        nothing. Whoever calls it gives the bytes that it did not take, or all if it raised an
+        OSError, to `write`. Nothing between a batch and the kernel is cheaper.
+        """
+        self._way.send, way.send = take_nothing, self._way.send
+        self._way = way
 
     def write(self, frames: bytes) -> int:
         """Send whole frames, one or many; how many bytes the kernel has not taken yet."""
-        send = self._send
-        if send is None:
+        send = self._way.send
+        if send is take_nothing:
             return self._write_behind(frames)
         try:
             taken = send(frames)
@@ -52,13 +62,13 @@ class Frames:
             return 0
         if taken == len(frames):
             return 0
-        self._send = None
+        self.give_way()
         self._protocol.transport.write(frames[taken:])
         return len(frames) - taken
 
     def give_way(self) -> None:
         """Look before the next write whether something else is queued, or all is over."""
-        self._send = None
+        self._way.send = take_nothing
 
     def backlog(self) -> int:
         """Bytes written to this socket that the kernel has not taken yet."""
@@ -66,7 +76,7 @@ class Frames:
 
     def abort(self) -> None:
         """Drop the connection with all that waits in it."""
-        self._send = None
+        self.give_way()
         if self._protocol.transport is not None:
             self._protocol.transport.abortConnection()
 
@@ -77,10 +87,30 @@ class Frames:
             return 0
         kernel, queued = look_inside(protocol.transport)
         if kernel is not None and not queued and not protocol.send_queue:
-            self._send = kernel.send
+            self._way.send = kernel.send
             return self.write(frames)
         protocol.transport.write(frames)
         return queued + len(frames)
+
+
+class Way(Protocol):
+    """Where to find the shortest way; see `Frames.lend`."""
+
+    send: Callable[[bytes], int]
+
+
+class OwnWay:
+    """That of frames which nobody asked for it."""
+
+    __slots__ = ("send",)
+
+    def __init__(self) -> None:
+        self.send: Callable[[bytes], int] = take_nothing
+
+
+def take_nothing(frames: bytes) -> int:
+    """A `send` where the way is not known to be clear."""
+    return 0
 
 
 def look_inside(transport: Any) -> tuple[socket.socket | None, int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any
 
 from quotes.streaming.audience import EVERYTHING, Audience
@@ -26,6 +27,7 @@ class Fanout:
 
     def __init__(self) -> None:
         self._touched: list[Line] = []
+        self._counted: list[Line] = []  # those of them who are told how many messages they got
         self._holding: set[Socket] = set()
         self._releasing: asyncio.Task[None] | None = None
 
@@ -41,8 +43,8 @@ class Fanout:
 
         A message that is the `quote_of` a symbol is replaced by a newer one if its reader is slow.
         """
-        touch = self._touched.append
-        for frame, lines in _encoded(audience, symbol, encode, message):
+        for codec, frame, lines in _encoded(audience, symbol, encode, message):
+            touch = (self._counted if codec.honest else self._touched).append
             for line in lines:
                 if line.holding:
                     line.socket.hold(frame, quote_of)
@@ -54,18 +56,20 @@ class Fanout:
 
     def flush(self) -> None:
         """Write to each socket what was offered to it."""
+        counted, self._counted = self._counted, []
         touched, self._touched = self._touched, []
-        for line in touched:
+        for line in counted:
+            line.sent += len(line.parts)
+        for line in chain(counted, touched):
             parts = line.parts
-            if parts:
-                line.sent += len(parts)
-                frames = b"".join(parts)  # of one it makes no copy
-                parts.clear()
-                try:
-                    if backlog := line.frames.write(frames):
-                        self._note_backlog(line, backlog)
-                except Exception:
-                    self._break(line)
+            frames = b"".join(parts)  # of one it makes no copy
+            parts.clear()
+            try:
+                taken = line.send(frames)
+            except OSError:
+                taken = 0
+            if taken != len(frames):
+                self._write(line, frames[taken:])
 
     def send(
         self,
@@ -76,24 +80,28 @@ class Fanout:
         quote_of: str | None = None,
     ) -> None:
         """As `offer` and `flush` of a message that is alone."""
-        for frame, lines in _encoded(audience, symbol, encode, message):
+        for codec, frame, lines in _encoded(audience, symbol, encode, message):
             for line in lines:
                 if line.holding:
                     line.socket.hold(frame, quote_of)
                     continue
-                line.sent += 1
+                line.sent += codec.honest
                 try:
-                    if backlog := line.frames.write(frame):
-                        self._note_backlog(line, backlog)
-                except Exception:
-                    self._break(line)
+                    taken = line.send(frame)
+                except OSError:
+                    taken = 0
+                if taken != len(frame):
+                    self._write(line, frame[taken:])
 
     def say(self, socket: Socket, *frames: bytes, newest_of: str | None = None) -> None:
         """Send frames to one socket, after all it was sent before.
 
         To a slow reader, the `newest_of` something takes the place of one that waits.
         """
-        socket.say(*frames, newest_of=newest_of)
+        try:
+            socket.say(*frames, newest_of=newest_of)
+        except Exception:
+            self._break(socket)
         self.watch(socket)
 
     def watch(self, socket: Socket) -> None:
@@ -111,27 +119,40 @@ class Fanout:
             self._releasing.cancel()
             self._releasing = None
 
-    def _note_backlog(self, line: Line, backlog: int) -> None:
-        line.socket.note_backlog(backlog)
-        self.watch(line.socket)
+    def _write(self, line: Line, frames: bytes) -> None:
+        """Write what the shortest way did not take; look after its reader if much is left."""
+        try:
+            if backlog := line.frames.write(frames):
+                line.socket.note_backlog(backlog)
+                self.watch(line.socket)
+        except Exception:
+            self._break(line.socket)
 
-    def _break(self, line: Line) -> None:
+    def _break(self, socket: Socket) -> None:
+        """One socket that cannot be written to is no reason to stop for the others."""
         log.exception("a socket could not be written to")
-        line.socket.close(BROKEN_CLOSE)
+        socket.close(BROKEN_CLOSE)
 
     async def _release_on(self) -> None:
         while self._holding:
             await asyncio.sleep(RELEASE_SECONDS)
             for socket in tuple(self._holding):
-                if socket.release():
+                if self._has_caught_up(socket):
                     self._holding.discard(socket)
         self._releasing = None
+
+    def _has_caught_up(self, socket: Socket) -> bool:
+        try:
+            return socket.release()
+        except Exception:
+            self._break(socket)
+            return True
 
 
 def _encoded(
     audience: Audience, symbol: str, encode: Callable[..., bytes], message: tuple[Any, ...]
-) -> Iterator[tuple[bytes, Iterable[Line]]]:
-    """The message in each codec that somebody has, and who has it."""
+) -> Iterator[tuple[Codec, bytes, Iterable[Line]]]:
+    """Each codec that somebody has, the message in it, and who has it."""
     frames: dict[Codec, bytes] = {}
     for groups in (audience.of.get(symbol), audience.of.get(EVERYTHING)):
         if groups is None:
@@ -140,4 +161,4 @@ def _encoded(
             frame = frames.get(codec)
             if frame is None:
                 frame = frames[codec] = encode(codec, *message)
-            yield frame, group.lines
+            yield codec, frame, group.lines

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol
 from prometheus_client import Counter
 
 from quotes.streaming.codec import TEXT, Codec, unframed
-from quotes.streaming.line import Line, new_line
+from quotes.streaming.line import Line, new_line, take_nothing
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,10 @@ class Frames(Protocol):
     def write(self, frames: bytes) -> int:
         """Send these bytes, whole frames, after all that were written before; the backlog then."""
 
+    def lend(self, line: Line) -> None:
+        """Keep `line.send` the shortest way from now on: how many bytes left at once. Those that
+        it did not take, or all where it raises an OSError, are to be written."""
+
     def backlog(self) -> int:
         """How many written bytes have not left yet."""
 
@@ -83,6 +87,9 @@ class SentFrames:
         self._backlog += len(frames)
         self._written.set()
         return self._backlog
+
+    def lend(self, line: Line) -> None:
+        line.send = take_nothing
 
     def backlog(self) -> int:
         return self._backlog
@@ -167,7 +174,7 @@ class Socket:
 
     @property
     def sent(self) -> int:
-        """How many messages this client was sent."""
+        """How many messages this client was sent, if it is an honest one."""
         return self.line.sent
 
     def say(self, *frames: bytes, newest_of: str | None = None) -> None:
@@ -247,6 +254,7 @@ class Socket:
     def forget(self) -> None:
         """The connection is gone: keep nothing for it, and nobody who closes it."""
         self.line = Line()  # the old one knows us, and we would keep each other
+        self._frames.lend(self.line)
         self.closed = self.line.holding = True
         self._held.clear()
         self._close = _nothing

@@ -22,7 +22,7 @@ from quotes.streaming.codec import (
     Codec,
 )
 from quotes.streaming.hub import Hub
-from tests.quotes.hub_readers import TICKS, Q, Reader, Store, T, hub_on, settled
+from tests.quotes.hub_readers import TICKS, Q, Reader, Store, T, hub_on, settled, until
 from tests.streams import PATIENCE_SECONDS, Someone, bar, batch, quote, trade
 
 
@@ -372,11 +372,44 @@ async def test_a_socket_that_cannot_be_written_to_harms_nobody_else(hub: Hub) ->
     def fail(frames: bytes) -> None:
         raise OSError("gone")
 
-    broken.wire.write = fail  # type: ignore[method-assign]
+    broken.wire.write = broken.socket.line.send = fail  # type: ignore[method-assign]
     hub.deliver([quote(n=1)])
     hub.deliver([quote(n=2)])
 
     assert len(sound.heard) == 2
+    assert broken.closed_with == [4500]
+
+
+async def test_a_heartbeat_that_cannot_be_written_harms_nobody_else(hub: Hub) -> None:
+    readers = [Reader(hub, JSON_HONEST).want(quotes=["*"]) for _ in range(3)]
+    broken = next(each for each in readers if each.socket is next(iter(hub.sockets)))
+
+    def fail(frames: bytes) -> None:
+        raise OSError("gone")
+
+    broken.wire.write = broken.socket.line.send = fail  # type: ignore[method-assign]
+    hub.beat()
+
+    assert [each.closed_with for each in readers if each is not broken] == [[], []]
+    assert all(each.heard for each in readers if each is not broken)
+    assert broken.closed_with == [4500]
+
+
+async def test_a_slow_reader_whose_connection_breaks_keeps_no_other_waiting(hub: Hub) -> None:
+    broken, slow = (Reader(hub).want(quotes=["*"]) for _ in range(2))
+    broken.wire.room = slow.wire.room = 0
+    for n in range(1, 2_000):
+        hub.deliver([quote(n=n), quote("B", n=n)])
+    assert broken.socket.holding and slow.socket.holding
+
+    def fail() -> int:
+        raise OSError("gone")
+
+    broken.wire.backlog = fail  # type: ignore[method-assign]
+    await until(lambda: bool(broken.closed_with))
+    slow.wire.drain(10**9)
+    await until(lambda: not slow.socket.holding)
+
     assert broken.closed_with == [4500]
 
 

@@ -60,7 +60,7 @@ class Subscription:
         self._bus = bus
         self._lock = threading.Lock()
         self._waiting: deque[tuple[str, Any]] = deque()
-        self._per_topic: Tally[str] = Tally()
+        self._per_topic: Tally[str] = Tally()  # of one that blocks
         self._signalled = False  # a wake-up is on its way: one is enough for many messages
         self._wake = asyncio.Event()
 
@@ -118,8 +118,12 @@ class Subscription:
     def put(self, topic: str, message: Any) -> None:
         """Add a message, or lose one as `when_full` says. Never blocks."""
         with self._lock:
-            lost = self._lose_one(topic) if self._is_full(topic) else ""
-            if not lost or self.when_full is WhenFull.DROP_OLDEST:
+            # A topic that is full has at least `limit` messages here: most are judged by this.
+            is_full = len(self._waiting) >= self.limit and self._is_full(topic)
+            lost = self._lose_one(topic) if is_full else ""
+            if self.when_full is WhenFull.DROP_OLDEST:
+                self._waiting.append((topic, message))
+            elif not lost:
                 self._waiting.append((topic, message))
                 self._per_topic[topic] += 1
             wake, self._signalled = not self._signalled, True
@@ -140,7 +144,7 @@ class Subscription:
         return len(self._waiting)
 
     def waiting_on(self, topic: str) -> int:
-        """How many messages of the topic wait."""
+        """How many messages of the topic wait, where each has its own places."""
         return self._per_topic[topic]
 
     def has_room(self, topic: str) -> bool:
@@ -160,7 +164,6 @@ class Subscription:
         if self.when_full is WhenFull.BLOCK:
             return topic
         oldest, _ = self._waiting.popleft()
-        self._per_topic[oldest] -= 1
         return oldest
 
     def _flagged(self) -> bool:
