@@ -417,12 +417,11 @@ async def asked_ear() -> AsyncIterator[tuple[Any, Asked, Callable[[], None]]]:
     from redis.asyncio import Redis
 
     from quotes.streaming.bus.ear import Ear
-    from quotes.streaming.bus.hearing import Heard
 
     ear, asked = Ear(Redis(), asyncio.get_running_loop()), Asked()
     following = asyncio.create_task(ear._follow_topics(asked))
-    confirmation = Heard(b"subscribe", ear._prefix + CONTROL, b"1")
-    yield ear, asked, lambda: ear._take(confirmation)
+    confirmation = (b"subscribe", ear._prefix + CONTROL, b"1")
+    yield ear, asked, lambda: ear._take(*confirmation)
     following.cancel()
 
 

@@ -400,7 +400,8 @@ async def test_a_slow_reader_whose_connection_breaks_keeps_no_other_waiting(hub:
     broken.wire.room = slow.wire.room = 0
     for n in range(1, 2_000):
         hub.deliver([quote(n=n), quote("B", n=n)])
-    assert broken.socket.holding and slow.socket.holding
+    assert broken.socket.holding
+    assert slow.socket.holding
 
     def fail() -> int:
         raise OSError("gone")

@@ -21,7 +21,7 @@ from typing import Any
 from prometheus_client import Counter
 from redis.asyncio import Redis
 
-from quotes.streaming.bus.hearing import Heard, Hearing
+from quotes.streaming.bus.hearing import Hearing
 from quotes.streaming.bus.local import Bus
 from quotes.streaming.bus.mailbox import Subscription
 from quotes.streaming.bus.wire import unpack
@@ -98,11 +98,11 @@ class Ear(Bus):
             return
         self.deliver(topic, message)
 
-    def _take(self, heard: Heard) -> None:
-        topic = heard.channel.removeprefix(self._prefix)
-        if heard.kind == b"message":
-            self._deliver_packed(topic, heard.data)
-        elif heard.kind == b"subscribe":
+    def _take(self, kind: bytes, channel: str, content: bytes) -> None:
+        topic = channel.removeprefix(self._prefix)
+        if kind == b"message":
+            self._deliver_packed(topic, content)
+        elif kind == b"subscribe":
             self._confirm(topic)
 
     def _confirm(self, topic: str) -> None:

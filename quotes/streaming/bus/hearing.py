@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, NoReturn, Self
+from typing import Any, NoReturn, Self
 
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -14,18 +14,14 @@ from quotes.streaming.bus.link import Link
 READ_BYTES = 256 * 1024
 
 
-class Heard(NamedTuple):
-    """What Redis says to who is subscribed: `kind` is subscribe, unsubscribe or message."""
-
-    kind: bytes
-    channel: str
-    data: bytes
+# Called with what Redis says: subscribe, unsubscribe or message; the channel; the data.
+Hear = Callable[[bytes, str, bytes], None]
 
 
 class Hearing(Link, asyncio.BufferedProtocol):
     """A link that calls `hear` with each message in its order; what that raises is the end."""
 
-    def __init__(self, redis: Redis, hear: Callable[[Heard], None]) -> None:
+    def __init__(self, redis: Redis, hear: Hear) -> None:
         super().__init__(redis)
         self._hear = hear
         self._room = bytearray(READ_BYTES)
@@ -66,6 +62,6 @@ class Hearing(Link, asyncio.BufferedProtocol):
         self._heard_at = self._loop.time()
         for reply in replies:
             # RESP 3 answers a ping with a plain PONG, RESP 2 with a list of two.
-            if isinstance(reply, list) and len(reply) == len(Heard._fields):
+            if isinstance(reply, list) and len(reply) == 3:
                 kind, channel, content = reply
-                self._hear(Heard(kind, channel.decode(), content))
+                self._hear(kind, channel.decode(), content)

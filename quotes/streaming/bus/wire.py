@@ -10,6 +10,8 @@ from quotes.ticks import Amendment, Bar, Batch, Quote, Trade
 
 PLAIN, BATCH, BARS = 0, 1, 2
 
+_quote, _trade = Quote._make, Trade._make
+
 # Ticks are told apart by this field: an array in a trade, a number in a quote.
 _CONDITIONS = Trade._fields.index("conditions")
 assert Quote._fields[_CONDITIONS] == "received_us", "a quote has a number there"
@@ -36,12 +38,9 @@ def unpack(data: bytes) -> tuple[str, int, Any]:
 
 def _batch(body: bytes) -> Batch:
     ticks, watermark_us, epoch, number, amended = msgpack.unpackb(body, use_list=False)
-    amendments = tuple([_amendment(*fields) for fields in amended])
-    return Batch(tuple([_tick(tick) for tick in ticks]), watermark_us, epoch, number, amendments)
-
-
-def _tick(fields: tuple[Any, ...]) -> Quote | Trade:
-    return Trade._make(fields) if type(fields[_CONDITIONS]) is tuple else Quote._make(fields)
+    made = tuple([_trade(one) if type(one[_CONDITIONS]) is tuple else _quote(one) for one in ticks])
+    amendments = tuple([_amendment(*fields) for fields in amended]) if amended else ()
+    return Batch(made, watermark_us, epoch, number, amendments)
 
 
 def _amendment(
