@@ -30,7 +30,8 @@ CLOSE_REASON_BYTES_MAX = 123  # RFC 6455, 5.5: a control frame's payload less th
 GOING_AWAY = 1001
 MESSAGE_BYTES_MAX = 64 * 1024  # a subscription to every symbol there is, in one message
 PING_TIMEOUT_SECONDS = 15
-CLOSE_TIMEOUT_SECONDS = 5  # for the client's half of the closing handshake
+# For the client's half of the closing handshake, and then for it to take what was written.
+CLOSE_TIMEOUT_SECONDS = 5.0
 
 
 class Inbox:
@@ -108,6 +109,7 @@ class BoundedSocket(WebSocketProtocol):
 
     maxMessagePayloadSize: int  # autobahn copies it from the factory's options
     is_lost = False  # the connection
+    _last_call: asyncio.TimerHandle | None = None  # for a connection that is about to end
     application_has_ended = False
 
     def __init__(self) -> None:
@@ -144,8 +146,15 @@ class BoundedSocket(WebSocketProtocol):
         super().sendData(data, *options)
 
     def dropConnection(self, abort: bool = False) -> None:
+        """End the connection; without `abort` its reader has some time to take what is written.
+
+        Twisted would wait for ever for one that is there and takes nothing.
+        """
         self.frames.give_way()
         super().dropConnection(abort)
+        if not abort and not self.is_lost and self._last_call is None:
+            loop = asyncio.get_running_loop()
+            self._last_call = loop.call_later(CLOSE_TIMEOUT_SECONDS, self.frames.abort)
 
     def handle_reply(self, message: dict[str, Any]) -> None:
         if message["type"] == "websocket.close" and self.state == self.STATE_OPEN:
@@ -163,6 +172,8 @@ class BoundedSocket(WebSocketProtocol):
         super().connectionLost(reason)
         let_go(self.transport)
         self.is_lost = True
+        if self._last_call is not None:
+            self._last_call.cancel()
         self.let_go()
 
     def application_ended(self, application: Any) -> None:

@@ -93,6 +93,16 @@ async def pile(receive: Any, send: Any, frames: Any) -> None:
     await receive()
 
 
+async def brim(receive: Any, send: Any, frames: Any) -> None:
+    """More than the kernels of both ends take, and less than makes anybody wait."""
+    while frames.backlog() < 32 * 1024:
+        while frames.backlog() < 32 * 1024:
+            frames.write(b"\x82\x7e\x04\x00" + MEGABYTE[:1024])
+        await asyncio.sleep(0.2)  # they may take more yet
+    print("full", flush=True)
+    await receive()
+
+
 async def sleepy(receive: Any, send: Any, frames: Any) -> None:
     """Reads slowly, and says how much was waiting when it began."""
     await asyncio.sleep(1)
@@ -103,12 +113,17 @@ async def sleepy(receive: Any, send: Any, frames: Any) -> None:
             await send({"type": "websocket.send", "text": str(count)})
 
 
-ROOMS = {"/echo": echo, "/shared": shared, "/flood": flood, "/pile": pile, "/sleepy": sleepy}
+ROOMS = {f"/{room.__name__}": room for room in (echo, shared, flood, pile, brim, sleepy)}
 
 
 def main() -> None:
-    from config.server import requests  # after the server's module, which installs the reactor
+    # After the server's module, which installs the reactor.
+    from config.server import requests
+    from config.server import sockets as server_sockets
 
+    server_sockets.CLOSE_TIMEOUT_SECONDS = float(
+        os.environ.get("CLOSE_SECONDS", server_sockets.CLOSE_TIMEOUT_SECONDS)
+    )
     requests.HEAD_SECONDS_MAX = float(os.environ.get("HEAD_SECONDS", requests.HEAD_SECONDS_MAX))
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]

@@ -149,23 +149,42 @@ def test_backlog_says_what_a_stalled_reader_has_not_taken(floor):
     assert "backlog after" in floor.output()[0]
 
 
-def test_nothing_of_a_socket_stays_in_memory_until_the_garbage_is_collected(floor):
-    def kept() -> int:
-        with urllib.request.urlopen(f"http://127.0.0.1:{floor.port}/sockets", timeout=10) as said:
-            return int(said.read())
+def kept(floor: Floor) -> int:
+    """The sockets it has in memory; once asked, it collects no garbage any more."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{floor.port}/sockets", timeout=10) as said:
+        return int(said.read())
 
-    assert kept() == 0  # and from now on nothing is collected
+
+def wait_until_none_is_kept(floor: Floor) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while count := kept(floor):
+        assert time.monotonic() < deadline, f"{count} sockets are kept"
+        time.sleep(0.1)
+
+
+def test_nothing_of_a_socket_stays_in_memory_until_the_garbage_is_collected(floor):
+    assert kept(floor) == 0
     clients = [opened(floor, "/echo") for _ in range(5)]
     clients[0].send("close")
     readers = [stalled(floor, "/flood"), stalled(floor, "/pile")]
-    assert kept() > 0
+    assert kept(floor) > 0
     for each in [*clients, *readers]:
         each.close()
 
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while kept():
-        assert time.monotonic() < deadline, f"{kept()} sockets are kept"
-        time.sleep(0.1)
+    wait_until_none_is_kept(floor)
+
+
+@pytest.fixture
+def quick_to_close(monkeypatch):
+    monkeypatch.setenv("CLOSE_SECONDS", "0.5")
+
+
+def test_a_client_that_closes_and_reads_nothing_is_dropped(quick_to_close, floor):
+    with stalled(floor, "/brim") as client:
+        assert floor.process.stdout.readline() == "full\n"
+        client.sendall(b"\x88\x82\0\0\0\0\x03\xe8")  # close 1000, masked with zeros
+
+        wait_until_none_is_kept(floor)
 
 
 def test_a_flood_waits_in_the_kernel_not_in_our_memory(floor):
