@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quotes.streaming import limits
+from quotes.streaming import limits, socket
 from quotes.streaming.consumers import MarketDataConsumer
 from quotes.streaming.limits import Failures, Pace
 from quotes.streaming.seats import seats
 from quotes.streaming.session import AUTHENTICATED
+from tests.conftest import ROOT
 from tests.streams import (
     Client,
     Doorman,
@@ -21,6 +22,18 @@ from tests.streams import (
     lose_newest,
     threads_of_its_own,
 )
+
+
+def test_the_readme_states_the_limits_that_hold() -> None:
+    readme = " ".join((ROOT / "README.md").read_text().split())
+    mebibytes, rest = divmod(socket.HELD_BYTES_MAX, 1024 * 1024)
+
+    assert f"closed with {socket.SLOW_CLIENT_CLOSE} once {mebibytes} MiB of anything" in readme
+    assert rest == 0
+    assert f"taken nothing for {socket.STALLED_SECONDS_MAX:.0f} s" in readme
+    assert f"ask for {limits.SYMBOLS_MAX:,} symbols" in readme
+    seats = f"{limits.SOCKETS_PER_ACCOUNT_MAX} sockets on each stream, and a key"
+    assert f"{seats} {limits.SOCKETS_PER_KEY_MAX}." in readme
 
 
 def test_pace_allows_its_burst_then_its_rate() -> None:

@@ -16,6 +16,7 @@ from config.server.sockets import STALL_SECONDS_MAX
 from tests.config.server.conftest import Floor
 
 PATIENCE_SECONDS = 20
+NOTICE_SECONDS = 2.0  # long enough to come and be heard on a busy machine
 
 
 def opened(floor: Floor, path: str) -> ClientConnection:
@@ -88,6 +89,17 @@ def test_frames_keep_their_place_among_sends(floor):
 def test_our_answers_may_be_larger_than_what_clients_send(floor):
     with opened(floor, "/flood") as client:
         assert len(client.recv(timeout=5)) == 1024 * 1024
+
+
+def test_nothing_is_compressed_though_the_client_offers_it(floor):
+    """A frame that goes to thousands is made once; compressed, it would be made for each."""
+    with opened(floor, "/echo") as client:
+        assert client.request is not None
+        assert client.response is not None
+        assert "permessage-deflate" in client.request.headers["Sec-WebSocket-Extensions"]
+        assert "Sec-WebSocket-Extensions" not in client.response.headers
+        client.send("in plain")
+        assert client.recv(timeout=5) == "in plain"
 
 
 def test_a_message_too_large_is_closed_with_1009(floor):
@@ -221,6 +233,33 @@ def test_a_stop_says_goodbye_to_every_socket(floor):
     assert printed.count("ended /echo") == 20
     assert printed.endswith("clean exit\n")
     assert floor.process.returncode == 0
+
+
+@pytest.fixture
+def noticed(monkeypatch):
+    monkeypatch.setenv("NOTICE_SECONDS", str(NOTICE_SECONDS))
+
+
+def test_until_the_balancer_has_noticed_everything_goes_on(noticed, floor):
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(opened(floor, "/echo"))]
+        started = time.monotonic()
+        floor.ask_to_stop()
+        assert floor.process.stdout.readline() == "told\n"
+        clients.append(stack.enter_context(opened(floor, "/echo")))  # it may still be sent here
+        for client in clients:
+            client.send("still here")
+            assert client.recv(timeout=PATIENCE_SECONDS) == "still here"
+        for client in clients:
+            with pytest.raises(ConnectionClosed) as closed:
+                client.recv(timeout=PATIENCE_SECONDS)
+            assert time.monotonic() - started > NOTICE_SECONDS
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 1001
+    printed, _ = floor.output()
+
+    assert printed.startswith("draining\n")
+    assert printed.endswith("clean exit\n")
 
 
 def test_goodbyes_are_spread_over_time(floor):
