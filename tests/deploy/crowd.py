@@ -5,9 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
+from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import ConnectionClosed
+
+from quotes.streaming.codec import rfc3339
+from quotes.ticks import Quote
 from tests.deploy.line import opened
 
 FIRST_WAIT_SECONDS = 0.5
@@ -18,13 +23,21 @@ WATCH_SECONDS = 0.01
 Place = tuple[int, int]
 
 
+class Agreement(NamedTuple):
+    """A heartbeat that was current and found nothing missing."""
+
+    at: float
+    market_time: str  # up to which the server says it has told everything
+    newest: Place | None  # of what the client knew then
+
+
 class Client:
     """One of them, watching one symbol."""
 
     def __init__(self, url: str, key: Sequence[str], symbol: str) -> None:
         self.url, self.key, self.symbol = url, key, symbol
         self.newest: Place | None = None  # (epoch, number) of the newest quote
-        self.agreed_at = 0.0  # the last heartbeat that found nothing missing
+        self.agreed = Agreement(0.0, "", None)
         self.disagreed = 0
         self.entered: list[float] = []  # instants of its subscriptions
         self.left: list[tuple[float, int | None, bool]] = []  # instant, close code, was it warned
@@ -72,12 +85,15 @@ class Client:
         elif kind == "shutdown":
             self._warned = True
         elif kind == "heartbeat":
-            newest = message["quotes"].get(self.symbol)
-            told = newest is None or (self.newest is not None and tuple(newest) <= self.newest)
-            if message["sent"] == frames and told:
-                self.agreed_at = time.monotonic()
-            else:
-                self.disagreed += 1
+            self._compare(message, frames)
+
+    def _compare(self, beat: dict[str, Any], frames: int) -> None:
+        newest = beat["quotes"].get(self.symbol)
+        told = newest is None or (self.newest is not None and tuple(newest) <= self.newest)
+        if beat["sent"] != frames or not told:
+            self.disagreed += 1
+        elif beat["current"]:  # else the server does not know what it has missed
+            self.agreed = Agreement(time.monotonic(), beat["t"], self.newest)
 
     def _note(self, quote: dict[str, Any]) -> None:
         place = quote["epoch"], quote["seq"]
@@ -123,11 +139,41 @@ class Crowd:
             assert time.monotonic() < deadline, said + "; ".join(map(str, wanting[:5]))
             await asyncio.sleep(0.1)
 
-    async def until_well(self) -> None:
-        """Until each has heard, from now on, a heartbeat that found nothing missing."""
+    async def until_well(self, stands: Mapping[str, Quote]) -> None:
+        """Until each has heard, from now on, a heartbeat that found nothing missing.
+
+        It is the truth: once it says that all is told up to where a symbol stands, the client
+        knows what stands there.
+        """
         now = time.monotonic()
-        await self.until_all(lambda client: client.agreed_at > now, "to agree with a heartbeat")
+        until = {symbol: rfc3339(quote.at_us) for symbol, quote in stands.items()}
+        await self.until_all(
+            lambda client: (
+                client.agreed.at > now and client.agreed.market_time > until[client.symbol]
+            ),
+            "to agree with a heartbeat",
+        )
+        places = {symbol: (quote.epoch, quote.sequence) for symbol, quote in stands.items()}
+        for client in self.clients:
+            newest = client.agreed.newest
+            assert newest is not None, client
+            assert newest >= places[client.symbol], f"{places[client.symbol]} is lost: {client}"
 
     def returns_since(self, begun: float) -> list[float]:
         """The instants of subscriptions, in order."""
         return sorted(at for client in self.clients for at in client.entered if at > begun)
+
+    def departures_since(self, begun: float) -> list[float]:
+        """The instants at which the server closed, in order."""
+        return sorted(at for client in self.clients for at, *_ in client.left if at > begun)
+
+
+async def longest_pause(socket: ClientConnection) -> float:
+    """The longest that a server took to answer a ping, until it closes the connection."""
+    longest = 0.0
+    try:
+        while True:
+            longest = max(longest, await (await socket.ping()))
+            await asyncio.sleep(WATCH_SECONDS)
+    except ConnectionClosed:
+        return longest
