@@ -7,7 +7,7 @@ const bar = (minute, fields = {}) => ({
   T: "b", S: "A", t: `2026-01-05T15:0${minute}:00Z`, o: 1, h: 2, l: 1, c: 2, v: 10, n: 3, ...fields,
 });
 
-function charted(timeframe = "1Min") {
+function charted(timeframe = "1Min", failed = assert.fail) {
   const handlers = {};
   const market = { now: () => Date.parse("2026-01-05T15:10:00Z") };
   const desk = { selected: "A", market, on: (name, hear) => (handlers[name] = hear) };
@@ -15,7 +15,7 @@ function charted(timeframe = "1Min") {
   const data = new ChartData(desk, {
     replaced: (bars) => told.replaced.push(bars),
     moved: (moved) => told.moved.push(moved),
-    failed: assert.fail,
+    failed,
   });
   data.timeframe = timeframe;
   return { data, told, say: handlers.bar, trade: handlers.trade, amended: handlers.amended };
@@ -130,4 +130,28 @@ test("a good chart stays as it is where it cannot be fetched anew, and is correc
   stored.bars = [bar(0), bar(5, { h: 1.5 })];
   await answered();
   assert.deepEqual(data.bars.map(({ high }) => high), [2, 1.5]);
+});
+
+test("a chart that could not be fetched says so, and is fetched until it can be", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const said = [];
+  const { data } = charted("5Min", (error) => said.push(error.message));
+  const answers = [new TypeError("away"), new TypeError("away"), [bar(0)]];
+  t.mock.method(globalThis, "fetch", async () => {
+    const answer = answers.shift();
+    if (answer instanceof Error) throw answer;
+    return Response.json({ bars: { A: answer } });
+  });
+  const fetch = t.mock.method(data, "fetch");
+
+  await data.load();
+  for (const again of [1, 2]) {
+    t.mock.timers.tick(1_000);
+    await fetch.mock.calls[again].result;
+  }
+
+  assert.deepEqual(said, ["Openbell cannot be reached", "Openbell cannot be reached"]);
+  assert.equal(data.bars.length, 1);
+  t.mock.timers.tick(60_000);
+  assert.equal(fetch.mock.callCount(), 3);
 });

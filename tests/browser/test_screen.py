@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from decimal import Decimal
 
 import pytest
@@ -365,6 +366,29 @@ def test_the_watchlist_is_kept_by_the_server(desk):
     desk.page.click("[data-watch-edit]")
     desk.page.click(f"[aria-label='Remove {symbol}']")
     desk.page.wait_for_selector(f"tr[data-symbol={symbol}]", state="detached")
+
+
+def test_the_screen_comes_up_where_its_first_requests_fail(desk):
+    failed = set()
+
+    def fail_once(route):
+        kind = route.request.url.split("/v2/")[1].split("?")[0]
+        if kind in failed:
+            route.continue_()
+        else:
+            failed.add(kind)
+            route.abort()
+
+    desk.page.route(re.compile("/v2/(assets|watchlists|orders|account|stocks/bars)"), fail_once)
+    desk.page.reload()
+
+    desk.wait_until_live()
+    desk.wait_until("document.querySelector('[data-watch-rows] .watch-name').textContent !== ''")
+    desk.wait_until("document.querySelector('[data-legend]').textContent !== ''")
+    desk.open_tab("orders")
+    desk.wait_for_text("[data-open-orders-empty]", "No open orders")
+    assert {"assets", "watchlists", "orders", "account", "stocks/bars"} <= failed
+    desk.errors.clear()  # the browser tells of what failed
 
 
 def test_without_the_chart_library_a_table_stands_in_its_place(desk):

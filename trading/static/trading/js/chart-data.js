@@ -4,6 +4,7 @@ import * as api from "./api.js";
 import {
   bucket, candle, caughtUp, grown, isWithdrawn, MOST_BARS, placed, TIMEFRAMES,
 } from "./candles.js";
+import { delay } from "./socket.js";
 import { STORED_MS } from "./sync.js";
 
 const STREAMED = { b: "1Min", u: "1Min", d: "1Day" }; // which timeframe a streamed bar is of
@@ -18,6 +19,7 @@ export class ChartData {
     this.isLoaded = false; // so that a fetch only refreshes what is shown
     this.corrected = new Set(); // starts of bars that changed since they were fetched
     this.asked = 0;
+    this.failures = 0;
     desk.on("select", () => this.load());
     desk.on("trade", (trade) => this.onTrade(trade));
     desk.on("bar", (bar) => this.onBar(bar));
@@ -52,18 +54,21 @@ export class ChartData {
       const stored = (answer.bars[symbol] ?? []).map(candle).reverse();
       this.bars = this.isLoaded ? caughtUp(stored, this.bars, corrected) : stored;
       this.isLoaded = true;
+      this.failures = 0;
       for (const start of corrected) this.corrected.delete(start);
       this.replaced(this.bars);
     } catch (error) {
-      if (asked === this.asked && !this.isLoaded) this.failed(error);
+      if (asked !== this.asked) return;
+      this.fetchSoon(delay(this.failures++));
+      if (!this.isLoaded) this.failed(error);
     }
   }
 
-  fetchSoon() {
+  fetchSoon(ms = STORED_MS) {
     this.timer ??= setTimeout(() => {
       this.timer = undefined;
       this.fetch();
-    }, STORED_MS);
+    }, ms);
   }
 
   query(symbol) {

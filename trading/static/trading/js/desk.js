@@ -6,7 +6,7 @@ import { Ticks } from "./ticks.js";
 
 /**
  * Topics: "ticks" (each frame with news), "select", "watchlist", "orders", "portfolio",
- * "connection", "clock", "fill", "ticket", "bar", "trade", "bars-missed", "amended".
+ * "connection", "clock", "fill", "ticket", "bar", "trade", "bars-missed", "amended", "assets".
  */
 export class Desk {
   constructor({ mode, speed }) {

@@ -79,6 +79,8 @@ function subscribe() {
 for (const topic of ["select", "watchlist", "portfolio", "orders"]) desk.on(topic, subscribe);
 desk.on("snapshots", paintTicks);
 
+const wanted = new URLSearchParams(location.search).get("symbol");
+desk.on("watchlist", () => desk.select(desk.selected ?? wanted ?? desk.watched[0] ?? null));
+
 await sync.start();
 await watchlists.load();
-desk.select(new URLSearchParams(location.search).get("symbol") ?? desk.watched[0] ?? null);

@@ -39,7 +39,7 @@ export function attach(desk) {
   desk.on("select", show);
   desk.on("snapshots", show);
   desk.on("ticks", (changed) => changed.has(desk.selected) && show());
-  desk.on("second", showAge);
+  for (const topic of ["second", "connection"]) desk.on(topic, showAge);
 }
 
 // The day's range, widened by a trade that the last daily bar has not seen.

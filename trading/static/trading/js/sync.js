@@ -3,6 +3,7 @@
 import * as api from "./api.js";
 import { day } from "./new-york.js";
 import { coalesced, gathered } from "./refresh.js";
+import { delay } from "./socket.js";
 
 const CLOCK_MS = 10_000;
 const SNAPSHOT_MS = 60_000; // previous closes roll at midnight, halts come and go
@@ -13,7 +14,7 @@ const FINISHED_ORDERS = 50;
 const SYMBOLS_A_CALL = 100;
 
 export class Sync {
-  /** `failed(error)` is told what could not be fetched; the next round tries again. */
+  /** `failed(error)` is told what could not be fetched; it is tried again until it is. */
   constructor(desk, failed) {
     this.desk = desk;
     this.failed = failed;
@@ -23,6 +24,7 @@ export class Sync {
     this.snapshots = this.guarded(() => this.loadSnapshots());
     this.snapshotsStored = gathered(this.snapshots, STORED_MS);
     this.clock = this.guarded(() => this.loadClock());
+    this.assets = this.guarded(() => this.loadAssets());
   }
 
   /** Fetch everything now, and keep fetching what ages. */
@@ -30,7 +32,7 @@ export class Sync {
     setInterval(this.clock, CLOCK_MS);
     setInterval(this.snapshots, SNAPSHOT_MS);
     setInterval(this.portfolio, PORTFOLIO_MS);
-    return Promise.all([this.clock(), this.portfolio(), this.orders(), this.loadAssets()]);
+    return Promise.all([this.clock(), this.portfolio(), this.orders(), this.assets()]);
   }
 
   /** Something was lost on the way: ask for all of it. */
@@ -42,13 +44,19 @@ export class Sync {
   }
 
   guarded(load) {
-    return coalesced(async () => {
+    let failures = 0;
+    let retry;
+    const run = coalesced(async () => {
+      clearTimeout(retry);
       try {
         await load();
+        failures = 0;
       } catch (error) {
+        retry = setTimeout(run, delay(failures++));
         this.failed(error);
       }
     });
+    return run;
   }
 
   async loadClock() {
@@ -91,7 +99,11 @@ export class Sync {
   async loadAssets() {
     const assets = await api.get("/v2/assets", { status: "active" });
     this.desk.assets = new Map(assets.map((asset) => [asset.symbol, asset]));
-    for (const asset of assets) this.desk.ticks.halt(asset.symbol, !asset.tradable);
+    for (const { symbol, tradable } of assets) {
+      // Where the stream tells of a symbol it has told of halts, and later than this answer.
+      if (!this.desk.ticks.get(symbol).streamed) this.desk.ticks.halt(symbol, !tradable);
+    }
+    this.desk.tell("assets");
   }
 
   async loadSnapshots() {

@@ -23,6 +23,10 @@ export function attach(desk, { watchlists }) {
   };
 
   desk.on("watchlist", build);
+  desk.on("assets", () => {
+    rows.clear(); // their names are known now
+    build();
+  });
   desk.on("ticks", (changed) => changed.forEach((symbol) => rows.get(symbol)?.show()));
   desk.on("second", () => rows.forEach((row) => row.age()));
   desk.on("connection", () => rows.forEach((row) => row.age()));

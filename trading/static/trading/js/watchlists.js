@@ -1,6 +1,7 @@
 // The person's watchlist, kept by the server so that it is the same on every machine.
 
 import * as api from "./api.js";
+import { delay } from "./socket.js";
 
 const NAME = "Watchlist";
 const AT_FIRST = 12;
@@ -25,21 +26,30 @@ export class Watchlists {
     this.desk = desk;
     this.notices = notices;
     this.id = null;
+    this.failures = 0;
   }
 
-  /** Load the first list, or make one. */
+  /** Load the first list, or make one; until that is done, show what a new list starts with. */
   async load() {
     try {
-      const lists = await api.get("/v2/watchlists");
-      const list = lists.length
-        ? await api.get(`/v2/watchlists/${lists[0].id}`)
-        : await api.post("/v2/watchlists", { name: NAME, symbols: this.first() });
-      this.show(list);
+      this.show((await this.stored()) ?? (await this.made()));
     } catch (error) {
+      setTimeout(() => this.load(), delay(this.failures++));
       this.notices.trouble(error);
       this.desk.watched = this.first();
       this.desk.tell("watchlist");
     }
+  }
+
+  async stored() {
+    const [list] = await api.get("/v2/watchlists");
+    return list ? api.get(`/v2/watchlists/${list.id}`) : null;
+  }
+
+  made() {
+    const symbols = this.first();
+    if (symbols.length === 0) throw new api.NoAnswer("What is traded here is not known yet");
+    return api.post("/v2/watchlists", { name: NAME, symbols });
   }
 
   add(symbol) {
@@ -54,6 +64,7 @@ export class Watchlists {
 
   async change(what, request) {
     try {
+      if (this.id === null) throw new api.NoAnswer("The watchlist is not loaded yet");
       this.show(await request());
     } catch (error) {
       this.notices.refused(error, `Request to ${what}`);
