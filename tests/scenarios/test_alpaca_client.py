@@ -6,6 +6,7 @@ import queue
 import threading
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -25,6 +26,7 @@ from alpaca.data.requests import (
 from alpaca.data.timeframe import TimeFrame, TimeFrameUnit
 from alpaca.trading.client import TradingClient
 from alpaca.trading.enums import (
+    OrderClass,
     OrderSide,
     OrderStatus,
     PositionIntent,
@@ -32,7 +34,7 @@ from alpaca.trading.enums import (
     QueryOrderStatus,
     TimeInForce,
 )
-from alpaca.trading.models import NonTradeActivity, TradeActivity
+from alpaca.trading.models import NonTradeActivity, Order, TradeActivity, TradeUpdate
 from alpaca.trading.requests import (
     GetAssetsRequest,
     GetCalendarRequest,
@@ -40,6 +42,9 @@ from alpaca.trading.requests import (
     GetPortfolioHistoryRequest,
     LimitOrderRequest,
     MarketOrderRequest,
+    ReplaceOrderRequest,
+    StopLossRequest,
+    TakeProfitRequest,
 )
 from alpaca.trading.stream import TradingStream
 
@@ -114,9 +119,11 @@ def test_assets_can_be_listed_and_looked_up(trading: TradingClient) -> None:
     assert trading.get_asset("AAPL").tradable
 
 
-def test_a_market_order_fills_and_the_trading_stream_tells(
+@pytest.fixture(scope="module")
+def updates(
     platform: RunningPlatform, trading: TradingClient
-) -> None:
+) -> Iterator[queue.Queue[TradeUpdate]]:
+    """What the official client hears of the account's orders."""
     updates: queue.Queue[Any] = queue.Queue()
     stream = TradingStream(
         platform.key, platform.secret, url_override=f"ws://127.0.0.1:{platform.port}/stream"
@@ -129,10 +136,16 @@ def test_a_market_order_fills_and_the_trading_stream_tells(
     with running(stream):
         # The client gives no sign that it listens; an order that rests and is cancelled does.
         wake_up(trading, updates)
-        order = trading.submit_order(market_buy("AAPL", 3))
-        fill = next_matching(
-            updates, lambda update: update.event == "fill" and update.order.id == order.id
-        )
+        yield updates
+
+
+def test_a_market_order_fills_and_the_trading_stream_tells(
+    trading: TradingClient, updates: queue.Queue[TradeUpdate]
+) -> None:
+    order = trading.submit_order(market_buy("AAPL", 3))
+    fill = next_matching(
+        updates, lambda update: update.event == "fill" and update.order.id == order.id
+    )
 
     assert float(fill.order.filled_qty) == 3
     assert fill.order.status == OrderStatus.FILLED
@@ -142,18 +155,52 @@ def test_a_market_order_fills_and_the_trading_stream_tells(
     assert float(position.qty) >= 3
 
 
+def test_the_trading_stream_tells_of_replacements_and_of_exits(
+    trading: TradingClient, updates: queue.Queue[TradeUpdate]
+) -> None:
+    """What rests far from the market: all of its events in their order, legs included."""
+    told: dict[Any, list[str]] = defaultdict(list)
+
+    def wait_for_events(order: Order, *events: str) -> None:
+        while told[order.id] != [*events]:
+            update = updates.get(timeout=WAIT_SECONDS_MAX)
+            told[update.order.id].append(update.event)
+
+    old = trading.submit_order(far_buy())
+    wait_for_events(old, "accepted", "new")
+    new = trading.replace_order_by_id(old.id, ReplaceOrderRequest(qty=2, limit_price=1.10))
+    wait_for_events(old, "accepted", "new", "replaced")
+    wait_for_events(new, "accepted", "new")
+    trading.cancel_order_by_id(new.id)
+    wait_for_events(new, "accepted", "new", "canceled")
+
+    exits = {
+        "take_profit": TakeProfitRequest(limit_price=2.00),
+        "stop_loss": StopLossRequest(stop_price=0.50),
+    }
+    entry = trading.submit_order(far_buy(order_class=OrderClass.BRACKET, **exits))
+    wait_for_events(entry, "accepted", "new")
+    trading.cancel_order_by_id(entry.id)
+    wait_for_events(entry, "accepted", "new", "canceled")
+    for leg in entry.legs:
+        wait_for_events(leg, "held", "canceled")
+
+
+def far_buy(**more: Any) -> LimitOrderRequest:
+    return LimitOrderRequest(
+        symbol="MSFT",
+        qty=1,
+        limit_price=1.00,
+        side=OrderSide.BUY,
+        time_in_force=TimeInForce.GTC,
+        **more,
+    )
+
+
 def wake_up(trading: TradingClient, updates: queue.Queue[Any]) -> None:
     """Place and cancel far-away orders until the stream reports one."""
     for _ in range(WAIT_SECONDS_MAX):
-        order = trading.submit_order(
-            LimitOrderRequest(
-                symbol="MSFT",
-                qty=1,
-                limit_price=1.00,
-                side=OrderSide.BUY,
-                time_in_force=TimeInForce.GTC,
-            )
-        )
+        order = trading.submit_order(far_buy())
         trading.cancel_order_by_id(order.id)
         try:
             updates.get(timeout=1)
