@@ -24,9 +24,13 @@ MINUTE_US = 60 * MICROSECONDS
 # one process are ordered, so the wait is for shards of a live feed that arrive out of step.
 GRACE_US = 500_000
 
-# A trade this late still corrects its minute, and so does what is said of one; a later trade counts
-# in the daily bar only, and what is said later in none.
+# A trade this late still corrects its minute; a later one counts in the daily bar only.
 LATE_US = 15 * MINUTE_US
+
+# What is said of a trade so much later still corrects its bars: a trading session, and some time to
+# rule on its last trades. Within half a day no more than two trading days are touched, which is how
+# many daily bars are held.
+AMENDED_US = 8 * 60 * MINUTE_US
 
 CLOSING_PRINT = "6"  # the sale condition of a closing auction
 
@@ -134,9 +138,9 @@ class Aggregator:
     returns it once. A trade that comes later still corrects it for `LATE_US`: `corrections`
     returns the bar again. Bars depend on the set of trades, not on the order they arrive in.
 
-    Where trades can be taken back or corrected (`amendable`), those of the minutes that can still
-    change are kept, and `amend` makes their bars anew. A bar in which no price is left is returned
-    as withdrawn.
+    Where trades can be taken back or corrected (`amendable`), those of the last `AMENDED_US` are
+    kept, as far as there is room, and `amend` has their bars made anew. A bar in which no price is
+    left is returned as withdrawn.
     """
 
     def __init__(self, calendar: Calendar, *, amendable: bool = False) -> None:
@@ -147,8 +151,9 @@ class Aggregator:
         self._days: dict[tuple[str, int], _Running] = {}
         self._corrected: set[tuple[int, str]] = set()
         self._touched: set[tuple[str, int]] = set()
+        self._stale: set[tuple[str, int]] = set()  # days to be made anew
         self._watermark_us = 0
-        self._bounds = _DayBounds(0, 0, 0, 0, 0)
+        self._bounds = self._bounds_before = _DayBounds(0, 0, 0, 0, 0)
 
     def add(self, trade: Trade) -> None:
         """Count a trade in its minute and its day."""
@@ -156,8 +161,8 @@ class Aggregator:
             return
         start = trade.at_us - trade.at_us % MINUTE_US
         minute = self._minutes.get(start)
-        if minute is None:
-            minute = self._open_minute(start)
+        if minute is None and not self._is_past(start):
+            minute = self._minute(start)
         is_kept = minute is not None and self._kept is not None and self._kept.add(start, trade)
         if minute is None:
             self.remember_price(trade)
@@ -171,23 +176,22 @@ class Aggregator:
         self._add_to_day(trade, is_kept)
 
     def amend(self, amendments: Iterable[Amendment]) -> list[Amendment]:
-        """Make the bars of these trades as if they had been printed as they are now, or never.
+        """Make the bars of these trades as if they had been printed as they are now, or never; a
+        day's when it is asked for, for it may have many trades.
 
         Those of the amendments that came too late for that: they change no bar.
         """
-        late, minutes, days = [], set(), set()
+        late, minutes = [], set()
         for amendment in amendments:
             symbol, at_us = amendment.symbol, amendment.original.at_us
             start = at_us - at_us % MINUTE_US
             if self._kept is not None and self._kept.amend(start, amendment):
                 minutes.add((start, symbol))
-                days.add((symbol, self._bounds_at(at_us).label))
+                self._stale.add((symbol, self._bounds_at(at_us).label))
             else:
                 late.append(amendment)
         for start, symbol in minutes:
             self._remake_minute(start, symbol)
-        for key in days:
-            self._remake_day(key)
         return late
 
     def newest_price(self, symbol: str) -> Trade | None:
@@ -210,12 +214,12 @@ class Aggregator:
         for start in sorted(due):
             minute = self._finished[start] = self._minutes.pop(start)
             bars += self._bars_of(start, minute)
-        for start in [kept for kept in self._finished if self._is_past(kept)]:
-            del self._finished[start]
         if self._kept is not None:
-            for trade in self._kept.let_go(self._watermark_us - MINUTE_US - LATE_US + 1):
+            for trade in self._kept.let_go(self._watermark_us - MINUTE_US - AMENDED_US + 1):
                 if (key := self._day_of(trade)) in self._days:
                     self._days[key].add_to_rest(trade)
+        while self._finished and self._is_over(oldest := min(self._finished)):
+            del self._finished[oldest]
         return bars
 
     def corrections(self) -> list[Bar]:
@@ -241,6 +245,8 @@ class Aggregator:
 
         The bars of the latest trading day stay, so that a late trade finds them.
         """
+        while self._stale:
+            self._remake_day(self._stale.pop())
         keys = sorted(self._touched if changed_only else self._days)
         if changed_only:
             self._touched = set()
@@ -254,19 +260,15 @@ class Aggregator:
         label = self._bounds_at(at_us).label
         for bar in bars:
             start = bar.start * MICROSECONDS
-            if bar.timeframe == MINUTE and start <= at_us:
-                minute = self._open_minute(start)
-                if minute is not None:
-                    until_us = min(at_us, start + MINUTE_US - 1)
-                    minute.setdefault(bar.symbol, _Running()).resume(bar, until_us)
+            if bar.timeframe == MINUTE and start <= at_us and not self._is_past(start):
+                until_us = min(at_us, start + MINUTE_US - 1)
+                self._minute(start).setdefault(bar.symbol, _Running()).resume(bar, until_us)
             elif bar.timeframe == DAY and bar.start == label:
                 self._days.setdefault((bar.symbol, label), _Running()).resume(bar, at_us)
 
     def _remake_minute(self, start: int, symbol: str) -> None:
         assert self._kept is not None
-        minute = self._open_minute(start)
-        if minute is None:
-            return
+        minute = self._minute(start)
         if minute is self._finished.get(start):
             self._corrected.add((start, symbol))
         running = minute.get(symbol) or _Running()
@@ -279,14 +281,18 @@ class Aggregator:
             self._days[key] = self._days.get(key, _Running()).remake(kept)
             self._touched.add(key)
 
-    def _open_minute(self, start: int) -> dict[str, _Running] | None:
-        """The minute a trade belongs to: a new one, or a finished one it is late for."""
-        if start + MINUTE_US + GRACE_US > self._watermark_us:
-            return self._minutes.setdefault(start, {})
-        return None if self._is_past(start) else self._finished.setdefault(start, {})
+    def _minute(self, start: int) -> dict[str, _Running]:
+        """A minute that still changes: an open one, or one that something is late for."""
+        is_open = start + MINUTE_US + GRACE_US > self._watermark_us
+        return (self._minutes if is_open else self._finished).setdefault(start, {})
 
     def _is_past(self, start: int) -> bool:
+        """Whether no trade changes the minute any more."""
         return start + MINUTE_US + LATE_US <= self._watermark_us
+
+    def _is_over(self, start: int) -> bool:
+        """Whether nothing changes the minute any more."""
+        return self._is_past(start) and not (self._kept and self._kept.keeps(start))
 
     def _bars_of(self, start: int, minute: dict[str, _Running]) -> list[Bar]:
         seconds = start // MICROSECONDS
@@ -308,6 +314,8 @@ class Aggregator:
     def _day_of(self, trade: Trade) -> tuple[str, int] | None:
         """The daily bar that a trade belongs to, if any."""
         bounds = self._bounds
+        if trade.at_us < bounds.begin_us:
+            bounds = self._bounds_before
         if not bounds.begin_us <= trade.at_us < bounds.end_us:
             bounds = self._bounds_at(trade.at_us)
         regular = bounds.open_us <= trade.at_us < bounds.close_us
@@ -319,9 +327,9 @@ class Aggregator:
         """The trading day an instant belongs to; days older than the newest seen are let go."""
         bounds = _bounds_of(self._calendar.current_day(to_instant(at_us)))
         if bounds.label > self._bounds.label:
-            kept = self._bounds.label
-            self._bounds = bounds
-            self._days = {key: day for key, day in self._days.items() if key[1] >= kept}
+            before, self._bounds = self._bounds, bounds
+            self._bounds_before = before
+            self._days = {key: day for key, day in self._days.items() if key[1] >= before.label}
         return bounds
 
 

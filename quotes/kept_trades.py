@@ -1,4 +1,4 @@
-"""The trades of the last minutes, for bars to be made anew when one of them is amended, and for the
+"""The trades of the last hours, for bars to be made anew when one of them is amended, and for the
 last price to be found anew. Pure.
 
 Bounded: where there are too many, the oldest minutes are let go. What is amended later than that
@@ -12,7 +12,9 @@ from collections.abc import Iterator
 
 from quotes.ticks import Amendment, Trade
 
-KEPT_MAX = 100_000  # some 40 MB: twice as many as a feed remembers by name (`quotes/feeds/tape.py`)
+# Some 80 MB with the bars they are in: twice as many as a feed remembers by name, so that whatever
+# is matched to its trade (`quotes/feeds/tape.py`) finds it here too.
+KEPT_MAX = 100_000
 PRICES_MAX = 8  # of a symbol, beyond the minutes that are kept
 
 Number = tuple[int, int]  # epoch and sequence of a print
@@ -91,15 +93,20 @@ class KeptTrades:
         What was in them.
         """
         self._from = max(self._from, before)
-        for start in sorted(self._minutes):
-            if start >= self._from and self._count <= self._most:
+        while self._minutes:
+            oldest = min(self._minutes)
+            if oldest >= self._from and self._count <= self._most:
                 return
-            self._from = max(self._from, start + 1)
-            for trades in self._minutes.pop(start).values():
+            self._from = max(self._from, oldest + 1)
+            for trades in self._minutes.pop(oldest).values():
                 self._count -= len(trades)
                 for trade in trades.values():
                     self.remember(trade)
                     yield trade
+
+    def keeps(self, start: int) -> bool:
+        """Whether the minute was not let go."""
+        return start >= self._from
 
 
 def _number(trade: Trade) -> Number:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from quotes import bars as bars_module
 from quotes import latest
-from quotes.bars import DAY, LATE_US, MINUTE, MINUTE_US, Aggregator
+from quotes.bars import AMENDED_US, DAY, LATE_US, MINUTE, MINUTE_US, Aggregator
 from quotes.calendar import EXCHANGE
 from quotes.clock import Clock
 from quotes.feeds.tape import CORRECTED_FROM
@@ -132,10 +132,40 @@ def test_a_bar_without_a_price_left_is_withdrawn_and_can_come_back() -> None:
     assert prices(minute) == prices(day) == (101,) * 4
 
 
-def test_a_correction_later_than_a_late_trade_changes_no_bar() -> None:
+def test_a_trade_is_canceled_hours_later_where_a_late_one_changes_its_day_only() -> None:
+    wrong, late = trade(OPEN_US + 1, 999, 10, 2), trade(OPEN_US + 2, 100, 7, 3)
+    bars = aggregator(trade(OPEN_US, 100, 5), wrong)
+    bars.close_until(OPEN_US + AMENDED_US)
+    bars.add(late)
+    assert bars.corrections() == []
+
+    assert bars.amend([canceled(wrong)]) == []
+    [minute], [day] = bars.corrections(), bars.daily_bars()
+    assert (prices(minute), minute.volume) == ((100,) * 4, 5)
+    assert (prices(day), day.volume) == ((100,) * 4, 12)
+
+    assert bars.amend([canceled(late)]) == [canceled(late)]
+    bars.close_until(OPEN_US + AMENDED_US + MINUTE_US)
+    assert bars._finished == {}
+    assert bars.amend([canceled(trade(OPEN_US, 100, 5))]) != []
+
+
+def test_a_trade_of_the_day_before_is_canceled_in_its_own_day() -> None:
+    evening, morning = CLOSE_US - MINUTE_US, CLOSE_US + 7 * 60 * MINUTE_US
+    wrong = trade(evening + 1, 999, 10, 2)
+    bars = aggregator(trade(evening, 100, 5), wrong)
+    bars.close_until(morning)
+    bars.add(trade(morning, 50, 1, 3))  # overnight, of the next trading day
+    assert bars.amend([canceled(wrong)]) == []
+
+    [day] = bars.daily_bars(changed_only=True)
+    assert (prices(day), day.volume) == ((100,) * 4, 5)
+
+
+def test_a_correction_that_comes_too_late_changes_no_bar() -> None:
     was = trade(OPEN_US, 100, 5)
     bars = aggregator(was)
-    bars.close_until(OPEN_US + MINUTE_US + LATE_US)
+    bars.close_until(OPEN_US + MINUTE_US + AMENDED_US)
     before = bars.daily_bars()
     late = canceled(was)
 
@@ -166,16 +196,20 @@ def test_a_day_takes_the_closing_auction_as_it_is_corrected() -> None:
     assert [prices(day) for day in bars.daily_bars()] == [(100, 121, 100, 121)]
 
 
-def test_a_bar_that_was_taken_over_is_corrected_by_what_was_heard_since() -> None:
+@pytest.mark.parametrize("later_us", [0, LATE_US + 2 * MINUTE_US], ids=["open", "long over"])
+def test_a_bar_that_was_taken_over_is_corrected_by_what_was_heard_since(later_us: int) -> None:
     before = aggregator(trade(OPEN_US, 100, 4), trade(OPEN_US + 1, 140, 6, sequence=2))
     after = Aggregator(EXCHANGE, amendable=True)
     after.resume([*before.open_minutes(), *before.daily_bars()], OPEN_US + 2)
     wrong = trade(OPEN_US + 3, 9, 10, sequence=1)
     after.add(wrong)
+    after.close_until(OPEN_US + later_us)
 
     after.amend([canceled(wrong)])
 
-    for bar in (*after.close_until(NEXT_US), *after.daily_bars()):
+    bars = [*after.close_until(NEXT_US), *after.corrections(), *after.daily_bars()]
+    assert [bar.timeframe for bar in bars] == [MINUTE, DAY]
+    for bar in bars:
         assert (prices(bar), bar.volume, bar.trade_count) == ((100, 140, 100, 140), 10, 2)
 
 
@@ -360,12 +394,12 @@ async def test_who_takes_updated_bars_hears_of_a_canceled_trade() -> None:
 @pytest.mark.usefixtures("_in_memory")
 async def test_what_comes_too_late_is_counted_and_changes_nothing() -> None:
     floor = Floor([printed_trade(1)], Bus())
-    await floor.advance(START_US + LATE_US + 2 * A_MINUTE)
+    await floor.advance(START_US + AMENDED_US + 2 * A_MINUTE)
     told = floor.ingest.take_heard().bars
     before = BARS_LEFT._value.get()
 
     floor.feed.told = [canceled(printed_trade(1)._replace(sequence=1, epoch=1))]
-    await floor.advance(START_US + LATE_US + 3 * A_MINUTE)
+    await floor.advance(START_US + AMENDED_US + 3 * A_MINUTE)
 
     assert told
     assert BARS_LEFT._value.get() == before + 1

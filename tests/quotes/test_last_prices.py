@@ -117,13 +117,13 @@ def test_a_later_print_that_a_correction_lets_set_the_price_does() -> None:
 
 def test_a_quiet_symbol_falls_back_to_what_is_no_longer_kept_for_bars() -> None:
     market = Market()
-    market.prints(priced(1), priced(2, 60), priced(3, 90))
-    market.bars.close_until(OPENING_US + 91 * MINUTE_US)
+    market.prints(priced(1), priced(2, 60), priced(3, 540))
+    market.bars.close_until(OPENING_US + 541 * MINUTE_US)
 
-    market.amend(cancellation(priced(3, 90)))
+    market.amend(cancellation(priced(3, 540)))
     assert market.price == 2
 
-    market.bars.close_until(OPENING_US + 92 * MINUTE_US + LATE_US)
+    market.bars.close_until(OPENING_US + 542 * MINUTE_US)
     market.amend(cancellation(priced(2, 60)))  # too late for any bar
     assert market.price == 1
     market.amend(cancellation(priced(1)))
