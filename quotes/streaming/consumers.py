@@ -23,11 +23,12 @@ from channels.consumer import AsyncConsumer
 from quotes.streaming import limits, session
 from quotes.streaming.codec import Codec, Message, market_codec
 from quotes.streaming.credentials import COOKIE_HEADER, KEY_HEADERS, Authenticator, Credential
+from quotes.streaming.frames import SentFrames, hang_up, shut_out
 from quotes.streaming.hub import REVOKED_CLOSE, Hub, hub
 from quotes.streaming.off_loop import off_loop
 from quotes.streaming.seats import Seat, seats
 from quotes.streaming.session import CheckKey, Refusal, Resync, Session, Subscribed
-from quotes.streaming.socket import Notices, SentFrames, Socket, hang_up, shut_out
+from quotes.streaming.socket import Notices, Socket
 from quotes.streaming.standings import Pulse
 from quotes.streaming.watch import watch
 

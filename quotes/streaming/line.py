@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from quotes.streaming.frames import Frames, take_nothing
+
 if TYPE_CHECKING:
-    from quotes.streaming.socket import Frames, Socket
+    from quotes.streaming.socket import Socket
 
 BLOCK = 512
 
@@ -49,8 +51,3 @@ def new_line(socket: Socket, frames: Frames) -> Line:
     line.socket, line.frames = socket, frames
     frames.lend(line)
     return line
-
-
-def take_nothing(frames: bytes) -> int:
-    """The shortest way while there is none."""
-    return 0

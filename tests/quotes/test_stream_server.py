@@ -31,7 +31,7 @@ from websockets.exceptions import ConnectionClosed
 from quotes.feeds.alpaca import AlpacaFeed
 from quotes.feeds.base import Tick
 from quotes.feeds.upstream import Upstream
-from quotes.streaming.socket import CLOSING_SECONDS_MAX, REVOKED_SECONDS_MAX
+from quotes.streaming.frames import CLOSING_SECONDS_MAX, REVOKED_SECONDS_MAX
 from quotes.streaming.watch import SWEEP_SECONDS
 from quotes.ticks import Amendment
 from quotes.ticks import Trade as PrintedTrade

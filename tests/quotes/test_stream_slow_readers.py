@@ -10,18 +10,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from quotes.streaming import socket as socket_module
+from quotes.streaming import frames as frames_module
 from quotes.streaming.codec import JSON, framed, unframed
 from quotes.streaming.fanout import Fanout
+from quotes.streaming.frames import SentFrames, hang_up
 from quotes.streaming.socket import (
     HELD_BYTES_MAX,
     HIGH_WATER_BYTES,
     LOW_WATER_BYTES,
     STALLED_SECONDS_MAX,
     Notices,
-    SentFrames,
     Socket,
-    hang_up,
 )
 from tests.quotes.hub_readers import until
 from tests.streams import Wire, quote, trade
@@ -258,7 +257,7 @@ async def test_plain_send_gets_one_message_per_frame_in_order() -> None:
 async def test_a_send_that_hangs_counts_as_backlog_and_is_dropped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(socket_module, "CLOSING_SECONDS_MAX", 0.1)
+    monkeypatch.setattr(frames_module, "CLOSING_SECONDS_MAX", 0.1)
     sent: list[dict[str, Any]] = []
 
     async def send(message: dict[str, Any]) -> None:
@@ -312,7 +311,7 @@ async def test_closing_waits_until_the_last_words_have_left() -> None:
 
 
 async def test_closing_a_reader_that_takes_nothing_aborts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socket_module, "CLOSING_SECONDS_MAX", 0.1)
+    monkeypatch.setattr(frames_module, "CLOSING_SECONDS_MAX", 0.1)
     wire = Wire(0)
     wire.write(SLOW)
 
