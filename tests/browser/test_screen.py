@@ -219,6 +219,22 @@ def test_a_lost_answer_is_asked_for_and_the_order_stays_one(desk):
     desk.errors.clear()  # the browser tells of the answer that was lost
 
 
+def test_a_refusal_of_an_order_sent_at_once_stays_beside_the_ticket(desk):
+    refusal = {"code": 40310000, "message": "not today"}
+    desk.page.route("**/v2/orders", lambda route: route.fulfill(status=403, json=refusal))
+    desk.page.check("[data-one-click]")
+    desk.fill_ticket(shares="1", limit="1.25")
+    desk.page.click("[data-ticket-submit]")
+
+    desk.wait_for_text("[data-ticket-problem]", "Not today.")
+    asked = desk.text("[data-touch-ask]")
+    desk.wait_until(f"document.querySelector('[data-touch-ask]').textContent !== '{asked}'")
+    assert desk.text("[data-ticket-problem]") == "Not today."
+    desk.page.fill("#ticket-amount", "2")
+    desk.wait_until("document.querySelector('[data-ticket-problem]').textContent === ''")
+    desk.errors.clear()  # the browser tells of every 403
+
+
 def test_a_ticket_changed_after_its_order_was_lost_to_sight_makes_no_other_and_says_so(desk):
     def lose_line(route):
         """The order arrives, its answer does not, and neither can it be asked for."""
@@ -231,6 +247,9 @@ def test_a_ticket_changed_after_its_order_was_lost_to_sight_makes_no_other_and_s
     desk.fill_ticket(shares="1", limit="1.25")
     desk.send()
     desk.wait_for_text("[data-review-problem]", "Whether it arrived is not known")
+    asked = desk.text("[data-touch-ask]")
+    desk.wait_until(f"document.querySelector('[data-touch-ask]').textContent !== '{asked}'")
+    assert "Whether it arrived is not known" in desk.text("[data-review-problem]")
     desk.page.unroute("**/v2/orders")
     desk.page.unroute("**/v2/orders:by_client_order_id**")
     desk.page.click("[data-review-back]")

@@ -6,8 +6,9 @@ import { age } from "./format.js";
 export const FEED_SILENT_MS = 5_000;
 
 /**
- * Both streams, the account's updates and the feed as one, {kind, text, shown?}; only kind "live" is to trade on, and it is
- * said of nothing that is not known. `lost`: there was a connection, or an attempt at one, before.
+ * Both streams, the account's updates and the feed as one, {kind, text, shown?}; only kind "live"
+ * is to trade on, and it is said of nothing that is not known. `lost`: there was a connection, or an
+ * attempt at one, before.
  */
 export function judged({ market, account, updates, feed, lost = false }, now, clock) {
   const waiting = [market, account].find(({ name }) => name === "waiting");

@@ -20,6 +20,7 @@ const UNTIL = {
 export class Review {
   constructor(desk, ticket, { notices, sync }) {
     Object.assign(this, { desk, ticket, notices, sync });
+    this.said = ""; // what became of the last attempt, until the next
     this.panel = part("review");
     this.send = part("review-send");
     this.problem = part("review-problem");
@@ -56,6 +57,7 @@ export class Review {
   swap(reviewing) {
     this.panel.hidden = !reviewing;
     this.ticket.form.hidden = reviewing;
+    this.said = "";
     write(this.problem, "");
   }
 
@@ -70,7 +72,8 @@ export class Review {
     part("review-lines").replaceChildren(...rows.map(line));
     write(this.send, `Place ${verb.toLowerCase()} order`);
     const refusal = this.preview?.refusal;
-    write(this.problem, state.obstacle?.text ?? (refusal ? sentence(refusal.message) : ""));
+    const expected = refusal ? sentence(refusal.message) : "";
+    write(this.problem, state.obstacle?.text ?? (this.said || expected));
     this.send.disabled = state.obstacle !== null;
   }
 
@@ -94,6 +97,7 @@ export class Review {
   async place() {
     if (this.sending) return;
     this.sending = true;
+    this.said = this.ticket.said = "";
     this.send.disabled = this.ticket.submit.disabled = true;
     try {
       const order = await place(body(this.ticket.order, this.ticket.clientOrderId));
@@ -103,6 +107,7 @@ export class Review {
     } finally {
       this.sending = false;
       this.ticket.show();
+      this.show();
     }
   }
 
@@ -117,7 +122,8 @@ export class Review {
     const doubt = " Whether it arrived is not known; sending again is safe, it cannot double.";
     const text = sentence(error.message) + (error.unknown ? doubt : "");
     this.notices.refused(error, "Order");
-    write(this.panel.hidden ? this.ticket.problem : this.problem, text);
+    if (this.panel.hidden) this.ticket.said = text;
+    else this.said = text;
     this.send.disabled = false;
     if (error.unknown) this.sync.orders();
     if (error.earlier) this.tellEarlier(error.earlier);

@@ -38,6 +38,7 @@ class Ticket {
     this.order = blankOrder();
     this.clientOrderId = newClientOrderId();
     this.touched = false;
+    this.said = ""; // what became of the last attempt to send it at once, until it is changed
     this.oneClick.checked = localStorage.getItem(ONE_CLICK) === "on";
     this.listen();
     this.show();
@@ -75,6 +76,7 @@ class Ticket {
       elements[name].value = this.order[name];
     }
     this.touched = false;
+    this.said = "";
     this.review.close();
     this.show();
   }
@@ -87,6 +89,7 @@ class Ticket {
 
   read() {
     const { elements } = this.form;
+    this.said = "";
     for (const name of FIELDS) {
       this.order[name] = elements[name].value.trim().replaceAll(",", "");
     }
@@ -154,7 +157,7 @@ class Ticket {
   showProblem(obstacle) {
     const blank = TYPED.includes(obstacle?.field) && this.order[obstacle.field] === "";
     const quiet = blank && !this.touched;
-    write(this.problem, obstacle && !quiet ? obstacle.text : "");
+    write(this.problem, obstacle && !quiet ? obstacle.text : this.said);
     for (const name of [...TYPED, "timeInForce"]) {
       const wrong = obstacle?.field === name && !quiet;
       attribute(this.form.elements[name], "aria-invalid", wrong ? "true" : null);
