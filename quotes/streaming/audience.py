@@ -98,10 +98,14 @@ class Audience:
                 gone.append(symbol)
         return gone
 
-    def sockets(self, symbol: str) -> set[Socket]:
-        """Everyone who wants the symbol, by name or with everything."""
-        groups = (self.of.get(symbol, {}), self.of.get(EVERYTHING, {}))
-        return {socket for each in groups for group in each.values() for socket in group.sockets}
+    def honest(self, symbol: str) -> set[Socket]:
+        """The honest sockets that want the symbol, by name or with everything."""
+        found = set[Socket]()
+        for name in (symbol, EVERYTHING):
+            for codec, group in self.of.get(name, {}).items():
+                if codec.honest:
+                    found |= group.sockets.keys()
+        return found
 
 
 def reduced(symbols: Iterable[str]) -> frozenset[str]:
@@ -110,6 +114,12 @@ def reduced(symbols: Iterable[str]) -> frozenset[str]:
     if EVERYTHING in wanted:
         return ALL
     return wanted or NONE
+
+
+def wants_any(socket: Socket, channels: Iterable[Channel], symbol: str) -> bool:
+    """Whether the socket wants the symbol in one of the channels, by name or with everything."""
+    names = {symbol, EVERYTHING}
+    return not all(names.isdisjoint(socket.wants.get(each, NONE)) for each in channels)
 
 
 def newly_wanted(socket: Socket, wants: Wants) -> set[str]:

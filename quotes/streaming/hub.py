@@ -29,9 +29,9 @@ from quotes.streaming.audience import (
     Channel,
     Wants,
     newly_wanted,
-    note_unreported,
     reduced,
 )
+from quotes.streaming.bulletins import Bulletins
 from quotes.streaming.bus import CONTROL, TICK_TOPICS, Subscription, bus
 from quotes.streaming.codec import Codec
 from quotes.streaming.fanout import Fanout
@@ -40,7 +40,7 @@ from quotes.streaming.market import LOOK_UP_MAX, LookUp, Market, StoredMarket
 from quotes.streaming.news import News, topics_of
 from quotes.streaming.resync import Resync
 from quotes.streaming.socket import Socket
-from quotes.streaming.standings import Arrival, Standing, Standings, chunks
+from quotes.streaming.standings import Arrival, Pulse, Standing, Standings, chunks
 from quotes.streaming.turns import Turns
 from quotes.ticks import Batch, Quote, Trade
 
@@ -82,6 +82,7 @@ class Hub:
         self._tasks: list[asyncio.Task[None]] = []
         self._resync = Resync(market.place, self._take_stock)
         self._halts = Halts(market.halted, self.hearing, self._news.tell_status)
+        self._bulletins = Bulletins(self._fanout, self._standings, self._halts, self._news)
 
     # --- sockets ----------------------------------------------------------------------------
 
@@ -140,17 +141,14 @@ class Hub:
         """
         socket.resync = socket.resync if id is None else id
         wanted = set[str]().union(*(socket.wants.get(each, ()) for each in STOOD_FOR))
-        self.snapshot(socket, self._lookup.standing(wanted, await self._look_up(wanted)))
+        stored = await self._look_up(wanted)
+        named = self._lookup.named(wanted, stored)
+        await self._bulletins.tell(socket, named, stored, Turns(self._tick_mail))
 
     def snapshot(self, socket: Socket, standing: Mapping[str, Standing]) -> None:
         """Say where symbols stand."""
         for symbol, stands in standing.items():
-            halted = self._halts.has(symbol)
-            amended = self._news.amended_to(symbol)
-            frame = socket.codec.snapshot(
-                symbol, *stands, amendments=amended, halted=halted, resync=socket.resync
-            )
-            self._fanout.say(socket, frame, newest_of=f"snapshot of {symbol}")
+            self._bulletins.snapshot([socket], symbol, stands)
 
     def revoke(self, socket: Socket) -> None:
         """Say that the credential no longer holds, and close."""
@@ -293,14 +291,16 @@ class Hub:
         """
         quotes, trades = self._audiences[Channel.QUOTES], self._audiences[Channel.TRADES]
         names = await self._lookup.names({*quotes.of, *trades.of})
+        turns = Turns(self._tick_mail)
         for symbols in chunks(sorted(names), LOOK_UP_MAX):
             stored = await self._lookup.stored(symbols)
-            self.deliver(stands.quote for stands in stored.values() if stands.quote)
             self._standings.learn(stands.trade for stands in stored.values())
-            for symbol, stands in self._standings.standing(symbols, stored).items():
-                for socket in quotes.sockets(symbol) | trades.sockets(symbol):
-                    if socket.codec.honest:
-                        self.snapshot(socket, {symbol: stands})
+            newest = [stands.quote for stands in stored.values() if stands.quote]
+            for some in chunks(newest, SLICE_TICKS):
+                self.deliver(some)
+                await turns.give()
+            for symbol in symbols:
+                await self._bulletins.tell_all(self._audiences, symbol, stored, turns)
 
     async def _look_up(self, wanted: set[str]) -> dict[str, Standing]:
         """What is stored of the wanted symbols and was not heard; nothing where the store fails.
@@ -345,31 +345,26 @@ class Hub:
                 self.revoke(socket)
 
     async def _beat_on(self) -> None:
+        took = 0.0
         while True:
-            await asyncio.sleep(HEARTBEAT_SECONDS)
+            await asyncio.sleep(HEARTBEAT_SECONDS - min(took, HEARTBEAT_SECONDS))
+            began = time.monotonic()
             try:
-                self.beat()
+                await self.beat()
             except Exception:
                 log.exception("a heartbeat failed")
+            took = time.monotonic() - began
 
-    def beat(self) -> None:
-        """Tell each honest socket how many messages it was sent and what is new since the last.
-
-        A socket that holds gets no heartbeat until it has caught up: it does not yet have what the
-        heartbeat would say it has. What changed meanwhile is in its next one.
-        """
+    async def beat(self) -> None:
+        """Tell each honest socket how many messages it was sent and what is new since the last."""
         changed = {**self._standings.take_changed(), **self._news.take_changed()}
+        turns = Turns(self._tick_mail)
+        await self._bulletins.beat(self.sockets, changed, self._pulse, turns)
+
+    def _pulse(self) -> Pulse:
         pulse = self._standings.pulse(time.monotonic())
         is_sure = pulse.current and not self._resync.doubt.is_open
-        pulse = pulse._replace(current=is_sure or not self._tick_mail.topics)
-        for socket in self.sockets:
-            if not socket.codec.honest or socket.credential is None:
-                continue
-            note_unreported(socket, changed)
-            if not socket.holding:
-                frame = socket.notices.heartbeat(socket, pulse)
-                socket.unreported.clear()
-                self.say(socket, frame)
+        return pulse._replace(current=is_sure or not self._tick_mail.topics)
 
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()

@@ -76,12 +76,16 @@ class LookUp:
             found |= await self.stored(symbols)
         return found
 
-    def standing(self, wanted: set[str], stored: Mapping[str, Standing]) -> dict[str, Standing]:
-        """Of the wanted symbols; also of those that were heard meanwhile, where all are wanted."""
+    def standing(self, wanted: Set[str], stored: Mapping[str, Standing]) -> dict[str, Standing]:
+        """Where the wanted symbols stand, by what was heard or is stored."""
+        return self._standings.standing(self.named(wanted, stored), stored)
+
+    def named(self, wanted: Set[str], stored: Mapping[str, Standing]) -> set[str]:
+        """The wanted by name; also those that were heard meanwhile, where all are wanted."""
         named = wanted - {EVERYTHING} | stored.keys()
         if EVERYTHING in wanted:
             named |= self._standings.symbols()
-        return self._standings.standing(named, stored)
+        return named
 
     async def stored(self, symbols: Sequence[str]) -> dict[str, Standing]:
         """What is stored of the symbols; first hear, then look."""

@@ -114,7 +114,7 @@ async def test_a_loss_that_may_have_been_the_first_shows_in_snapshot_and_heartbe
         bus().publish(TICKS, batch(trade(n=7)))
         bus().publish(TICKS, batch(number=3))  # the second was lost
         await reader.has(3)
-        hub.beat()
+        await hub.beat()
         told = (*reader.heard[1:3], (await reader.has(4))[-1])
 
     assert {each["S"]: each["amendments"] for each in told[:2]} == {"AAPL": [1, 1], "IBM": [1, 1]}
@@ -128,8 +128,8 @@ async def test_a_heartbeat_names_the_last_of_each_symbol_that_was_told() -> None
         told = (cancellation(trade(n=6)), cancellation(trade("IBM")), cancellation(trade(n=7)))
         bus().publish(TICKS, batch()._replace(amendments=told))
         await reader.has(2)
-        hub.beat()
-        hub.beat()
+        await hub.beat()
+        await hub.beat()
         first, second = (await reader.has(4))[2:]
 
     assert first["amendments"] == {"AAPL": [1, 2]}

@@ -233,7 +233,7 @@ class Stage:
                 for _ in range(TURNS):
                     await asyncio.sleep(0)
                 await self.carry()
-            self.hub.beat()
+            await self.hub.beat()
             await self.carry()
             self.check(told)
             self.check_tapes(tapes)

@@ -396,7 +396,7 @@ async def test_a_heartbeat_that_cannot_be_written_harms_nobody_else(hub: Hub) ->
         raise OSError("gone")
 
     broken.wire.write = broken.socket.line.send = fail  # type: ignore[method-assign]
-    hub.beat()
+    await hub.beat()
 
     assert [each.closed_with for each in readers if each is not broken] == [[], []]
     assert all(each.heard for each in readers if each is not broken)

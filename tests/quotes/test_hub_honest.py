@@ -10,7 +10,7 @@ import pytest
 
 from quotes.latest import Latest
 from quotes.streaming import hub as hub_module
-from quotes.streaming import resync
+from quotes.streaming import resync, turns
 from quotes.streaming.audience import Channel
 from quotes.streaming.bus import BARS, CONTROL, bus
 from quotes.streaming.codec import (
@@ -88,13 +88,13 @@ async def test_the_hub_is_in_doubt_until_the_store_has_what_was_lost(
     bus().publish(TICKS, batch(quote(n=1), number=1))
     bus().publish(TICKS, batch(number=3))  # what the second told has not been stored yet
     await until(lambda: store.asked)
-    hub.beat()
+    await hub.beat()
     assert reader.heard[-1]["current"] is False
 
     store.holds = {"AAPL": Latest(quote(n=2))}
     store.come_to = Place(1, 3)
     await until(lambda: not hub._resync.doubt.is_open)
-    hub.beat()
+    await hub.beat()
 
     assert [one["seq"] for one in reader.heard if one["T"] == "q"] == [1, 2]
     assert reader.heard[-1]["current"] is True
@@ -108,7 +108,7 @@ async def test_a_loss_that_nothing_followed_leaves_the_doubt(hub: Hub, store: St
 
     hub._tick_mail.flag_missed()
     await until(lambda: store.asked)
-    hub.beat()
+    await hub.beat()
     assert reader.heard[-1]["current"] is False
 
     bus().publish(TICKS, batch(number=2))
@@ -117,9 +117,9 @@ async def test_a_loss_that_nothing_followed_leaves_the_doubt(hub: Hub, store: St
 
 async def test_where_nobody_wants_ticks_there_is_nothing_to_doubt(hub: Hub) -> None:
     reader = Reader(hub, JSON_HONEST).want(bars=["AAPL"])
-    hub.beat()
+    await hub.beat()
     reader.want(quotes=["AAPL"])  # of which nothing has been heard
-    hub.beat()
+    await hub.beat()
 
     assert [one["current"] for one in reader.heard] == [True, False]
 
@@ -135,7 +135,7 @@ async def test_a_doubt_ends_with_the_last_socket(hub: Hub, store: Store) -> None
     second = Reader(hub, JSON_HONEST).want(quotes=["AAPL"])
     bus().publish(TICKS, batch(number=2))
     await settled()
-    hub.beat()
+    await hub.beat()
 
     assert second.heard[-1]["current"] is True
 
@@ -145,6 +145,7 @@ async def test_a_loss_during_a_resync_is_resynced_too(
 ) -> None:
     monkeypatch.setattr(resync, "RETRY_SECONDS", 0.01)
     reader = Reader(hub, JSON_HONEST).want(quotes=["AAPL"])
+    store.come_to = Place(1, 3)
     store.answers.clear()
     bus().publish(TICKS, batch(number=1))
     bus().publish(TICKS, batch(number=3))
@@ -153,7 +154,7 @@ async def test_a_loss_during_a_resync_is_resynced_too(
     bus().publish(TICKS, batch(number=5))
     await settled()
     hub._resync.doubt.raise_()
-    store.holds = {"AAPL": Latest(quote(n=4))}
+    store.holds, store.come_to = {"AAPL": Latest(quote(n=4))}, Place(1, 6)
     store.answers.set()
     bus().publish(TICKS, batch(number=6))
     await until(lambda: not hub._resync.doubt.is_open)
@@ -171,7 +172,7 @@ async def test_a_price_that_was_lost_is_in_every_later_snapshot(hub: Hub, store:
 
     late = Reader(hub, JSON_HONEST)
     standing = await hub.want_from_here(late.socket, {T: ["AAPL"]})
-    hub.beat()
+    await hub.beat()
 
     assert standing["AAPL"].trade == trade(n=5)
     assert early.heard[-2]["trades"] == [1, 5]
@@ -236,11 +237,11 @@ async def test_a_lost_bar_shows_in_the_next_heartbeat_though_it_was_the_first(hu
     reader = Reader(hub, JSON_HONEST).want(bars=["AAPL", "IBM"])
     bus().publish(BARS, [bar()])
     await reader.has(1)
-    hub.beat()
+    await hub.beat()
 
     hub._news_mail.flag_missed()
     await until(lambda: hub._news._numbers[Channel.BARS, "IBM"])
-    hub.beat()
+    await hub.beat()
 
     assert [one["bars"] for one in reader.heard[1:]] == [
         {"AAPL": [0, 1]},
@@ -385,8 +386,8 @@ async def test_heartbeat_says_what_was_sent_and_what_changed(hub: Hub) -> None:
     bus().publish(TICKS, batch(quote(n=1), quote(n=2), trade(n=1), quote("IBM", n=9)))
     await reader.has(3)
 
-    hub.beat()
-    hub.beat()
+    await hub.beat()
+    await hub.beat()
 
     first, second = reader.heard[3:]
     assert (first["sent"], first["quotes"]) == (3, {"AAPL": [1, 2]})
@@ -401,20 +402,21 @@ async def test_a_heartbeat_amid_a_batch_claims_nothing_that_was_not_sent(
 ) -> None:
     monkeypatch.setattr(hub_module, "SLICE_TICKS", 1)
     monkeypatch.setattr(hub_module, "HEARTBEAT_SECONDS", 1_000)
+    monkeypatch.setattr(turns, "TURN_SECONDS", 0.0)
     reader = Reader(hub, JSON_HONEST).want(quotes=["*"])
     bus().publish(TICKS, batch(number=1)._replace(watermark_us=OPENING_US))
     await until(lambda: hub._standings.pulse(0.0).watermark_us)
-    deliver = hub.deliver
+    deliver, beats = hub.deliver, []
 
     def beat_between(ticks: Iterable[Quote | Trade]) -> None:
         deliver(ticks)
-        hub.beat()
+        beats.append(asyncio.create_task(hub.beat()))
 
     monkeypatch.setattr(hub, "deliver", beat_between)
     bus().publish(TICKS, batch(quote(n=1), quote(n=2), number=2))
     await reader.has(4)
     await until(lambda: hub._standings.pulse(0.0).watermark_us != OPENING_US)
-    hub.beat()
+    await hub.beat()
 
     assert [one["T"] for one in reader.heard] == ["q", "heartbeat", "q", "heartbeat", "heartbeat"]
     told = [one["t"] for one in reader.heard if one["T"] == "heartbeat"]
@@ -428,13 +430,13 @@ async def test_a_slow_reader_gets_its_heartbeat_once_it_has_what_it_tells(hub: H
     assert reader.socket.holding
 
     hub.deliver([quote(n=1), quote(n=2)])
-    hub.beat()
+    await hub.beat()
     hub.deliver([quote("IBM", n=3)])
-    hub.beat()
+    await hub.beat()
     reader.wire.drain(10**9)
     await until(lambda: not reader.socket.holding)
     assert "heartbeat" not in [one["T"] for one in reader.heard]
-    hub.beat()
+    await hub.beat()
 
     *quotes, beat = reader.heard
     assert beat["sent"] == len(quotes)
@@ -456,7 +458,7 @@ async def test_no_heartbeat_before_anybody_is_there(hub: Hub) -> None:
     reader = Reader(hub, JSON_HONEST)
     reader.socket.credential = None
 
-    hub.beat()
+    await hub.beat()
 
     assert reader.heard == []
 

@@ -102,7 +102,7 @@ async def test_honest_heartbeat_says_how_far_the_socket_is(
         await listen(client, trader)
         [event] = await happen(trader.account)
         await client.hear()
-        hub_module.hub().beat()
+        await hub_module.hub().beat()
         hub_module.hub().drain()
         beat, shutdown = await client.hear_many(2)
 
@@ -128,11 +128,11 @@ async def test_a_heartbeat_amid_a_resend_says_how_far_the_resend_is(
     async with open_stream(app, query="honest=1") as client:
         await listen(client, trader, since=since)
         await until(asked.is_set)
-        hub_module.hub().beat()
+        await hub_module.hub().beat()
         during = await client.hear()
         answers.set()
         assert await orders(client, 2) == numbers(events)[1:]
-        hub_module.hub().beat()
+        await hub_module.hub().beat()
         after = await client.hear()
 
     assert during["data"]["account_sequence"] == since
@@ -155,11 +155,11 @@ async def test_the_heartbeat_after_a_loss_tells_that_something_is_missing(
         await listen(client, trader)
         [event] = await off_loop(write, trader.account)
         await delivery.deliveries(hub_module.hub()).sweep()
-        hub_module.hub().beat()
+        await hub_module.hub().beat()
         before = await client.hear()
         answers.set()
         assert await orders(client, 1) == numbers([event])
-        hub_module.hub().beat()
+        await hub_module.hub().beat()
         after = await client.hear()
 
     number = event.account_sequence or 0
@@ -177,7 +177,7 @@ async def test_heartbeats_tell_when_the_log_does_not_answer(
             told = None
             while told != current:
                 await asyncio.sleep(0.05)
-                hub_module.hub().beat()
+                await hub_module.hub().beat()
                 told = (await client.hear())["data"]["current"]
 
     def fail(*arguments: Any) -> Any:
@@ -196,7 +196,7 @@ async def test_heartbeats_tell_when_the_log_does_not_answer(
 async def test_whoever_listens_to_nothing_misses_nothing(app: Any, trader: Trader) -> None:
     async with open_stream(app, query="honest=1") as client:
         await client.ask(authenticate(trader))
-        hub_module.hub().beat()
+        await hub_module.hub().beat()
         heartbeat = await client.hear()
 
     assert heartbeat["data"]["current"]
@@ -219,7 +219,7 @@ async def test_a_client_that_cannot_be_told_is_sent_away(
         data = {"streams": ["trade_updates"], "since": numbers(events)[0]}
         client.say({"action": "listen", "data": data})
         assert await client.closed() == 4500
-        hub_module.hub().beat()
+        await hub_module.hub().beat()
 
     *_, last = [orjson.loads(frame) for frame in client.frames]
     assert last == {"stream": "error", "data": {"code": 500, "error": "internal error"}}

@@ -452,6 +452,6 @@ async def test_a_reader_that_takes_nothing_is_told_so_and_dropped(app: Any, trad
 async def test_plain_clients_hear_no_heartbeat(app: Any, trader: Trader) -> None:
     async with open_stream(app) as client:
         await listen(client, trader)
-        hub_module.hub().beat()
+        await hub_module.hub().beat()
         hub_module.hub().drain()
         await client.silence()

@@ -1,0 +1,94 @@
+"""What honest sockets are told besides the stream: where symbols stand, and heartbeats.
+
+Both go to every honest socket there is, so they are told in slices, and between two of them the
+loop gets its turns: else ten thousand sockets would all wait for the last one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from quotes.streaming.audience import Audience, Changed, Channel, note_unreported, wants_any
+from quotes.streaming.codec import Codec
+from quotes.streaming.fanout import Fanout
+from quotes.streaming.halts import Halts
+from quotes.streaming.news import News
+from quotes.streaming.socket import Socket
+from quotes.streaming.standings import Pulse, Standing, Standings, chunks
+from quotes.streaming.turns import Turns
+
+# Some 2 ms of heartbeats, which differ from socket to socket.
+SLICE_SOCKETS = 128
+SLICE_SYMBOLS = 128
+_TOLD_ANEW = (Channel.QUOTES, Channel.TRADES)
+
+
+class Bulletins:
+    """Tells the honest sockets of a hub."""
+
+    def __init__(self, fanout: Fanout, standings: Standings, halts: Halts, news: News) -> None:
+        self._fanout = fanout
+        self._standings = standings
+        self._halts = halts
+        self._news = news
+
+    def snapshot(self, sockets: Iterable[Socket], symbol: str, stands: Standing) -> None:
+        """Say where a symbol stands; encoded once for all who are told the same."""
+        halted = self._halts.has(symbol)
+        amended = self._news.amended_to(symbol)
+        frames: dict[tuple[Codec, int | None], bytes] = {}
+        for socket in sockets:
+            kind = socket.codec, socket.resync
+            frame = frames.get(kind)
+            if frame is None:
+                frame = frames[kind] = socket.codec.snapshot(
+                    symbol, *stands, amendments=amended, halted=halted, resync=socket.resync
+                )
+            self._fanout.say(socket, frame, newest_of=f"snapshot of {symbol}")
+
+    async def tell(
+        self, socket: Socket, symbols: Iterable[str], stored: Mapping[str, Standing], turns: Turns
+    ) -> None:
+        """Say to one socket where symbols stand, each by what is known when its turn comes."""
+        for some in chunks(sorted(symbols), SLICE_SYMBOLS):
+            for symbol, stands in self._standings.standing(some, stored).items():
+                self.snapshot([socket], symbol, stands)
+            await turns.give()
+
+    async def tell_all(
+        self,
+        audiences: Mapping[Channel, Audience],
+        symbol: str,
+        stored: Mapping[str, Standing],
+        turns: Turns,
+    ) -> None:
+        """Say to all who want its quotes or trades where a symbol stands, as `tell` does."""
+        sockets = set[Socket]().union(*(audiences[each].honest(symbol) for each in _TOLD_ANEW))
+        for some in chunks(tuple(sockets), SLICE_SOCKETS):
+            here = [socket for socket in some if wants_any(socket, _TOLD_ANEW, symbol)]
+            for _, stands in self._standings.standing([symbol], stored).items():
+                self.snapshot(here, symbol, stands)
+            await turns.give()
+
+    async def beat(
+        self,
+        sockets: Iterable[Socket],
+        changed: Changed,
+        pulse: Callable[[], Pulse],
+        turns: Turns,
+    ) -> None:
+        """Tell each socket how many messages it was sent and what is new since the last time.
+
+        A socket that holds gets no heartbeat until it has caught up: it does not yet have what the
+        heartbeat would say it has. What changed meanwhile is in its next one.
+        """
+        honest = [each for each in sockets if each.codec.honest and each.credential is not None]
+        for some in chunks(honest, SLICE_SOCKETS):
+            now = pulse()
+            for socket in some:
+                note_unreported(socket, changed)
+                if not socket.holding:
+                    frame = socket.notices.heartbeat(socket, now)
+                    socket.unreported.clear()
+                    self._fanout.say(socket, frame)
+            await turns.give()
