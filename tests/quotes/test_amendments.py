@@ -272,7 +272,7 @@ def market_of(feed: AlpacaFeed) -> Ingest:
 
 async def test_what_an_upstream_takes_back_reaches_our_own_clients(hub: Hub) -> None:
     prints = [trade(n=n, epoch=9) for n in (4, 5)]
-    told = [correction(prints[1], price=494_000), cancellation(prints[0])]
+    told = [correction(prints[0], price=494_000), cancellation(prints[1])]
     frames = frames_of(prints)
     for number, each in enumerate(told, start=1):
         [(_, payload)] = unframed(MSGPACK_HONEST.amendment(each, trade(n=number)))
@@ -293,11 +293,12 @@ async def test_what_an_upstream_takes_back_reaches_our_own_clients(hub: Hub) -> 
     printed, amended = reader.heard[:2], {each["T"]: each for each in reader.heard[2:]}
     ids = [each["i"] for each in printed]
     assert ids == [5 << 32 | 1, 5 << 32 | 2]
-    assert (amended["c"]["oi"], amended["c"]["cp"]) == (ids[1], 49.4)
+    assert (amended["c"]["oi"], amended["c"]["cp"]) == (ids[0], 49.4)
     assert amended["c"]["ci"] not in ids
-    assert amended["x"]["i"] == ids[0]
+    assert amended["x"]["i"] == ids[1]
     known = latest.store().get_many(["AAPL"])["AAPL"]
     assert isinstance(known, Latest)
     assert known.trade is not None
-    assert (known.trade.sequence, known.trade.price) == (2, 494_000)
+    assert (known.trade.sequence, known.trade.price) == (1, 494_000)
+    assert known.trade.rank[:2] == (5, 2)
     assert ingest.heard.trades["AAPL"] == known.trade
