@@ -95,6 +95,7 @@
     for (const node of nodes) observer.observe(node, { childList: true, characterData: true });
   }
 
+  // Once a page.
   window.startCounting = () => {
     const rows = document.querySelectorAll("[data-watch-rows] tr");
     const prices = [...rows].flatMap(({ cells }) => [1, 3, 4].map((at) => cells[at].firstElementChild));

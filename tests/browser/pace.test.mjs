@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { delay, LONGEST_MS, SHORTEST_MS } from "../../trading/static/trading/js/socket.js";
-import { Throttle } from "../../trading/static/trading/js/flash.js";
+import { Allowance, MOST_AT_ONCE, Throttle } from "../../trading/static/trading/js/flash.js";
 import { perFrame } from "../../trading/static/trading/js/frames.js";
 import { action, KEYS } from "../../trading/static/trading/js/keymap.js";
 import { coalesced, gathered } from "../../trading/static/trading/js/refresh.js";
@@ -36,6 +36,14 @@ test("a cell flashes at most four times a second", () => {
   const throttle = new Throttle();
   const flashes = Array.from({ length: 100 }, (_, n) => throttle.passes(n * 10)).filter(Boolean);
   assert.equal(flashes.length, 4);
+});
+
+test("of very many cells that move at once only some flash", () => {
+  const allowance = new Allowance();
+  const flashes = (from) =>
+    Array.from({ length: 600 }, (_, n) => allowance.passes(from + (n * 99) / 600)).filter(Boolean);
+  assert.equal(flashes(0).length, MOST_AT_ONCE);
+  assert.equal(flashes(100).length, MOST_AT_ONCE);
 });
 
 test("any number of changes is one paint a frame", () => {
