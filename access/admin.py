@@ -6,7 +6,8 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.auth import get_user_model
-from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -15,7 +16,7 @@ from access.accounts import reset_account
 from access.keys import create_key, revoke_key
 from access.models import ApiKey
 from access.users import disable_user, enable_user
-from events.admin import operator
+from events.admin import ListAdmin, operator
 from events.errors import OpenbellError
 from portfolios.accounts import STARTING_CASH
 from portfolios.models import Account
@@ -27,6 +28,7 @@ admin.site.index_title = "The floor"
 
 User = get_user_model()
 admin.site.unregister(User)
+admin.site.unregister(Group)
 admin.site.unregister(Account)
 
 
@@ -54,11 +56,10 @@ class ResettableAccountAdmin(TradingAccountAdmin):
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(admin.ModelAdmin):
+class ApiKeyAdmin(ListAdmin):
     list_display = ["key_id", "name", "account", "user", "created_at", "last_used_at", "revoked_at"]
     list_filter = [("revoked_at", admin.EmptyFieldListFilter)]
     list_select_related = ["account", "user"]
-    list_per_page = 50
     search_fields = ["key_id", "name", "user__username", "account__number"]
     ordering = ["-id"]
     fields = ["account", "name"]
@@ -101,11 +102,10 @@ class ApiKeyAdmin(admin.ModelAdmin):
 
 
 @admin.register(User)
-class PlatformUserAdmin(UserAdmin):
+class PlatformUserAdmin(ListAdmin, UserAdmin):
     """Users are disabled, never deleted: their books and events stay."""
 
     list_display = ["username", "email", "is_active", "is_staff", "date_joined", "last_login"]
-    list_per_page = 50
     readonly_fields = ["is_active", "last_login", "date_joined"]
     actions = ["disable", "enable"]
 
@@ -123,3 +123,8 @@ class PlatformUserAdmin(UserAdmin):
         for user in queryset:
             enable_user(user_id=user.pk, actor=operator(request))
         self.message_user(request, "They may log in again.", messages.SUCCESS)
+
+
+@admin.register(Group)
+class PlatformGroupAdmin(ListAdmin, GroupAdmin):
+    pass

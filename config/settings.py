@@ -87,6 +87,7 @@ HTTP_THREADS = environment.whole("HTTP_THREADS", default=8, least=1)  # of the e
 STREAM_FLUSH_MS = environment.whole("STREAM_FLUSH_MS", default=0, most=1000)
 
 INSTALLED_APPS = [
+    "events",  # before the admin, one of whose templates it changes
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -95,7 +96,6 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "rest_framework",
     "drf_spectacular",
-    "events",
     "quotes",
     "portfolios",
     "trading",

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseRedirect
 from django.utils.html import format_html
 
 from events.models import ChainHead, Cursor, Event, IdempotencyKey, Lease
@@ -18,7 +19,26 @@ def operator(request: HttpRequest) -> str:
     return f"operator:{request.user.pk}"
 
 
-class ReadOnlyAdmin(admin.ModelAdmin):
+class ListAdmin(admin.ModelAdmin):
+    """A list whose actions take the rows that were ticked on one page of it, and no others.
+
+    Django's "select all" takes every row there is, many more than the operator has seen.
+    """
+
+    list_per_page = 50
+    list_max_show_all = 50  # more than a page is never shown, and so never ticked
+
+    def response_action(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Refuse what was not ticked, or on more than one page; then nothing is done."""
+        across = request.POST.get("select_across", "") not in ("", "0")
+        if across or len(request.POST.getlist(ACTION_CHECKBOX_NAME)) > self.list_per_page:
+            why = f"tick the rows, at most {self.list_per_page} at a time; nothing was done"
+            self.message_user(request, why, messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+        return super().response_action(request, *args, **kwargs)
+
+
+class ReadOnlyAdmin(ListAdmin):
     """Neither added, changed nor deleted by hand."""
 
     actions: Any = None
@@ -59,7 +79,6 @@ class EventAdmin(ReadOnlyAdmin):
     search_fields = ["subject", "actor", "request_id"]
     search_help_text = "order:…, key:…, user:…, or a request id"
     ordering = ["-id"]
-    list_per_page = 50
     show_full_result_count = False
     exclude = ["payload"]
     readonly_fields = ["readable_payload"]
@@ -90,7 +109,6 @@ class IdempotencyKeyAdmin(ReadOnlyAdmin):
     search_fields = ["=principal", "=subject"]
     search_help_text = "key:…, user:… or order:…"
     ordering = ["-id"]
-    list_per_page = 50
     show_full_result_count = False
 
 

@@ -22,7 +22,7 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 
 from events import idempotency
-from events.admin import ReadOnlyAdmin, operator
+from events.admin import ListAdmin, ReadOnlyAdmin, operator
 from events.errors import OpenbellError
 from events.idempotency import KeyTaken
 from portfolios.accounts import deposit, freeze, transfer, unfreeze, withdraw
@@ -56,7 +56,6 @@ class UncountedPaginator(Paginator):
 class BookAdmin(ReadOnlyAdmin):
     paginator = UncountedPaginator
     show_full_result_count = False
-    list_per_page = 50
 
 
 class CashActionForm(ActionForm):
@@ -280,7 +279,7 @@ class WatchlistEntryInline(admin.TabularInline):
 
 
 @admin.register(Watchlist)
-class WatchlistAdmin(admin.ModelAdmin):
+class WatchlistAdmin(ListAdmin):
     list_display = ["name", "account", "updated_at"]
     list_select_related = ["account"]
     show_full_result_count = False

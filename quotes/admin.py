@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.html import format_html
 
-from events.admin import ReadOnlyAdmin, operator
+from events.admin import ListAdmin, ReadOnlyAdmin, operator
 from events.errors import OpenbellError
 from quotes import corporate_actions, halts, listings, market
 from quotes.action_forms import AnnouncementForm
@@ -31,11 +31,10 @@ class HaltForm(ActionForm):
 
 
 @admin.register(Instrument)
-class InstrumentAdmin(admin.ModelAdmin):
+class InstrumentAdmin(ListAdmin):
     list_display = ["symbol", "name", "exchange", "last", "status", "tradable", "halt_shown"]
     list_filter = ["halted", "status", "tradable", "exchange"]
     list_select_related = ["latestquote"]
-    list_per_page = 50
     search_fields = ["symbol", "name"]
     action_form = HaltForm
     actions = ["halt", "resume"]
@@ -116,7 +115,6 @@ class CorporateActionAdmin(ReadOnlyAdmin):
     ]
     list_select_related = ["instrument"]
     list_filter = ["status", "kind"]
-    list_per_page = 50
     search_fields = ["instrument__symbol"]
     autocomplete_fields = ["instrument"]
     ordering = ["-pk"]
@@ -162,7 +160,6 @@ class CorporateActionAdmin(ReadOnlyAdmin):
 class LatestQuoteAdmin(ReadOnlyAdmin):
     list_display = ["instrument", "bid_side", "ask_side", "last", "quoted_at", "traded_at"]
     list_select_related = ["instrument"]
-    list_per_page = 50
     search_fields = ["instrument__symbol"]
     ordering = ["instrument__symbol"]
 
