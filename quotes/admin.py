@@ -9,7 +9,6 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ActionForm
-from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
@@ -17,8 +16,9 @@ from django.utils.html import format_html
 
 from events.admin import ListAdmin, ReadOnlyAdmin, operator
 from events.errors import OpenbellError
-from quotes import corporate_actions, halts, listings, market
+from quotes import corporate_actions, halts, market
 from quotes.action_forms import AnnouncementForm
+from quotes.instruments import add_instrument, change_instrument
 from quotes.models import Bar, CorporateAction, Instrument, LatestQuote, MarketClock, Timeframe
 from quotes.pacing import SPEED_MAX, SPEED_MIN
 from quotes.ticks import to_instant
@@ -61,8 +61,13 @@ class InstrumentAdmin(ListAdmin):
         return False  # books and history refer to it; make it inactive instead
 
     def save_model(self, request: HttpRequest, obj: Instrument, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        transaction.on_commit(listings.forget)
+        """Change what was changed on the form, and no column that somebody else may have."""
+        actor = operator(request)
+        if not change:
+            add_instrument(obj, actor=actor)
+            return
+        changes = {name: form.cleaned_data[name] for name in form.changed_data}
+        change_instrument(instrument_id=obj.pk, changes=changes, actor=actor)
 
     @admin.display(description="last", ordering="latestquote__trade_price")
     def last(self, instrument: Instrument) -> str:
