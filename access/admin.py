@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.contrib.auth import get_user_model
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.utils.decorators import method_decorator
+from django.views.decorators.debug import sensitive_post_parameters
 
 from access.accounts import reset_account
 from access.keys import create_key, revoke_key
 from access.models import ApiKey
+from access.privileges import (
+    FLAGS,
+    ROWS,
+    add_user,
+    change_user,
+    delete_group,
+    save_group,
+    setting_password,
+)
 from access.users import disable_user, enable_user
 from events.admin import ListAdmin, operator
 from events.errors import OpenbellError
@@ -103,28 +116,96 @@ class ApiKeyAdmin(ListAdmin):
 
 @admin.register(User)
 class PlatformUserAdmin(ListAdmin, UserAdmin):
-    """Users are disabled, never deleted: their books and events stay."""
+    """Users are disabled, never deleted: their books and events stay.
+
+    Members of staff are changed by superusers only, who alone give privileges.
+    """
 
     list_display = ["username", "email", "is_active", "is_staff", "date_joined", "last_login"]
     readonly_fields = ["is_active", "last_login", "date_joined"]
     actions = ["disable", "enable"]
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        privileges = [] if is_superuser(request) else [*FLAGS, *ROWS]
+        return [*self.readonly_fields, *privileges]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        may = super().has_change_permission(request, obj)
+        return may and (obj is None or is_superuser(request) or not _is_of_staff(obj))
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Change what was changed on the form, and no column that somebody else may have."""
+        actor = operator(request)
+        if not change:
+            add_user(obj, actor=actor)
+            return
+        changes = {name: form.cleaned_data[name] for name in form.changed_data}
+        change_user(user_id=obj.pk, changes=changes, actor=actor)
+
+    @method_decorator(sensitive_post_parameters())
+    def user_change_password(
+        self, request: HttpRequest, id: str, form_url: str = ""
+    ) -> HttpResponse:
+        user = self.get_object(request, unquote(id))
+        if request.method != "POST" or user is None:
+            return super().user_change_password(request, id, form_url)
+        with setting_password(user_id=user.pk, actor=operator(request)):
+            return super().user_change_password(request, id, form_url)
+
     @admin.action(description="Shut out", permissions=["change"])
     def disable(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        for user in queryset.exclude(pk=request.user.pk):  # nobody saws off their own branch
+        # Nobody saws off their own branch.
+        for user in self._changeable(request, queryset.exclude(pk=request.user.pk)):
             disable_user(user_id=user.pk, actor=operator(request))
-        self.message_user(request, "Their sessions, keys and sockets are closed.", messages.WARNING)
+            text = f"{user}: their sessions, keys and sockets are closed."
+            self.message_user(request, text, messages.WARNING)
 
     @admin.action(description="Let in again", permissions=["change"])
     def enable(self, request: HttpRequest, queryset: QuerySet[Any]) -> None:
-        for user in queryset:
+        for user in self._changeable(request, queryset):
             enable_user(user_id=user.pk, actor=operator(request))
-        self.message_user(request, "They may log in again.", messages.SUCCESS)
+            self.message_user(request, f"{user} may log in again.", messages.SUCCESS)
+
+    def _changeable(self, request: HttpRequest, users: QuerySet[Any]) -> Iterator[Any]:
+        for user in users:
+            if self.has_change_permission(request, user):
+                yield user
+            else:
+                why = f"{user}: members of staff are changed by superusers only"
+                self.message_user(request, why, messages.ERROR)
 
 
 @admin.register(Group)
 class PlatformGroupAdmin(ListAdmin, GroupAdmin):
-    pass
+    """What its members may do: given and taken by superusers only."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return is_superuser(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return is_superuser(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return is_superuser(request)
+
+    def save_model(self, request: HttpRequest, obj: Group, form: Any, change: bool) -> None:
+        permissions = form.cleaned_data["permissions"]
+        save_group(obj, permissions=permissions, actor=operator(request))
+
+    def delete_model(self, request: HttpRequest, obj: Group) -> None:
+        delete_group(obj, actor=operator(request))
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Group]) -> None:
+        for group in queryset:
+            delete_group(group, actor=operator(request))
+
+
+def is_superuser(request: HttpRequest) -> bool:
+    return bool(request.user.is_active and request.user.is_superuser)
+
+
+def _is_of_staff(user: Any) -> bool:
+    return user.is_staff or user.is_superuser

@@ -21,7 +21,7 @@ DISABLED = "access.user.disabled"  # the event, by which open sockets find it, t
 @transaction.atomic(durable=True)
 def disable_user(*, user_id: int, actor: str) -> Any:
     """Shut the user out: sessions, keys and open sockets end. Raises NotFound."""
-    user = _locked(user_id)
+    user = lock_user(user_id)
 
     if not user.is_active:
         return user
@@ -39,7 +39,7 @@ def disable_user(*, user_id: int, actor: str) -> Any:
 @transaction.atomic(durable=True)
 def enable_user(*, user_id: int, actor: str) -> Any:
     """Let the user in again, with the keys they had. Raises NotFound."""
-    user = _locked(user_id)
+    user = lock_user(user_id)
 
     if user.is_active:
         return user
@@ -53,7 +53,8 @@ def enable_user(*, user_id: int, actor: str) -> Any:
     return user
 
 
-def _locked(user_id: int) -> Any:
+def lock_user(user_id: int) -> Any:
+    """The user, whom nobody else changes before this transaction ends. Raises NotFound."""
     user = get_user_model().objects.select_for_update().filter(pk=user_id).first()
     if user is None:
         raise NotFound("user not found")
