@@ -35,6 +35,8 @@ WAITING_MAX = 100_000
 SILENT_SECONDS = 5.0
 # Corrections and cancellations that wait for the trade they are of.
 REVISIONS_MAX = 10_000
+# Of each symbol, the last trades that set the price: some may turn out canceled after a break.
+PRICES_MAX = 8
 
 MISSED = Counter("openbell_feed_missed_trades_total", "Trades that an upstream sent in vain.")
 MISSED_AMENDMENTS = Counter(
@@ -84,6 +86,7 @@ class Intake:
         self._revisions: deque[Revision] = deque(maxlen=REVISIONS_MAX)
         self._sorted = True
         self._places: dict[tuple[type, str], Place] = {}
+        self._prices: dict[str, deque[tuple[Place, Hashable]]] = {}
         self._amended: dict[str, int] = {}  # symbol → number of the last amendment of its trades
         self._traded: set[str] = set()
         self._doubtful: set[str] = set()  # symbols whose next trade may follow a gap
@@ -162,7 +165,10 @@ class Intake:
         trade = read_trade(symbol, message)._replace(sequence=missed)
         if not self._honest:  # another Openbell tells, and an operator's halt is none of its market
             self._statuses.see(trade)
-        self._add(Heard(trade, name_of(symbol, message)))
+        name = name_of(symbol, message)
+        if place is not None and trade.sets_price:
+            self._prices.setdefault(symbol, deque(maxlen=PRICES_MAX)).append((place, name))
+        self._add(Heard(trade, name))
 
     def _missed(self, symbol: str, before: Place | None, place: Place | None) -> int:
         """How many trades are missing before this one: at least so many."""
@@ -191,6 +197,8 @@ class Intake:
         is_first = before is None
         if quote:
             self._quote(symbol, quote)
+        if trade and "rank" in trade:
+            self._revisions += self._canceled(symbol, trade)
         if trade and micros_of(trade["t"]) > self._known.get(symbol, -1):
             if trade.get("u") and not _is_after(place_of(trade), before):
                 self._revisions.append(self._revision(symbol, trade))
@@ -209,6 +217,17 @@ class Intake:
         last = self._amended.get(symbol, place.number - arrived)
         MISSED_AMENDMENTS.inc(max(place.number - last - arrived, 0))
         self._amended[symbol] = max(place.number, last)
+
+    def _canceled(self, symbol: str, trade: Message) -> list[Revision]:
+        """Of the trades that were heard, those after this one that would be the last price if they
+        had not been taken back, be it while we were not there."""
+        since, (epoch, number, _) = place_of(trade), trade["rank"]
+        said_us = max(self.complete_us, micros_of(trade["t"]))
+        return [
+            Revision(symbol, said_us, name, None, None, "C")
+            for place, name in self._prices.get(symbol, ())
+            if since is not None and since < place <= (epoch, number)
+        ]
 
     def _revision(self, symbol: str, trade: Message) -> Revision:
         """Of a trade that was heard: when it was said to be wrong, we may not have been there."""

@@ -368,7 +368,8 @@ def _heartbeat(socket: Socket, pulse: Pulse) -> bytes:
 
     A client has everything if heartbeats arrive every two seconds, each is current, counts as many
     messages as arrived, and names nothing newer than what arrived, and if the numbers of a symbol's
-    trades and of their amendments came without a gap. Else it says
+    trades and of their amendments came without a gap. Of all that says a last price, the one of
+    the highest rank does (`Codec.snapshot`). Else it says
     `{"action": "resync", "id": n}` and trusts a symbol again by a heartbeat that agrees after a
     snapshot with this id.
     """

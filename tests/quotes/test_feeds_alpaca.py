@@ -209,6 +209,23 @@ def test_a_last_price_that_is_canceled_is_no_trade_and_cancels_the_one_that_was_
         assert [each.corrected for each in amendments] == [None] * told
 
 
+def test_cancellations_that_a_break_swallowed_show_by_the_price_before():
+    trades = [trade(n=n) for n in (3, 4, 5, 6)]
+    hearing, tape = Hearing(), Tape()
+    hearing.hear(*map(MSGPACK_HONEST.trade, trades))
+    for sequence, (tick, name) in enumerate(hearing.intake.take(2**62, 10), start=1):
+        tape.print(name, tick._replace(sequence=sequence))
+    hearing.intake.end()
+    hearing.connect()
+
+    for told in ([2, 3], []):  # the sixth was printed after that
+        hearing.snapshot(None, trades[0]._replace(stands=(1, 5, 2)), [1, 6])
+        amendments = tape.amend(hearing.intake.take_revisions())
+        assert [each.number[1] for each in amendments if each.corrected is None] == told
+
+    assert hearing.intake.take(2**62, 10) == []
+
+
 def test_corrections_that_did_not_arrive_are_counted():
     hearing, before = Hearing(), MISSED_AMENDMENTS._value.get()
 
