@@ -53,11 +53,17 @@ def liquidate(account: Account, margin: Margin, marks: Marks) -> list[Order]:
     """
     cancel_all(account_id=account.pk, actor=ACTOR)
     placed = []
-    for one in to_close(margin, _closable(account, margin, marks)):
+    requests: dict[Closable, OrderRequest] = {}
+    stuck = ZERO
+    for one in _closable(account, margin, marks):
         request = _closing(one)
-        if not _can_be_placed(request):
+        if _can_be_placed(request):
+            requests[one] = request
+        else:
+            stuck += one.requirement
             logger.warning("%s of account %s cannot be closed now", one.symbol, account.number)
-            continue
+    for one in to_close(margin, requests, stuck):
+        request = requests[one]
         try:
             placed.append(submit(account_id=account.pk, request=request, actor=ACTOR))
         except OpenbellError as error:
@@ -65,13 +71,14 @@ def liquidate(account: Account, margin: Margin, marks: Marks) -> list[Order]:
     return placed
 
 
-def to_close(margin: Margin, closable: Iterable[Closable]) -> list[Closable]:
-    """Which of them to close: the largest requirements first, until the equity covers the rest.
+def to_close(margin: Margin, closable: Iterable[Closable], stuck: Decimal = ZERO) -> list[Closable]:
+    """Which of them to close: the largest requirements first, until the equity covers the rest and
+    what is `stuck`, the requirement of what cannot be closed.
 
     Pure. Closing at the mark changes no equity, and what is being closed already is not among them.
     """
     rest = sorted(closable, key=lambda one: (-one.requirement, one.symbol))
-    needed = sum((one.requirement for one in rest), ZERO)
+    needed = sum((one.requirement for one in rest), stuck)
     chosen = []
     for one in rest:
         if margin.equity >= needed:

@@ -309,6 +309,8 @@ def _inherit(order: Order, old: Order) -> None:
     order.order_class, order.leg = old.order_class, old.leg
     order.parent_id = old.parent_id
     order.lot_method, order.lot_ids = old.lot_method, old.lot_ids
+    if is_complex(old):
+        order.expires_at = old.expires_at  # a family ends as one
     if old.status == OrderStatus.HELD:
         order.status, order.reason = OrderStatus.HELD, old.reason
     if old.triggered_at is not None:

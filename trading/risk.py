@@ -112,7 +112,7 @@ def assess(request: OrderRequest, account: AccountView, market: MarketView) -> A
     InsufficientBuyingPower or InsufficientQuantity.
     """
     _check_account(request, account)
-    _check_instrument(request, market)
+    _check_instrument(request, account, market)
     intent = _intent(request, account, market)
     _check_session(request, market)
     reference = reference_price(request.is_buy, market)
@@ -197,16 +197,18 @@ def _check_account(request: OrderRequest, account: AccountView) -> None:
         raise AccountBlocked("new orders are rejected by user request")
     if account.is_frozen:
         raise AccountBlocked("account is blocked from trading")
-    if request.is_fractional and not account.may_trade_fractions:
+    if request.is_fractional and not (account.may_trade_fractions or _closes(request, account)):
         raise AccountBlocked("fractional trading is switched off for this account")
 
 
-def _check_instrument(request: OrderRequest, market: MarketView) -> None:
+def _check_instrument(request: OrderRequest, account: AccountView, market: MarketView) -> None:
+    """A split may leave fractions of any asset: they can be sold with the rest, or by force."""
     if not market.is_tradable:
         raise NotTradable(market.symbol)
     if not request.is_fractional:
         return
-    if not market.is_fractionable:
+    ends_it = request.is_forced or _closes(request, account)
+    if not (market.is_fractionable or ends_it):
         raise OrderRuleBroken(f"asset {market.symbol} is not fractionable", symbol=market.symbol)
     if request.time_in_force != TimeInForce.DAY:
         raise OrderRuleBroken("fractional orders must be DAY orders")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from portfolios.models import Account, Position
-from tests.portfolios.factories import funded_account
+from tests.portfolios.factories import funded_account, new_york
 from tests.trading.exits import (
     BRACKET,
     assert_proved,
@@ -186,3 +186,13 @@ def test_a_bracket_can_be_previewed(floor: TradingFloor, account: Account) -> No
     assert refusal is not None
     assert refusal.extras["base_price"] == "100"
     assert not Order.objects.exists()
+
+
+def test_a_replaced_leg_ends_with_its_family(floor: TradingFloor, account: Account) -> None:
+    order = bracket(floor, account, limit="98", time_in_force=TimeInForce.GTC)
+    floor.pass_time(seconds=1)
+    floor.play(until=new_york("2013-10-08 10:00"))
+    new = change(now_of(order), limit_price="97")
+
+    assert new.submitted_at > order.submitted_at
+    assert {one.expires_at for one in family(new)} == {order.expires_at}

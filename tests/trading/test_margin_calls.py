@@ -164,6 +164,26 @@ def test_without_a_price_nothing_is_placed_and_nothing_refused_over_and_over(
     assert Position.objects.get(account=borrower).quantity == 0
 
 
+def test_a_position_that_cannot_be_closed_shields_no_other(floor, settings):
+    settings.MARGIN_CALL_DAYS = 0
+    dead = make_instrument("DEAD")
+    floor.play(floor.quote("99.99", "100", symbol="DEAD"))
+    account = funded_account("10000")
+    configure(account_id=account.pk, changes={"max_margin_multiplier": "2"}, actor="test")
+    floor.buy(account, "100", limit="100", symbol="DEAD")
+    floor.buy(account, "80", limit="100")
+    floor.pass_time(seconds=1)
+    dead.tradable = False
+    dead.save()
+    floor.play(floor.quote("60", "61"), floor.quote("60", "61", symbol="DEAD"))
+    floor.show("60", "61")
+
+    held = Position.objects.filter(account=account)
+    quantities = dict(held.values_list("instrument__symbol", "quantity"))
+    assert quantities == {"DEAD": 100, "AAPL": 0}
+    assert_books_balance(account)
+
+
 def test_an_order_that_is_closing_already_is_not_placed_again(floor, borrower, settings):
     settings.MARGIN_CALL_DAYS = 0
     for ask_size in range(3):

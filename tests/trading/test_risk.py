@@ -131,6 +131,29 @@ def test_fractional_rules(request_: OrderRequest, market: MarketView) -> None:
         assess(request_, RICH, market)
 
 
+def test_what_a_split_leaves_of_any_asset_can_be_sold_whole() -> None:
+    left = replace(RICH, quantity=Decimal("33.333333333"), may_trade_fractions=False)
+    whole = replace(MARKET_SELL, quantity=left.quantity)
+    market = replace(OPEN, is_fractionable=False)
+
+    assert assess(whole, left, market).hold.quantity == left.quantity
+    with pytest.raises(OrderRuleBroken):
+        assess(
+            replace(whole, quantity=Decimal("0.333333333")),
+            replace(left, may_trade_fractions=True),
+            market,
+        )
+    with pytest.raises(AccountBlocked):
+        assess(replace(whole, quantity=Decimal("0.333333333")), left, market)
+
+
+def test_a_forced_sale_may_leave_what_is_held_of_a_fraction() -> None:
+    held = replace(RICH, quantity=Decimal("33.333333333"), held_quantity=Decimal(1))
+    forced = replace(MARKET_SELL, quantity=Decimal("32.333333333"), is_forced=True)
+
+    assert assess(forced, held, replace(OPEN, is_fractionable=False))
+
+
 def test_the_last_crumb_of_a_position_can_be_sold() -> None:
     crumb = replace(RICH, quantity=Decimal("0.001"))
     assert assess(replace(MARKET_SELL, quantity=Decimal("0.001")), crumb, OPEN)

@@ -122,13 +122,21 @@ class Admissions:
             return
         if not self._floor.hours.may_trade(order):
             self._queued.add(order.pk)
+            self._expect_expiry(order)
             return
         collar_price = self._new_collar(row, order)
         if isinstance(collar_price, Waiting) or self._waits_for_a_quote(order):
             self._unpriced.setdefault(order.symbol, {})[row.pk] = row
+            self._expect_expiry(order)
             return
         hold_price = None if collar_price is None else self._new_hold_price(order)
         self._floor.take_in(Admission(order, at_us, collar_price, hold_price))
+
+    def _expect_expiry(self, order: WorkingOrder) -> None:
+        """When a session ends all that is due is looked for; before that, only what is expected.
+        An order may come in when its time is up already."""
+        if order.expires_us < self._floor.hours.ends_us:
+            self._floor.book.expect_expiry(order)
 
     def _give_up_waiting(self) -> None:
         """Look again at the immediate orders that wait for a quote: their time may be up."""

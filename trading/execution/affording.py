@@ -1,4 +1,4 @@
-"""Whether an account can still afford an order whose price has moved since it was accepted.
+"""Whether an account can still hold an order whose price has moved since it was accepted.
 
 A market order that was queued overnight or waited for its stop is held anew at the market it meets.
 """
@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from decimal import Decimal
 
 from portfolios.borrowing import Marks, margin_now
 from portfolios.margin import CASH, Margin
 from portfolios.models import Account, Position
+from quotes.amounts import plain
 from trading import holds, risk
 from trading.errors import InsufficientBuyingPower
 from trading.models import Order
+
+ZERO = Decimal(0)
 
 Held = Iterable[tuple[Position, bool]]  # positions, each with whether it is marginable
 
@@ -35,6 +39,20 @@ def cannot_afford(order: Order, account: Account, changed: Held, marks: Marks, w
         needs, has = numbers["cost_basis"], numbers["buying_power"]
         return f"{error.message} {when}: needs {needs}, has {has}"
     return ""
+
+
+def cannot_deliver(order: Order, position: Position | None, when: str) -> str:
+    """Why the locked position has too few shares for a sale by amount as it is now; "" where it has
+    enough. The lower the collar is, the more it needs; one by quantity needs what it always did."""
+    needs = holds.hold_of(order).quantity
+    if order.notional is None or needs == 0:
+        return ""
+    has = ZERO
+    if position is not None:
+        has = abs(position.quantity) - (position.hold_quantity - order.hold_quantity)
+    if needs <= has:
+        return ""
+    return f"insufficient qty available {when}: needs {plain(needs)}, has {plain(has)}"
 
 
 def _margin_without(order: Order, account: Account, changed: Held, marks: Marks) -> Margin | None:

@@ -34,7 +34,7 @@ from quotes.calendar import Calendar
 from quotes.models import Instrument
 from quotes.ticks import to_instant
 from trading import states, updates
-from trading.execution.affording import cannot_afford
+from trading.execution.affording import cannot_afford, cannot_deliver
 from trading.execution.certificate import certified_fill, leaves
 from trading.execution.decisions import (
     Admission,
@@ -46,7 +46,7 @@ from trading.execution.decisions import (
 )
 from trading.execution.lots import lot_choice, lots_chosen, trades
 from trading.execution.rows import Rows, locked_rows
-from trading.execution.tally import count_in, is_too_much
+from trading.execution.tally import assert_closes, count_in, is_too_much
 from trading.fees import fee
 from trading.legs import family_of, following, hold_of, is_complex, make
 from trading.locks import lock_relatives
@@ -206,7 +206,7 @@ class _Books:
         if decision.collar_price is not None:
             order.collar_price = decision.collar_price
             order.hold_price = decision.hold_price or order.hold_price
-            if short := self._cannot_afford(order, "when it was taken in"):
+            if short := self._cannot_hold(order, "when it was taken in"):
                 self._finish(order, OrderStatus.REJECTED, at, short)
                 return False  # written, and nothing that was decided after it holds
         states.transition(order, OrderStatus.NEW, at, decision.reason)
@@ -230,6 +230,7 @@ class _Books:
         position = self.positions[key]
 
         booked = self._booked(decision, order, at)
+        assert_closes(order, position, booked)
         self.applied.append(
             positions.apply_execution(account, position, self.lots.setdefault(key, []), booked)
         )
@@ -254,7 +255,7 @@ class _Books:
         self._move_stop(decision, order)
         if decision.collar_price is not None:
             order.collar_price = decision.collar_price
-            if short := self._cannot_afford(order, "when its stop was triggered"):
+            if short := self._cannot_hold(order, "when its stop was triggered"):
                 self._finish(order, OrderStatus.CANCELED, at, short)
                 return False  # written, and nothing that was decided after it holds
         order.triggered_at = order.updated_at = at
@@ -337,9 +338,12 @@ class _Books:
             )
         )
 
-    def _cannot_afford(self, order: Order, when: str) -> str:
+    def _cannot_hold(self, order: Order, when: str) -> str:
         """Why the account cannot hold the order at its new collar; "" where it can."""
         account = self.accounts[order.account_id]
+        position = self.positions.get((order.account_id, order.instrument_id))
+        if short := cannot_deliver(order, position, when):
+            return short
         mine = (
             (position, self.instruments[instrument_id].marginable)
             for (account_id, instrument_id), position in self.positions.items()

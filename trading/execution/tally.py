@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from decimal import Decimal
 
+from portfolios.models import Position
 from portfolios.positions import Execution as Booking
 from quotes.amounts import EXACT, QUANTITY_PLACES, from_units, plain, rounded
 from trading.execution.decisions import Execution
+from trading.holds import OPENING, intent_of
 from trading.models import AVERAGE_PLACES, Order
 
 
@@ -14,6 +16,14 @@ def is_too_much(decision: Execution, order: Order) -> bool:
     """More than is left: the other exit of its pair has been filled meanwhile."""
     quantity = from_units(decision.match.quantity, QUANTITY_PLACES)
     return order.quantity is not None and order.filled_quantity + quantity > order.quantity
+
+
+def assert_closes(order: Order, position: Position, booked: Booking) -> None:
+    """A closing order never turns a position around: what it needs of the shares, it holds."""
+    is_closing = intent_of(order) not in OPENING
+    assert not is_closing or booked.quantity <= abs(position.quantity), (
+        "more than there is to close"
+    )
 
 
 def count_in(order: Order, booked: Booking) -> None:
