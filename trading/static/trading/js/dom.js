@@ -35,6 +35,20 @@ export function writeSigned(node, text, direction) {
   attribute(node, "data-direction", direction);
 }
 
+/**
+ * Make `nodes` the children of `parent`, in this order. What stands right stays untouched, and what
+ * has to move keeps the focus in it.
+ */
+export function arrange(parent, nodes) {
+  const focused = parent.contains(document.activeElement) ? document.activeElement : null;
+  const wanted = new Set(nodes);
+  for (const child of [...parent.children]) if (!wanted.has(child)) child.remove();
+  nodes.forEach((node, at) => {
+    if (parent.children[at] !== node) parent.insertBefore(node, parent.children[at] ?? null);
+  });
+  if (parent.contains(focused)) focused.focus({ preventScroll: true });
+}
+
 /** An icon of the page's sprite. */
 export function icon(name) {
   const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");

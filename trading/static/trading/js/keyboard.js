@@ -28,12 +28,17 @@ export function attach(desk) {
     escape: () => document.activeElement?.blur(),
   };
 
+  let acted = null;
   document.addEventListener("keydown", (event) => {
+    // A key that is held down after it acted neither acts again nor types.
+    if (event.repeat) return event.key === acted && event.preventDefault();
+    acted = null;
     if (document.querySelector("dialog[open]")) return;
     if (event.key === "Escape" && leaveTicket(event.target)) return;
     const wanted = action(event);
     if (!wanted) return;
     if (wanted !== "escape") event.preventDefault();
+    acted = wanted === "escape" ? null : event.key;
     acts[wanted]();
   });
   part("open-shortcuts").addEventListener("click", () => sheet.showModal());

@@ -16,6 +16,11 @@ const STATUS = {
   held: "Held",
   suspended: "Suspended",
 };
+const NOT_CANCELED = {
+  title: "The order under focus cannot be canceled now",
+  detail: "Nothing was canceled. Esc, then c cancels the newest open order.",
+  tone: "plain",
+};
 
 export function attach(desk, { notices, sync }) {
   const table = part("open-orders");
@@ -39,11 +44,18 @@ export function attach(desk, { notices, sync }) {
   all.addEventListener("click", () => cancelAll(desk, { notices, sync }));
   desk.on("cancel-all", () => cancelAll(desk, { notices, sync }));
   desk.on("cancel", () => {
-    const focused = document.activeElement?.closest("[data-order]")?.dataset.order;
-    const open = desk.orders.open.filter(cancelable);
-    const order = open.find(({ id }) => id === focused) ?? open[0];
+    const focused = table.contains(document.activeElement);
+    const order = meant(desk.orders.open.filter(cancelable), focused);
     if (order) cancel(order, { notices, sync });
+    else if (focused) notices.tell(NOT_CANCELED);
   });
+}
+
+// The order under focus; the newest only where none was chosen, also where the chosen one is over.
+function meant(open, focused) {
+  if (!focused) return open[0];
+  const row = document.activeElement.closest("[data-order]");
+  return open.find(({ id }) => id === row?.dataset.order);
 }
 
 function row(order, desk, tools) {
@@ -51,6 +63,7 @@ function row(order, desk, tools) {
   button.setAttribute("aria-label", `Cancel: ${described(order)}`);
   button.disabled = !cancelable(order);
   button.addEventListener("click", async () => {
+    if (document.activeElement === button) button.closest("tr").focus(); // disabled, it has none
     button.disabled = true;
     button.disabled = await cancel(order, tools);
   });

@@ -1,6 +1,6 @@
 // Positions with live profit and loss, valued as the API values them.
 
-import { attribute, element, part, write, writeSigned } from "./dom.js";
+import { arrange, attribute, element, part, write, writeSigned } from "./dom.js";
 import { number, parse } from "./decimal.js";
 import { arrow, direction, money, percent, price, quantity, signed } from "./format.js";
 import { mark, valued } from "./valuation.js";
@@ -13,13 +13,10 @@ export function attach(desk) {
     const held = desk.positions.map((position) => position.symbol);
     for (const symbol of rows.keys()) if (!held.includes(symbol)) rows.delete(symbol);
     for (const symbol of held) if (!rows.has(symbol)) rows.set(symbol, newRow(symbol, desk));
-    const nodes = held.map((symbol) => rows.get(symbol).node);
-    if (
-      nodes.some((node, at) => body.children[at] !== node) ||
-      body.children.length !== nodes.length
-    ) {
-      body.replaceChildren(...nodes);
-    }
+    arrange(
+      body,
+      held.map((symbol) => rows.get(symbol).node),
+    );
     write(
       part("positions-empty"),
       "No positions. What you buy will be listed here with its profit and loss.",

@@ -15,7 +15,6 @@ export class WatchRow {
   }
 
   build(watchlists) {
-    const name = this.desk.assets.get(this.symbol)?.name ?? "";
     const cell = () => [
       element("span", { class: "cell-main" }),
       element("span", { class: "cell-sub" }),
@@ -24,12 +23,14 @@ export class WatchRow {
     [this.changed, this.percent] = cell();
     [this.bid, this.bidSize] = cell();
     [this.ask, this.askSize] = cell();
+    this.named = element("span", { class: "cell-sub watch-name" });
     this.button = element(
       "button",
-      { class: "watch-symbol", type: "button", title: name },
+      { class: "watch-symbol", type: "button" },
       element("span", { class: "cell-main" }, this.symbol),
-      element("span", { class: "cell-sub watch-name" }, name),
+      this.named,
     );
+    this.name();
     const remove = element(
       "button",
       { class: "icon-button", type: "button", "aria-label": `Remove ${this.symbol}` },
@@ -49,6 +50,13 @@ export class WatchRow {
     this.node.addEventListener("click", (event) => {
       if (!remove.contains(event.target)) this.choose();
     });
+  }
+
+  /** The company's name, once the assets are known. */
+  name() {
+    const name = this.desk.assets.get(this.symbol)?.name ?? "";
+    write(this.named, name);
+    attribute(this.button, "title", name);
   }
 
   choose() {

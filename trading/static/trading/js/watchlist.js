@@ -1,6 +1,6 @@
 // The watched instruments, live: the rows and how one moves between them.
 
-import { attribute, part, write } from "./dom.js";
+import { arrange, attribute, part, write } from "./dom.js";
 import { WatchRow } from "./watch-row.js";
 
 export function attach(desk, { watchlists }) {
@@ -15,7 +15,10 @@ export function attach(desk, { watchlists }) {
       return rows.get(symbol);
     });
     for (const symbol of rows.keys()) if (!desk.watched.includes(symbol)) rows.delete(symbol);
-    if (differs(body, wanted)) body.replaceChildren(...wanted.map((row) => row.node));
+    arrange(
+      body,
+      wanted.map((row) => row.node),
+    );
     write(part("watch-count"), desk.watched.length ? String(desk.watched.length) : "");
     write(part("watch-empty"), "Nothing watched yet. Press / and add a symbol.");
     attribute(part("watch-empty"), "hidden", desk.watched.length > 0);
@@ -23,10 +26,7 @@ export function attach(desk, { watchlists }) {
   };
 
   desk.on("watchlist", build);
-  desk.on("assets", () => {
-    rows.clear(); // their names are known now
-    build();
-  });
+  desk.on("assets", () => rows.forEach((row) => row.name()));
   desk.on("ticks", (changed) => changed.forEach((symbol) => rows.get(symbol)?.show()));
   desk.on("second", () => rows.forEach((row) => row.age()));
   desk.on("connection", () => rows.forEach((row) => row.age()));
@@ -37,13 +37,6 @@ export function attach(desk, { watchlists }) {
     edit.setAttribute("aria-pressed", editing);
     write(edit, editing ? "Done" : "Edit");
   });
-}
-
-function differs(body, wanted) {
-  return (
-    [...body.children].some((node, at) => node !== wanted[at]?.node) ||
-    body.childElementCount !== wanted.length
-  );
 }
 
 // Arrows walk through the rows, Home and End to their ends, Delete removes.
