@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -24,12 +25,27 @@ PATIENCE_SECONDS = 5
 @contextmanager
 def threads_of_its_own() -> Iterator[None]:
     """A test whose threads have no database connection that another test has left behind."""
-    kept, off_loop._THREADS = off_loop._THREADS, ThreadPoolExecutor(2, "stream")
+    kept = off_loop._THREADS, off_loop._SWEEPER
+    own = ThreadPoolExecutor(2, "stream"), ThreadPoolExecutor(1, "sweep")
+    off_loop._THREADS, off_loop._SWEEPER = own
     try:
         yield
     finally:
-        off_loop._THREADS.shutdown()
-        off_loop._THREADS = kept
+        for threads in own:
+            threads.shutdown()
+        off_loop._THREADS, off_loop._SWEEPER = kept
+
+
+@contextmanager
+def all_at_the_door() -> Iterator[None]:
+    """More logins than there are threads for, and none of them gets on."""
+    gets_on = threading.Event()
+    for _ in range(10):
+        off_loop._THREADS.submit(gets_on.wait, 2 * PATIENCE_SECONDS)
+    try:
+        yield
+    finally:
+        gets_on.set()
 
 
 def lose_newest(account: str) -> None:

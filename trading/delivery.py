@@ -23,7 +23,7 @@ from portfolios.models import Account
 from quotes.streaming.bus import account_topic
 from quotes.streaming.codec import Codec
 from quotes.streaming.hub import Hub
-from quotes.streaming.off_loop import off_loop
+from quotes.streaming.off_loop import off_loop, past_the_queue
 from quotes.streaming.socket import Socket
 from trading.wire import BOOKS, EVENT_KIND
 
@@ -249,7 +249,8 @@ class Deliveries:
         accounts = list(self._of)
         for start in range(0, len(accounts), SWEEP_ACCOUNTS):
             asked_at = time.monotonic()
-            newest = await off_loop(newest_numbers, accounts[start : start + SWEEP_ACCOUNTS])
+            some = accounts[start : start + SWEEP_ACCOUNTS]
+            newest = await past_the_queue(newest_numbers, some)
             for account_id, number in newest.items():
                 updates = self._of.get(account_id)
                 if updates is not None:

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from quotes.streaming.credentials import Authenticator, Credential
-from quotes.streaming.off_loop import off_loop
+from quotes.streaming.off_loop import past_the_queue
 
 log = logging.getLogger(__name__)
 
@@ -104,7 +104,7 @@ class GuestList:
 
         Whatever fails is asked again.
         """
-        lately = await off_loop(self._authenticator.shut_out_since, self._mark)
+        lately = await past_the_queue(self._authenticator.shut_out_since, self._mark)
         self._mark = lately.mark
         for user_id in lately.users:
             self._revoke(user_id)
@@ -113,7 +113,7 @@ class GuestList:
         new = tuple(self._new)
         asked = {each.credential for each in new}.union(self._next_in_turn())
         if asked:
-            gone = await off_loop(self._authenticator.shut_out, asked)
+            gone = await past_the_queue(self._authenticator.shut_out, asked)
             for credential in gone:
                 self._revoke(credential.user_id, credential.key_id)
             self._new.difference_update(new)

@@ -18,6 +18,7 @@ from tests.streams import (
     Doorman,
     Lately,
     Someone,
+    all_at_the_door,
     connected,
     threads_of_its_own,
 )
@@ -63,6 +64,14 @@ async def test_who_was_shut_out_is_found_though_the_news_was_lost(
         assert await gone.closed() == 4401
         await stays.silence()
         assert stays.close_code is None
+
+
+async def test_who_was_shut_out_is_found_while_a_fleet_logs_in(app: Any, doorman: Doorman) -> None:
+    async with connected(app) as gone:
+        await enter(gone)
+        with all_at_the_door():
+            doorman.gone = {Someone()}
+            assert await gone.closed() == 4401
 
 
 async def test_a_sweep_asks_about_a_socket_once_and_then_who_was_shut_out_of_late(

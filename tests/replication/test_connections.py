@@ -73,8 +73,11 @@ def crowd(port: int, trader: Trader) -> Iterator[None]:
             caller.join(20)
 
 
-async def knock(port: int, times: int) -> None:
-    """Sockets that log in with keys that nobody has: each is looked up in the database."""
+async def knock(port: int, trader: Trader, times: int) -> None:
+    """Sockets that log in with keys that nobody has: each is looked up in the database.
+
+    And one that is let in, until the process has looked after it.
+    """
 
     async def once(number: int) -> None:
         async with websockets.connect(f"ws://127.0.0.1:{port}/stream") as socket:
@@ -82,7 +85,13 @@ async def knock(port: int, times: int) -> None:
             await socket.send(f'{{"action":"auth","key":"{key}","secret":"none"}}')
             await asyncio.wait_for(socket.recv(), 10)
 
-    await asyncio.gather(*(once(number) for number in range(times)))
+    async def let_in() -> None:
+        url = f"ws://127.0.0.1:{port}/stream?honest=1"
+        async with websockets.connect(url, additional_headers=trader.headers) as socket:
+            for _ in range(2):  # heartbeats: between them everybody was looked after
+                await asyncio.wait_for(socket.recv(), 20)
+
+    await asyncio.gather(let_in(), *(once(number) for number in range(times)))
 
 
 @pytest.mark.parametrize("kind", ["web", pytest.param("stream", marks=pytest.mark.long)])
@@ -100,7 +109,7 @@ def test_a_process_opens_what_was_computed_and_never_more(
 
     with serving(kind, **servers(USER), **told) as port, crowd(port, trader):
         if kind == "stream":
-            asyncio.run(knock(port, 20))
+            asyncio.run(knock(port, trader, 20))
         deadline = time.monotonic() + LEARNT_SECONDS_MAX
         while most != expected and time.monotonic() < deadline:
             most = {node: max(most[node], count(counted, node)) for node in most}

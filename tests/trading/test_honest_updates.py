@@ -14,7 +14,7 @@ from quotes.streaming import hub as hub_module
 from quotes.streaming.off_loop import off_loop
 from tests.people import Trader, a_trader
 from tests.quotes.hub_readers import until
-from tests.streams import PATIENCE_SECONDS
+from tests.streams import PATIENCE_SECONDS, all_at_the_door
 from tests.trading.update_clients import (
     AUTHORIZED,
     LISTENING,
@@ -191,6 +191,19 @@ async def test_heartbeats_tell_when_the_log_does_not_answer(
             away.setattr(delivery, "newest_numbers", fail)
             await beat_until(current=False)
         await beat_until(current=True)
+
+
+async def test_what_is_missing_is_known_while_a_fleet_logs_in(
+    app: Any, trader: Trader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "HEARTBEAT_SECONDS", 3_600)
+    async with open_stream(app, query="honest=1") as client:
+        await listen(client, trader)
+        [event] = await off_loop(write, trader.account)
+        with all_at_the_door():
+            await delivery.deliveries(hub_module.hub()).sweep()
+            await hub_module.hub().beat()
+            assert (await client.hear())["data"]["newest"] == event.account_sequence
 
 
 async def test_whoever_listens_to_nothing_misses_nothing(app: Any, trader: Trader) -> None:
