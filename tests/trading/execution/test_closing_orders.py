@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from unittest.mock import patch
 
 import pytest
 
@@ -12,7 +13,9 @@ from quotes.clock import market_clock
 from quotes.ticks import to_micros
 from tests.portfolios.factories import assert_books_balance, funded_account, new_york
 from tests.trading.floor import CLOSE, TradingFloor, now_of
-from trading.models import Fill, Order
+from trading.execution import settlement
+from trading.execution.tally import assert_closes
+from trading.models import Order
 
 pytestmark = pytest.mark.django_db
 
@@ -56,18 +59,20 @@ def test_a_sale_by_amount_that_still_has_its_shares_is_filled(
     assert_books_balance(account)
 
 
-def test_no_fill_closes_more_than_there_is(floor: TradingFloor, account: Account) -> None:
+def test_a_fill_that_closed_more_than_there_is_would_stop_its_order(
+    floor: TradingFloor, account: Account
+) -> None:
     floor.buy(account, "10")
     floor.pass_time(seconds=1)
     order = floor.sell(account, None, notional=Decimal(900))
-    position = Position.objects.filter(account=account)
-    position.update(quantity=3, hold_quantity=3)  # as no code of ours should leave it
-    fills = Fill.objects.count()
-    floor.pass_time(seconds=1)
+    with patch.object(settlement, "assert_closes", side_effect=AssertionError) as asked:
+        floor.pass_time(seconds=1)
 
-    assert Fill.objects.count() == fills
-    assert position.get().quantity == 3
     assert now_of(order).status == "suspended"
+    _, position, booked = asked.call_args.args
+    assert_closes(order, position, booked)
+    with pytest.raises(AssertionError):
+        assert_closes(order, Position(quantity=Decimal(3)), booked)
 
 
 def test_an_order_that_is_seen_after_its_end_expires_at_once(
