@@ -13,7 +13,7 @@ from collections.abc import Set
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from django.conf import settings
 from django.contrib.auth import BACKEND_SESSION_KEY, HASH_SESSION_KEY, SESSION_KEY
@@ -24,6 +24,7 @@ from rest_framework import authentication, exceptions, permissions
 from rest_framework.request import Request
 
 from access import lookups, shut_out
+from access.errors import AnotherAccount
 from access.shut_out import Lately, Mark
 from events import acting
 from events.errors import Forbidden
@@ -31,6 +32,8 @@ from events.errors import Forbidden
 # Anything else is not ours, and not worth a query.
 KEY_ID = re.compile(r"[A-Z0-9]{1,32}")
 SECRET_LENGTH_MAX = 128
+# How a page names the account that it shows, by its id; sockets have no headers, but a query.
+SHOWN_HEADER, SHOWN_QUERY = "Openbell-Account", "account"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +52,14 @@ def authenticate_key(key_id: object, secret: object) -> Credential | None:
     return None if known is None else _key_credential(known)
 
 
-def authenticate_session(session: Any) -> tuple[Any, Credential] | None:
+def authenticate_session(
+    session: Any, *, shown: str | None = None
+) -> tuple[Any, Credential] | None:
     """The user and the credential of a login session; None when it is over or the user disabled.
 
-    The account is the one the session has chosen, if it is the user's own, else their first.
+    The account is the one the session has chosen, if it is the user's own, else their first. A page
+    that was opened before it chose another one still shows the former: the page says which
+    (`shown`), for what a person sees is what they mean to trade. Raises AnotherAccount.
     """
     try:
         user_id = int(session.get(SESSION_KEY, ""))
@@ -64,6 +71,8 @@ def authenticate_session(session: Any) -> tuple[Any, Credential] | None:
     chosen = session.get("account_id")
     first = known.account_ids[0] if known.account_ids else None
     account_id = chosen if chosen in known.account_ids else first
+    if shown is not None and (account_id is None or shown != known.public_ids[account_id]):
+        raise AnotherAccount
     return known.user, Credential(user_id, account_id, None, f"user:{user_id}")
 
 
@@ -93,7 +102,8 @@ class SessionAuthentication(authentication.SessionAuthentication):
     """The browser's login session; whatever changes something needs the CSRF token."""
 
     def authenticate(self, request: Request) -> tuple[Any, Credential] | None:
-        found = authenticate_session(request._request.session)
+        shown = request.headers.get(SHOWN_HEADER)
+        found = authenticate_session(request._request.session, shown=shown)
         if found is None:
             return None
         self.enforce_csrf(request)
@@ -121,7 +131,10 @@ class SocketAuthentication:
         return authenticate_key(key_id, secret)
 
     def by_scope(self, scope: dict[str, Any]) -> Credential | None:
-        """The credential in the handshake: a key in its headers, or a session of our own pages."""
+        """The credential in the handshake: a key in its headers, or a session of our own pages.
+
+        None, too, for a page that shows another account than its session acts for.
+        """
         headers = {
             name.decode("latin1").lower(): value.decode("latin1")
             for name, value in scope["headers"]
@@ -137,7 +150,11 @@ class SocketAuthentication:
         if not session_key or not is_own_origin(headers.get("origin", ""), headers.get("host", "")):
             return None
         store = import_module(settings.SESSION_ENGINE).SessionStore(session_key)
-        found = authenticate_session(store)
+        query = parse_qs(scope.get("query_string", b"").decode("latin1"))
+        try:
+            found = authenticate_session(store, shown=query.get(SHOWN_QUERY, [None])[0])
+        except AnotherAccount:
+            return None
         return None if found is None else found[1]
 
     def shut_out(self, credentials: Set[Credential]) -> Set[Credential]:

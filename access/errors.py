@@ -3,6 +3,7 @@
 Invalid
 └── IdempotencyKeyInvalid
 Refused
+├── AnotherAccount         409  asked by a page of another account than its session acts for
 ├── AnswerLost             409  done under this Idempotency-Key, and its answer is gone
 ├── IdempotencyKeyReused        an Idempotency-Key that came with another request before
 ├── OrdersStillOpen             an account with open orders is not reset: call again
@@ -30,6 +31,14 @@ class IdempotencyKeyReused(Refused):
 
     def __init__(self, key: str) -> None:
         super().__init__("this Idempotency-Key was used for another request", idempotency_key=key)
+
+
+class AnotherAccount(Refused):
+    """A page shows another account than its session acts for by now. Nothing was done."""
+
+    code = 40910002
+    http_status = 409
+    message = "this page shows another account than the one you trade now, load it again"
 
 
 class AnswerLost(Refused):

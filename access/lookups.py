@@ -69,8 +69,12 @@ class KnownUser:
     """
 
     user: Any
-    account_ids: tuple[int, ...]
+    public_ids: dict[int, str]  # by account, in that order
     session_hashes: tuple[str, ...]  # a login session of theirs carries one of them
+
+    @property
+    def account_ids(self) -> tuple[int, ...]:
+        return tuple(self.public_ids)
 
 
 @dataclass(slots=True)
@@ -227,7 +231,7 @@ def _load_user(user_id: int) -> KnownUser | None:
     record = found[key]
     columns = record["user"]
     user = get_user_model().from_db(DEFAULT_DB_ALIAS, list(columns), list(columns.values()))
-    return KnownUser(user, tuple(record["accounts"]), tuple(record["session_hashes"]))
+    return KnownUser(user, dict(record["accounts"]), tuple(record["session_hashes"]))
 
 
 def _read_users(keys: list[str]) -> dict[str, Any]:
@@ -250,7 +254,7 @@ def _read_user(user_id: int) -> dict[str, Any] | None:
             for field in user._meta.concrete_fields  # in this order they are put back
             if field.attname in USER_COLUMNS
         },
-        "accounts": [account.pk for account in accounts],
+        "accounts": [(account.pk, str(account.public_id)) for account in accounts],
         "session_hashes": [user.get_session_auth_hash(), *user.get_session_auth_fallback_hash()],
     }
 

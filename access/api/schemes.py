@@ -7,6 +7,8 @@ from typing import Any
 from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 
+from access.authentication import SHOWN_HEADER
+
 
 class KeyScheme(OpenApiAuthenticationExtension):
     target_class = "access.authentication.KeyAuthentication"
@@ -26,5 +28,7 @@ class SessionScheme(OpenApiAuthenticationExtension):
             "type": "apiKey",
             "in": "cookie",
             "name": settings.SESSION_COOKIE_NAME,
-            "description": "Whatever changes something needs the X-CSRFToken header, too.",
+            "description": "Whatever changes something needs the X-CSRFToken header, too. "
+            f"{SHOWN_HEADER} may say the id of the account that is meant: where the session acts "
+            "for another one, it is answered 409 and nothing is done.",
         }

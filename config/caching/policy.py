@@ -75,7 +75,7 @@ ROUTES = tuple(
 NAMESPACES = {
     # Who may do what. Never a stale one, for it may say that somebody is let in who no longer is;
     # whoever changes a user drops the record.
-    "users": Namespace(fresh_seconds=60, stale_seconds=0),
+    "users": Namespace(fresh_seconds=60, stale_seconds=0, version=2),
     # Halts and operators change them; whoever does says so (`forget`), time is the net. Stale ones
     # still answer where the database does not.
     "assets": Namespace(fresh_seconds=60, stale_seconds=600),

@@ -89,6 +89,10 @@ def _without_an_answer(house: House) -> Any:
     return answer
 
 
+def _by_a_page_of_another_account(house: House) -> Any:
+    return house.by(house.browser, "get", "/v2/account", None, **{"Openbell-Account": "another"})
+
+
 def _with_a_key_of_another(house: House) -> Any:
     house.once("post", "/v2/orders", BUY)
     return house.once("post", "/v2/orders", BUY | {"qty": "2"})
@@ -129,6 +133,7 @@ EVERY: dict[tuple[int, int], tuple[Callable[[House], Any], set[str]]] = {
     (405, 40510000): (lambda house: house.ask("put", "/v2/orders"), set()),
     (409, 40910000): (_being_done, set()),
     (409, 40910001): (_without_an_answer, {"key_id"}),
+    (409, 40910002): (_by_a_page_of_another_account, set()),
     (413, 41310000): (lambda house: house.order(client_order_id="x" * 70_000), set()),
     (422, 40010001): (lambda house: house.order(client_order_id="x" * 129, qty="1"), set()),
     (422, 42210000): (lambda house: house.order(limit_price="90.001"), {"minimum_increment"}),

@@ -1,6 +1,17 @@
 // The public REST API, as any other client uses it, with the session's cookie for a key.
 
 const TIMEOUT_MS = 15_000; // longer than the server takes to give up
+const ANOTHER_ACCOUNT = 40910002;
+
+let shownAccount = null;
+
+/**
+ * Say with each request which account the page shows. The session may act for another one by then,
+ * chosen in another window: the server refuses what was meant for this one.
+ */
+export function showsAccount(id) {
+  shownAccount = id;
+}
 
 /** A refusal: HTTP status (0: not the server's), the contract's code, and its sentence. */
 export class ApiError extends Error {
@@ -43,6 +54,9 @@ async function request(method, path, body) {
   if (response.ok && text && content === null) throw new NoAnswer("The answer cannot be read");
   if (response.ok) return content;
   if (response.status === 401) document.dispatchEvent(new CustomEvent("openbell:logged-out"));
+  if (content?.code === ANOTHER_ACCOUNT) {
+    document.dispatchEvent(new CustomEvent("openbell:another-account"));
+  }
   throw new ApiError(response.status, content ?? {});
 }
 
@@ -59,6 +73,7 @@ async function answer(path, options) {
 
 function headers(method, body) {
   const sent = { Accept: "application/json" };
+  if (shownAccount !== null) sent["Openbell-Account"] = shownAccount;
   if (body !== undefined) sent["Content-Type"] = "application/json";
   if (method !== "GET") sent["X-CSRFToken"] = csrfToken();
   return sent;

@@ -1,6 +1,8 @@
 // Puts the trading screen together: what it knows (desk), what feeds it, and its parts.
 
 import * as account from "./account.js";
+import * as anotherAccount from "./another-account.js";
+import { showsAccount } from "./api.js";
 import * as barTable from "./bar-table.js";
 import * as chart from "./chart.js";
 import { Connection } from "./connection.js";
@@ -27,6 +29,7 @@ import * as watchlist from "./watchlist.js";
 import { Watchlists } from "./watchlists.js";
 
 const page = document.body.dataset;
+showsAccount(page.shownAccount);
 const desk = new Desk({ mode: page.mode, speed: Number(page.speed) });
 const notices = new Notices(desk);
 const sync = new Sync(desk, (error) => notices.trouble(error));
@@ -40,8 +43,9 @@ const paintTicks = perFrame(() => {
 });
 setInterval(() => desk.tell("second"), 1_000);
 
-const parts = [account, barTable, chart, history, keyboard, keys, marketClock, menu, openOrders];
-const more = [pageTitle, positions, quoteHeader, search, theme, ticket, views, watchlist];
+const parts = [account, anotherAccount, barTable, chart, history, keyboard, keys, marketClock];
+const other = [menu, openOrders, pageTitle, positions, quoteHeader, search, theme, ticket];
+const more = [...other, views, watchlist];
 for (const part of [...parts, ...more]) part.attach(desk, { sync, notices, watchlists });
 
 const stream = new DataStream(socketAddress(page.marketStream), desk.ticks, {

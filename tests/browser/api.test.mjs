@@ -1,0 +1,41 @@
+import assert from "node:assert/strict";
+import { beforeEach, test } from "node:test";
+
+import { ApiError, get, patch, post, remove, showsAccount } from "../../trading/static/trading/js/api.js";
+
+let asked, answer, told;
+
+beforeEach(() => {
+  [asked, told] = [[], []];
+  answer = () => Response.json({});
+  globalThis.document = {
+    querySelector: () => ({ value: "token" }),
+    dispatchEvent: ({ type }) => told.push(type),
+  };
+  globalThis.fetch = async (path, { headers }) => {
+    asked.push(headers["Openbell-Account"]);
+    return answer();
+  };
+});
+
+test("each request says which account the page shows", async () => {
+  showsAccount("a");
+  for (const request of [get, remove]) await request("/v2/orders");
+  for (const request of [post, patch]) await request("/v2/orders", {});
+  assert.deepEqual(asked, ["a", "a", "a", "a"]);
+});
+
+test("a request that was meant for another account is refused, and the page is told", async () => {
+  const body = { code: 40910002, message: "this page shows another account" };
+  answer = () => Response.json(body, { status: 409 });
+  const error = await post("/v2/orders", {}).then(assert.fail, (error) => error);
+  assert.ok(error instanceof ApiError);
+  assert.deepEqual([error.status, error.message], [409, body.message]);
+  assert.deepEqual(told, ["openbell:another-account"]);
+});
+
+test("other refusals leave the page where it is", async () => {
+  answer = () => Response.json({ code: 40910001, message: "lost" }, { status: 409 });
+  await assert.rejects(post("/v2/orders", {}));
+  assert.deepEqual(told, []);
+});
