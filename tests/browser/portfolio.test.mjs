@@ -131,6 +131,7 @@ test("an order says why it waits", () => {
   assert.equal(reason(order("a", "new"), { ask: 188.2 }), "Ask 188.20 is above the limit");
   assert.equal(reason(order("a", "partially_filled"), { ask: 187.5 }), "Waiting for size");
   assert.ok(cancelable(order("a", "accepted")) && !cancelable(order("a", "filled")));
+  assert.ok(cancelable(order("a", "suspended")));
 });
 
 test("fills are told with price and what is left", () => {
@@ -162,7 +163,11 @@ test("a refusal is a plain sentence and the code", () => {
   assert.equal(notice.title, "Order refused");
   assert.equal(notice.detail, "Insufficient buying power. (403 / 40310000)");
   assert.match(refusalNotice({ status: 0, message: "" }, "Order").detail, /gave no reason/);
-  assert.equal(refusalNotice(new NoAnswer("No answer in time"), "Cancel").title, "Cancel: no answer");
+  const unanswered = new NoAnswer("No answer in time");
+  assert.equal(refusalNotice(unanswered, "Cancel").title, "Cancel: no answer");
+  assert.equal(refusalNotice(unanswered, "Cancel").detail, "No answer in time.");
+  const doubted = Object.assign(unanswered, { unknown: true });
+  assert.match(refusalNotice(doubted, "Order").detail, /in time\. Whether it arrived is not known/);
 });
 
 test("an order by amount is described by its amount", () => {

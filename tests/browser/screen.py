@@ -10,6 +10,19 @@ from typing import Any
 
 PASSWORD = "a long pass phrase"
 WAIT_MS = 15_000  # a loaded test machine; a person's takes a fraction of a second
+# Makes the server doubt its account's updates, while it is told to.
+DOUBT_UPDATES = """
+  const doubted = (data) => {
+    const text = typeof data === "string" ? data : new TextDecoder().decode(data);
+    const isBeat = text.includes('"heartbeat"') && text.includes('"account_sequence"');
+    return isBeat && window.doubting ? text.replace('"current":true', '"current":false') : data;
+  };
+  window.WebSocket = class extends window.WebSocket {
+    set onmessage(hear) {
+      super.onmessage = ({data}) => hear({data: doubted(data)});
+    }
+  };
+"""
 
 
 class Screen:

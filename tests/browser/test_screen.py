@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import pytest
 
-from tests.browser.screen import amount
+from tests.browser.screen import DOUBT_UPDATES, amount
 from trading.errors import OrderForced
 
 # Keeps the market's heartbeats from the page, until it is told otherwise.
@@ -16,19 +16,6 @@ HOLD_HEARTBEATS = """
   window.WebSocket = class extends window.WebSocket {
     set onmessage(hear) {
       super.onmessage = (event) => (window.beating || !isBeat(event)) && hear(event);
-    }
-  };
-"""
-# Makes the server doubt its account's updates, while it is told to.
-DOUBT_UPDATES = """
-  const doubted = (data) => {
-    const text = typeof data === "string" ? data : new TextDecoder().decode(data);
-    const isBeat = text.includes('"heartbeat"') && text.includes('"account_sequence"');
-    return isBeat && window.doubting ? text.replace('"current":true', '"current":false') : data;
-  };
-  window.WebSocket = class extends window.WebSocket {
-    set onmessage(hear) {
-      super.onmessage = ({data}) => hear({data: doubted(data)});
     }
   };
 """

@@ -5,6 +5,7 @@ import { parse, plain } from "../../trading/static/trading/js/decimal.js";
 import { matches } from "../../trading/static/trading/js/search-rank.js";
 import {
   blankOrder,
+  blocked,
   body,
   estimate,
   obstacle,
@@ -239,4 +240,13 @@ for (const [name, values, qty, expected] of [
 test("a stop buy holds what it may cost beyond its stop", () => {
   const estimated = estimate(typed({ type: "stop", stopPrice: "105" }), QUOTE, parse("100000"));
   assert.equal(plain(estimated.held), "1092");
+});
+
+test("an account that cannot trade is told why, a closed one that it is closed", () => {
+  const open = { account_blocked: false, trading_blocked: false, trade_suspended_by_user: false };
+  assert.equal(blocked(open), null);
+  assert.match(blocked(null), /not loaded/);
+  assert.match(blocked({ ...open, trading_blocked: true }), /frozen by an operator/);
+  assert.match(blocked({ ...open, account_blocked: true, trading_blocked: true }), /is closed/);
+  assert.match(blocked({ ...open, trade_suspended_by_user: true }), /You have suspended/);
 });

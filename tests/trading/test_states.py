@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.conf import settings
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -82,3 +85,10 @@ def test_time_does_not_run_back_within_an_order() -> None:
     transition(order, OrderStatus.NEW, NOON - timedelta(hours=1))
 
     assert order.updated_at == NOON
+
+
+def test_the_screen_lets_its_person_cancel_what_may_be_canceled() -> None:
+    source = settings.BASE_DIR / "trading" / "static" / "trading" / "js" / "orders.js"
+    (named,) = re.findall(r"CANCELABLE = new Set\((\[.*?\])\)", source.read_text())
+
+    assert set(json.loads(named)) == CANCELABLE

@@ -35,10 +35,16 @@ export function refusalNotice(error, what) {
   const codes = [error.status, error.code].filter(Boolean).join(" / ");
   return {
     title: error.unanswered ? `${what}: no answer` : `${what} refused`,
-    detail: sentence(error.message) + (codes && ` (${codes})`),
+    detail: refusal(error) + (codes && ` (${codes})`),
     tone: "bad",
     urgent: true,
   };
+}
+
+/** Why a request was refused; of an order that may have arrived all the same (`unknown`) that, too. */
+export function refusal(error) {
+  const doubt = " Whether it arrived is not known; sending again is safe, it cannot double.";
+  return sentence(error.message) + (error.unknown ? doubt : "");
 }
 
 /** "Buy 10 AAPL at 187.50": the order in a breath. */

@@ -3,7 +3,8 @@
 import { price } from "./format.js";
 
 export const FINISHED = new Set(["filled", "canceled", "expired", "replaced", "rejected"]);
-const CANCELABLE = new Set(["accepted", "new", "partially_filled", "pending_new", "held"]);
+// The server's, trading/states.py.
+const CANCELABLE = new Set(["accepted", "new", "partially_filled", "held", "suspended"]);
 const MOST_FINISHED = 100; // the list ends somewhere; the API pages through the rest
 
 export class Orders {

@@ -4,12 +4,12 @@ import { post } from "./api.js";
 import { element, part, write } from "./dom.js";
 import { number, plain } from "./decimal.js";
 import { money, price, quantity } from "./format.js";
-import { sentence } from "./notice-text.js";
+import { refusal, sentence } from "./notice-text.js";
 import { newClientOrderId, place } from "./order-entry.js";
 import { isExits, takesExits } from "./ticket-prices.js";
 import { body, covers, sellsShort } from "./ticket-rules.js";
 
-const SETTLE_MS = 300; // a key still held down from the ticket must not confirm what nobody read
+const SETTLE_MS = 300; // a key that bounces must not confirm what nobody read
 
 const UNTIL = {
   day: "Day, until today's close",
@@ -20,7 +20,6 @@ const UNTIL = {
 export class Review {
   constructor(desk, ticket, { notices, sync }) {
     Object.assign(this, { desk, ticket, notices, sync });
-    this.said = ""; // what became of the last attempt, until the next
     this.panel = part("review");
     this.send = part("review-send");
     this.problem = part("review-problem");
@@ -57,8 +56,7 @@ export class Review {
   swap(reviewing) {
     this.panel.hidden = !reviewing;
     this.ticket.form.hidden = reviewing;
-    this.said = "";
-    write(this.problem, "");
+    write(this.problem, this.ticket.said);
   }
 
   show() {
@@ -71,9 +69,9 @@ export class Review {
     const rows = lines(order, state, this.desk, this.preview);
     part("review-lines").replaceChildren(...rows.map(line));
     write(this.send, `Place ${verb.toLowerCase()} order`);
-    const refusal = this.preview?.refusal;
-    const expected = refusal ? sentence(refusal.message) : "";
-    write(this.problem, state.obstacle?.text ?? (this.said || expected));
+    const refused = this.preview?.refusal;
+    const expected = refused ? sentence(refused.message) : "";
+    write(this.problem, this.ticket.told(state.obstacle?.text) || expected);
     this.send.disabled = state.obstacle !== null;
   }
 
@@ -97,7 +95,7 @@ export class Review {
   async place() {
     if (this.sending) return;
     this.sending = true;
-    this.said = this.ticket.said = "";
+    this.ticket.said = "";
     this.send.disabled = this.ticket.submit.disabled = true;
     try {
       const order = await place(body(this.ticket.order, this.ticket.clientOrderId));
@@ -119,11 +117,8 @@ export class Review {
   }
 
   refused(error) {
-    const doubt = " Whether it arrived is not known; sending again is safe, it cannot double.";
-    const text = sentence(error.message) + (error.unknown ? doubt : "");
     this.notices.refused(error, "Order");
-    if (this.panel.hidden) this.ticket.said = text;
-    else this.said = text;
+    this.ticket.said = refusal(error);
     this.send.disabled = false;
     if (error.unknown) this.sync.orders();
     if (error.earlier) this.tellEarlier(error.earlier);

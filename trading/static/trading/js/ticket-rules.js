@@ -62,6 +62,14 @@ export function obstacle(order, { quote, position, market, estimated }) {
   );
 }
 
+/** Why the account cannot trade at all, as a sentence; null: it can, or the server will say. */
+export function blocked(account) {
+  if (account === null) return "The account is not loaded yet.";
+  if (account.account_blocked) return "This account is closed.";
+  if (account.trading_blocked) return "This account is frozen by an operator.";
+  return account.trade_suspended_by_user ? "You have suspended trading for this account." : null;
+}
+
 /** The JSON body of POST /v2/orders. */
 export function body(order, clientOrderId) {
   const size = order.by === "dollars" ? "notional" : "qty";

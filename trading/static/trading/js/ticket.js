@@ -7,7 +7,7 @@ import { newClientOrderId } from "./order-entry.js";
 import { attachShortcuts } from "./ticket-shortcuts.js";
 import { Review } from "./ticket-review.js";
 import { has, isExits, takesExits } from "./ticket-prices.js";
-import { blankOrder, estimate, obstacle, sellsShort } from "./ticket-rules.js";
+import { blankOrder, blocked, estimate, obstacle, sellsShort } from "./ticket-rules.js";
 import { showTouch } from "./touch.js";
 
 const ONE_CLICK = "openbell:one-click";
@@ -38,7 +38,7 @@ class Ticket {
     this.order = blankOrder();
     this.clientOrderId = newClientOrderId();
     this.touched = false;
-    this.said = ""; // what became of the last attempt to send it at once, until it is changed
+    this.said = ""; // what became of the last attempt to send it, until it is changed or sent again
     this.oneClick.checked = localStorage.getItem(ONE_CLICK) === "on";
     this.listen();
     this.show();
@@ -46,6 +46,10 @@ class Ticket {
 
   listen() {
     this.form.addEventListener("input", () => this.read());
+    // A key that is held down must not send what nobody read: neither this, nor the review it opens.
+    this.panel.addEventListener("keydown", (event) => {
+      if (event.repeat && event.key === "Enter") event.preventDefault();
+    });
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.touched = true;
@@ -153,24 +157,22 @@ class Ticket {
     attribute(this.panel, "data-short", short);
   }
 
+  /** What became of the last attempt to send it, and then what stands in its way now. */
+  told(obstacle) {
+    return [this.said, obstacle].filter(Boolean).join(" ");
+  }
+
   // What is merely not typed yet is no fault: it disables the button and says nothing.
   showProblem(obstacle) {
     const blank = TYPED.includes(obstacle?.field) && this.order[obstacle.field] === "";
     const quiet = blank && !this.touched;
-    write(this.problem, obstacle && !quiet ? obstacle.text : this.said);
+    write(this.problem, this.told(quiet ? null : obstacle?.text));
     for (const name of [...TYPED, "timeInForce"]) {
       const wrong = obstacle?.field === name && !quiet;
       attribute(this.form.elements[name], "aria-invalid", wrong ? "true" : null);
     }
     this.submit.disabled = obstacle !== null;
   }
-}
-
-function blocked(account) {
-  if (account === null) return "The account is not loaded yet.";
-  if (account.account_blocked || account.trading_blocked)
-    return "This account is frozen by an operator.";
-  return account.trade_suspended_by_user ? "You have suspended trading for this account." : null;
 }
 
 function holding(position) {
