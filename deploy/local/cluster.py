@@ -155,6 +155,7 @@ def _configure_edge(variables: dict[str, str]) -> None:
         listen=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
         web_ports=[variables["WEB1_PORT"], variables["WEB2_PORT"]],
         stream_ports=[variables["STREAM1_PORT"], variables["STREAM2_PORT"]],
+        behind_tls=environment.flag("HTTPS", default=False),
     )
     (state / "nginx.conf").write_text(text)
 

@@ -10,11 +10,17 @@ TEMPLATE = Path(__file__).resolve().parents[1] / "nginx" / "openbell.conf.templa
 
 
 def configuration(
-    state: Path, *, listen: str, web_ports: Iterable[int | str], stream_ports: Iterable[int | str]
+    state: Path,
+    *,
+    listen: str,
+    web_ports: Iterable[int | str],
+    stream_ports: Iterable[int | str],
+    behind_tls: bool = False,
 ) -> str:
     """What makes nginx listen at an address of this machine, before processes on these ports.
 
-    It keeps its files in the folder `state`, which exists.
+    It keeps its files in the folder `state`, which exists. It speaks plain HTTP. `behind_tls`:
+    whoever stands in front of it ends TLS, and is believed what it says in X-Forwarded-Proto.
     """
     text = TEMPLATE.read_text()
     for name, value in {
@@ -25,6 +31,8 @@ def configuration(
         # One that failed would be trusted again when a request of it has ended well. A socket does
         # not end: a stream process that came back would be given one socket in two seconds.
         "stream_servers": _servers(stream_ports, "max_fails=0"),
+        # Where nothing stands in front, whoever asks could call anything TLS.
+        "forwarded_proto": "$http_x_forwarded_proto" if behind_tls else "$scheme",
         "listen": listen,
     }.items():
         text = text.replace(f"@{name}@", value)
