@@ -16,19 +16,20 @@ as_root() {
 can_use_apt() { has apt-get && can_be_root; }
 
 # Install Debian packages without starting the servers in them: they would take the default ports.
-apt_install() {
-  local policy=/usr/sbin/policy-rc.d ours=0 result=0
+# What says so goes again, however this ends; one that a killed run has left behind is ours, too.
+POLICY=/usr/sbin/policy-rc.d
+OURS="# Openbell: while make installs packages"
+apt_install() (
   say "Installing from Debian: $*"
-  if [ ! -e "$policy" ]; then
-    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null && as_root chmod +x "$policy"
-    ours=1
+  if [ ! -e "$POLICY" ] || grep -qxF "$OURS" "$POLICY"; then
+    trap 'as_root rm -f "$POLICY"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+    printf '#!/bin/sh\n%s\nexit 101\n' "$OURS" | as_root tee "$POLICY" >/dev/null &&
+      as_root chmod +x "$POLICY"
   fi
-  if ! apt_get_install "$@"; then
-    as_root apt-get update -qq && apt_get_install "$@" || result=1
-  fi
-  [ "$ours" = 0 ] || as_root rm -f "$policy"
-  return "$result"
-}
+  apt_get_install "$@" || { as_root apt-get update -qq && apt_get_install "$@"; }
+)
 apt_get_install() {
   as_root env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -qq --no-install-recommends "$@" >/dev/null
