@@ -37,6 +37,12 @@ HERE = Path(__file__).resolve().parent
 CHECKOUT = HERE.parents[1]
 PROCFILE = HERE / "Procfile"
 PROCESSES = re.findall(r"^(\w+):", PROCFILE.read_text(), re.MULTILINE)
+# What the cluster and its management commands are started with, but for what is the edge's alone.
+SETTINGS = {*re.findall(r"^([A-Z_]+)=", (CHECKOUT / ".env.example").read_text(), re.MULTILINE)} - {
+    "HOST",
+    "PORT",
+    "OPENBELL_ENV_FILE",
+}
 SERVERS = ("databases", "redis", "edge")  # the others are Openbell's own
 
 SHARD = r"relay|(feed|execution):\w+"  # a lease that is shown; others are within these
@@ -49,6 +55,8 @@ environment.read_env_file()
 HOME = environment.home() / "cluster"
 RUN = HOME / "run"
 LOG = HOME / "cluster.log"
+SETTINGS_FILE = HOME / "cluster.env"
+PYTHON = ".venv/bin/python"
 
 
 def main() -> int:
@@ -85,7 +93,7 @@ def up() -> None:
     (HOME / "static").mkdir(exist_ok=True)  # filled while the first processes start
     variables = _environment(url)
     _configure_edge(variables)
-    write_private(HOME / "cluster.env", "".join(f"{k}={v}\n" for k, v in variables.items()))
+    write_private(SETTINGS_FILE, "".join(f"{k}={v}\n" for k, v in variables.items()))
     try:
         _start(variables, url)
     except BaseException:
@@ -94,6 +102,8 @@ def up() -> None:
     print(f"The cluster is open at {url}/ after {time.monotonic() - begun:.1f} s.")
     print(f"Login and API key are in {HOME / 'demo.env'}, logs in {LOG}.")
     print("make cluster-status shows its processes, make cluster-down stops it.")
+    print("Management commands speak to it like this:")
+    print(f"  OPENBELL_ENV_FILE={SETTINGS_FILE} {PYTHON} manage.py reconcile")
 
 
 def _check_programs() -> None:
@@ -103,7 +113,10 @@ def _check_programs() -> None:
 
 
 def _environment(url: str) -> dict[str, str]:
-    """What every process of the cluster is told. Starts the databases, which choose their ports."""
+    """What every process of the cluster is told, and what a management command needs to know.
+
+    Starts the databases, which choose their ports.
+    """
     folder = _short_link(HOME / "databases")
     said = subprocess.run(
         [HERE / "replicas.sh", "start", folder], capture_output=True, text=True, check=False
@@ -112,7 +125,9 @@ def _environment(url: str) -> dict[str, str]:
         raise Problem(f"The databases did not start: {said.stderr.strip()[-500:]}")
     names = ("REDIS_PORT", "WEB1_PORT", "WEB2_PORT", "STREAM1_PORT", "STREAM2_PORT")
     ports = dict(zip(names, map(str, _free_ports(len(names))), strict=True))
+    given = {name: os.environ[name] for name in sorted(SETTINGS) if os.environ.get(name)}
     return {
+        **given,
         "OPENBELL_HOME": str(HOME),
         "PUBLIC_URL": url,
         "DATABASES": str(folder),
@@ -257,7 +272,7 @@ def status() -> None:
 
 def read_environment() -> dict[str, str]:
     """What the processes of the cluster were told."""
-    lines = (HOME / "cluster.env").read_text().splitlines()
+    lines = SETTINGS_FILE.read_text().splitlines()
     return dict(line.split("=", 1) for line in lines)
 
 

@@ -30,10 +30,12 @@ def skip_without_servers() -> None:
 class Cluster:
     """A cluster with a home and a port of its own, driven as `make` drives it."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, **settings: str) -> None:
         self.home = home
+        self._settings = settings
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        self.said = ""  # when it started
 
     def run(self, command: str, *arguments: str, fine: bool = True) -> str:
         inherited = {
@@ -44,7 +46,12 @@ class Cluster:
         done = subprocess.run(
             [sys.executable, "-m", f"deploy.local.{command}", *arguments],
             cwd=ROOT,
-            env={**inherited, "OPENBELL_HOME": str(self.home), "PORT": str(self.port)},
+            env={
+                **inherited,
+                **self._settings,
+                "OPENBELL_HOME": str(self.home),
+                "PORT": str(self.port),
+            },
             capture_output=True,
             text=True,
             timeout=UP_SECONDS_MAX,

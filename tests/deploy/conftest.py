@@ -12,9 +12,9 @@ from tests.deploy.cluster import Cluster, skip_without_servers
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     skip_without_servers()
-    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"), SEED="7")
     try:
-        cluster.run("cluster", "up")
+        cluster.said = cluster.run("cluster", "up")
         yield cluster
     finally:
         cluster.run("cluster", "down")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -73,6 +74,26 @@ def test_the_relay_chains_what_was_traded(cluster: Cluster) -> None:
         timeout=60,
     )
     assert checked.stdout.strip().endswith("None True"), checked.stdout + checked.stderr
+
+
+def test_management_commands_know_the_cluster_by_what_its_start_says(cluster: Cluster) -> None:
+    """With the database, the market and the signatures of the cluster, which are of seed 7."""
+    signatures = cluster.home / "cluster" / "simulated-7" / "audit" / "signatures.jsonl"
+    wait_for(lambda: signatures.exists() and signatures.stat().st_size > 0, 60, "a signature")
+    line = next(line for line in cluster.said.splitlines() if "OPENBELL_ENV_FILE=" in line)
+    command = line.replace(" reconcile", " verify_audit").replace(
+        ".venv/bin/python", sys.executable
+    )
+    checked = subprocess.run(
+        ["bash", "-c", command],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert re.search(r"^[1-9][0-9,]* of them are signed for", checked.stdout, re.M)
 
 
 CHAIN_IS_WHOLE = """
