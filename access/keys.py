@@ -16,7 +16,9 @@ from access.models import ApiKey, hash_secret
 from events import log
 from events.errors import NotFound
 from events.transactions import retried
+from portfolios.errors import AccountClosed
 from portfolios.locks import lock_account
+from portfolios.models import Account
 from quotes.streaming.bus import CONTROL, bus
 
 # Enough for one key per program and machine, few enough that an operator can read the list.
@@ -29,12 +31,14 @@ def create_key(*, account_id: int, user: Any, name: str = "", actor: str) -> tup
     """Create a key for the user's own account; the secret is returned here and never again.
 
     May run inside a larger transaction, so that signing up is one change.
-    Raises NotFound when the account is not the user's, TooManyKeys at the bound.
+    Raises NotFound when the account is not the user's, AccountClosed, TooManyKeys at the bound.
     """
     account = lock_account(account_id)
 
     if account.user_id != user.pk:
         raise NotFound("account not found")
+    if account.status != Account.Status.ACTIVE:
+        raise AccountClosed(account_number=account.number)
     if ApiKey.objects.filter(account=account, revoked_at=None).count() >= KEYS_PER_ACCOUNT_MAX:
         raise TooManyKeys(maximum=KEYS_PER_ACCOUNT_MAX)
 

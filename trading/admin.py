@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
+from django.db import DEFAULT_DB_ALIAS
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 
@@ -19,6 +20,8 @@ from trading import orders
 from trading.kill_switch import stop_trading
 from trading.models import Fill, Order
 from trading.story import tell
+
+NAMED_MAX = 20  # orders of one account, so that a message can be read
 
 
 @admin.register(Order)
@@ -85,7 +88,7 @@ class TradingAccountAdmin(AccountAdmin):
 
     @admin.action(description="Stop: freeze, and cancel every open order", permissions=["freeze"])
     def stop_accounts(self, request: HttpRequest, accounts: QuerySet[Account]) -> None:
-        """Pull the kill switch of each; what could not be canceled is named."""
+        """Pull the kill switch of each; what could not be canceled is named, the first of it."""
         for account in accounts:
             try:
                 outcomes = stop_trading(
@@ -95,11 +98,22 @@ class TradingAccountAdmin(AccountAdmin):
                     by_operator=True,
                 )
             except OpenbellError as error:
-                self.message_user(request, f"{account.number}: {error.message}", messages.ERROR)
+                self._say_half_stopped(request, account, error)
                 continue
-            canceled = sum(error is None for _, error in outcomes)
-            text = f"{account.number} is stopped, {canceled} orders are canceled"
-            self.message_user(request, text, messages.SUCCESS)
+            kept = [(order, why) for order, why in outcomes if why is not None]
+            for order, why in kept[:NAMED_MAX]:
+                self.message_user(request, f"{order.public_id}: {why.message}", messages.ERROR)
+            text = f"{account.number} is stopped, {len(outcomes) - len(kept)} orders are canceled"
+            text += f", {len(kept)} could not be" if kept else ""
+            self.message_user(request, text, messages.WARNING if kept else messages.SUCCESS)
+
+    def _say_half_stopped(
+        self, request: HttpRequest, account: Account, error: OpenbellError
+    ) -> None:
+        text = f"{account.number}: {error.message}"
+        if Account.objects.using(DEFAULT_DB_ALIAS).get(pk=account.pk).frozen:
+            text += "; it is frozen, but its orders may still be open: stop it once more"
+        self.message_user(request, text, messages.ERROR)
 
 
 admin.site.unregister(Account)

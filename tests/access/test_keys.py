@@ -12,6 +12,8 @@ from access.keys import KEYS_PER_ACCOUNT_MAX, create_key, revoke_key
 from access.models import ApiKey
 from events.errors import NotFound
 from events.models import Event
+from portfolios.accounts import close_account
+from portfolios.errors import AccountClosed
 from quotes.streaming.bus import CONTROL, WhenFull, bus
 from tests.people import a_trader
 
@@ -64,6 +66,17 @@ def test_an_account_keeps_a_bounded_number_of_working_keys() -> None:
 
     revoke_key(account_id=trader.account.pk, key_id=trader.key_id, actor="user:1")
     create_key(**fields)
+
+
+def test_a_closed_account_gets_no_new_key() -> None:
+    trader = a_trader()
+    close_account(account_id=trader.account.pk, actor="user:1")
+    before = ApiKey.objects.count(), Event.objects.count()
+
+    with pytest.raises(AccountClosed):
+        create_key(account_id=trader.account.pk, user=trader.user, actor="user:1")
+
+    assert (ApiKey.objects.count(), Event.objects.count()) == before
 
 
 def test_revoked_key_opens_nothing_at_once(
