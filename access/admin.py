@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from uuid import uuid4
 
 from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import unquote
 from django.contrib.auth import get_user_model
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group
-from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.decorators import method_decorator
 from django.views.decorators.debug import sensitive_post_parameters
@@ -32,8 +34,10 @@ from access.users import disable_user, enable_user
 from events.admin import ListAdmin, operator
 from events.errors import OpenbellError
 from portfolios.accounts import STARTING_CASH
-from portfolios.models import Account
+from portfolios.models import Account, Position
+from trading import states
 from trading.admin import TradingAccountAdmin
+from trading.models import Order
 
 admin.site.site_header = "Openbell"
 admin.site.site_title = "Openbell"
@@ -53,10 +57,14 @@ class ResettableAccountAdmin(TradingAccountAdmin):
 
     @admin.action(
         description="Reset: close the book, cancel its orders, open a fresh one",
-        permissions=["freeze"],
+        permissions=["reset"],
     )
-    def reset_accounts(self, request: HttpRequest, accounts: QuerySet[Account]) -> None:
-        """Begin each anew; one that cannot be now is named, and is to be reset once more."""
+    def reset_accounts(
+        self, request: HttpRequest, accounts: QuerySet[Account]
+    ) -> HttpResponse | None:
+        """Ask first, then begin each anew; one that cannot be now is named, to be reset again."""
+        if request.POST.get("confirmed") != "yes":
+            return self._ask_before_reset(request, accounts)
         actor = operator(request)
         for account in accounts:
             try:
@@ -66,6 +74,46 @@ class ResettableAccountAdmin(TradingAccountAdmin):
                 continue
             text = f"{account.number} is closed, {new.number} takes its place"
             self.message_user(request, text, messages.SUCCESS)
+        return None
+
+    def _ask_before_reset(
+        self, request: HttpRequest, accounts: QuerySet[Account]
+    ) -> TemplateResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Reset accounts",
+            "opts": self.opts,
+            "rows": _what_a_reset_ends(accounts),
+            "cash": STARTING_CASH,
+            "number": uuid4(),  # so that a second click resets nothing more
+            "back": request.get_full_path(),
+            "action_checkbox_name": ACTION_CHECKBOX_NAME,
+        }
+        return TemplateResponse(request, "admin/access/reset_accounts.html", context)
+
+    def has_reset_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("portfolios.reset_account")
+
+
+def _what_a_reset_ends(accounts: QuerySet[Account]) -> list[dict[str, Any]]:
+    found = list(accounts)
+    positions = _count_by_account(Position.objects.exclude(quantity=0), found)
+    orders = _count_by_account(Order.objects.filter(status__in=states.OPEN), found)
+    keys = _count_by_account(ApiKey.objects.filter(revoked_at=None), found)
+    return [
+        {
+            "account": account,
+            "positions": positions.get(account.pk, 0),
+            "orders": orders.get(account.pk, 0),
+            "keys": keys.get(account.pk, 0),
+        }
+        for account in found
+    ]
+
+
+def _count_by_account(rows: QuerySet[Any], accounts: list[Account]) -> dict[int, int]:
+    of_accounts = rows.filter(account__in=accounts).order_by().values("account_id")
+    return dict(of_accounts.annotate(count=Count("pk")).values_list("account_id", "count"))
 
 
 @admin.register(ApiKey)
@@ -96,6 +144,14 @@ class ApiKeyAdmin(ListAdmin):
         )
         obj.pk, obj.key_id = key.pk, key.key_id
         obj.shown_once = secret  # type: ignore[attr-defined]
+
+    def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Say above the form why there is no new key."""
+        try:
+            return super().add_view(request, *args, **kwargs)
+        except OpenbellError as error:
+            self.message_user(request, error.message, messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
 
     def response_add(
         self, request: HttpRequest, obj: Any, post_url_continue: Any = None

@@ -116,20 +116,21 @@ class AccountAdmin(BookAdmin):
             unfreeze(account_id=account.pk, actor=operator(request), reason="by the operator")
         self.message_user(request, f"{len(accounts)} accounts are unfrozen", messages.SUCCESS)
 
-    @admin.action(description="Deposit cash: USD", permissions=["freeze"])
+    @admin.action(description="Deposit cash: USD", permissions=["move_cash"])
     def deposit_cash(self, request: HttpRequest, accounts: QuerySet[Account]) -> None:
         for account, amount in self._asked(request, accounts):
             deposit(account_id=account.pk, amount=amount, actor=operator(request))
             self.message_user(request, f"{amount} deposited in {account.number}")
 
-    @admin.action(description="Withdraw cash: USD", permissions=["freeze"])
+    @admin.action(description="Withdraw cash: USD", permissions=["move_cash"])
     def withdraw_cash(self, request: HttpRequest, accounts: QuerySet[Account]) -> None:
         for account, amount in self._asked(request, accounts):
             withdraw(account_id=account.pk, amount=amount, actor=operator(request))
             self.message_user(request, f"{amount} withdrawn from {account.number}")
 
     @admin.action(
-        description="Transfer cash: USD, to another account of its owner", permissions=["freeze"]
+        description="Transfer cash: USD, to another account of its owner",
+        permissions=["move_cash"],
     )
     def transfer_cash(self, request: HttpRequest, accounts: QuerySet[Account]) -> None:
         number = request.POST.get("to_account", "")
@@ -171,6 +172,9 @@ class AccountAdmin(BookAdmin):
     def has_freeze_permission(self, request: HttpRequest) -> bool:
         """Whoever may change accounts may freeze them, though the form itself only shows."""
         return request.user.has_perm("portfolios.change_account")
+
+    def has_move_cash_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("portfolios.move_cash")
 
 
 def amount_in(request: HttpRequest) -> Decimal:

@@ -85,6 +85,11 @@ class Account(models.Model):
         ]
         # Margin calls walk the accounts that may borrow, and those are few among many.
         indexes = [models.Index(fields=["multiplier", "id"], name="account_by_multiplier")]
+        # What an operator may do beyond changing an account, which is to freeze or stop it.
+        permissions = [
+            ("move_cash", "Can move cash into, out of and between accounts"),
+            ("reset_account", "Can reset account: close it and open a fresh one"),
+        ]
 
     def __str__(self) -> str:
         return self.number

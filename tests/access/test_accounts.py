@@ -422,7 +422,7 @@ def test_an_operator_resets_accounts_and_hears_of_one_that_cannot_be_reset_now(m
         return cancel_all(account_id=account_id, **how)
 
     monkeypatch.setattr(kill_switch, "cancel_all", busy_for_one)
-    page = operate("reset_accounts", first, crowded, last)
+    page = operate("reset_accounts", first, crowded, last, confirmed="yes")
 
     assert page.count("takes its place") == 2
     assert f"{crowded.number}: {AccountBusy.message}" in page
@@ -430,7 +430,7 @@ def test_an_operator_resets_accounts_and_hears_of_one_that_cannot_be_reset_now(m
     again = [Account.objects.get(pk=one.pk) for one in (first, crowded, last)]
     assert [one.successor is not None for one in again] == [True, False, True]
     monkeypatch.setattr(kill_switch, "cancel_all", cancel_all)
-    assert "takes its place" in operate("reset_accounts", crowded)
+    assert "takes its place" in operate("reset_accounts", crowded, confirmed="yes")
 
 
 def operate(action: str, *rows: Account, **fields: str) -> str:
@@ -494,7 +494,7 @@ def test_admin_says_why_cash_cannot_be_moved(action, fields, said):
 def test_an_operator_resets_accounts_in_admin():
     trader = a_trader(cash="5")
 
-    said = operate("reset_accounts", trader.account)
+    said = operate("reset_accounts", trader.account, confirmed="yes")
 
     new = Account.objects.get(predecessor=trader.account)
     assert f"{new.number} takes its place" in said
