@@ -124,8 +124,14 @@ def test_a_bracket_shows_its_exits_under_it(desk):
 def test_what_is_held_gets_a_profit_target_and_a_stop(desk):
     desk.fill_ticket(shares="4")
     desk.send()
+    desk.page.click("[data-amount-by]")
+    desk.wait_for_text("[data-amount-label]", "Dollars")
     desk.page.click("[data-positions] tbody button:has-text('Exits')")
     desk.wait_for_text("[data-ticket-submit]", "Review sell order")
+    assert desk.text("[data-amount-label]") == "Shares"
+    assert desk.text("[data-amount-by]") == "Use dollars"
+    assert desk.text("[data-amount-chips]") == "25% 50% All"
+    assert desk.page.input_value("#ticket-amount") == "4"
     assert not desk.page.is_visible("[data-sides]")
     desk.page.fill("#ticket-loss", "9000")
     desk.page.fill("#ticket-profit", "8000")

@@ -1,8 +1,9 @@
 // Positions with live profit and loss, valued as the API values them.
 
 import { arrange, attribute, element, part, write, writeSigned } from "./dom.js";
-import { number, parse } from "./decimal.js";
+import { number } from "./decimal.js";
 import { arrow, direction, money, percent, price, quantity, signed } from "./format.js";
+import { closing } from "./ticket-values.js";
 import { mark, valued } from "./valuation.js";
 
 export function attach(desk) {
@@ -78,16 +79,4 @@ function show({ symbol, cells }, desk) {
 function gain(cell, amount, fraction = null) {
   const share = fraction === null ? "" : ` (${percent(fraction)})`;
   writeSigned(cell, `${arrow(amount)} ${signed(amount)}${share}`.trim(), direction(amount));
-}
-
-// The market order that brings a position to nothing.
-function closing(position) {
-  const free = parse(position.qty_available) ?? parse(position.qty);
-  return {
-    symbol: position.symbol,
-    side: free < 0n ? "buy" : "sell",
-    type: "market",
-    by: "shares",
-    amount: String(Math.abs(number(free))),
-  };
 }

@@ -18,13 +18,13 @@ const NO_PRICES = Object.fromEntries(TYPED.map((name) => [name, ""]));
 export function attach(desk, { notices, sync }) {
   const ticket = new Ticket(desk);
   ticket.review = new Review(desk, ticket, { notices, sync });
-  attachShortcuts(desk, ticket);
   for (const topic of ["portfolio", "orders", "connection", "clock", "snapshots"]) {
     desk.on(topic, () => ticket.show());
   }
   desk.on("ticks", (changed) => changed.has(desk.selected) && ticket.show());
   desk.on("select", (symbol) => ticket.fill({ symbol, ...NO_PRICES }));
   desk.on("ticket", (wanted) => ticket.open(wanted));
+  attachShortcuts(desk, ticket); // the last to hear, when the ticket is what was asked for
 }
 
 class Ticket {
@@ -135,6 +135,9 @@ class Ticket {
     attribute(part("exits"), "hidden", !takesExits(order) && !isExits(order));
     attribute(part("exits-hint"), "hidden", !isExits(order));
     attribute(part("sides"), "hidden", isExits(order));
+    const dollars = order.by === "dollars";
+    write(part("amount-label"), dollars ? "Dollars" : "Shares");
+    write(part("amount-by"), dollars ? "Use shares" : "Use dollars");
     write(part("ticket-symbol"), order.symbol ?? "–");
     write(part("ticket-holding"), holding(state.position));
     showTouch(state.quote);
