@@ -66,12 +66,12 @@ def authenticate_session(
     except ValueError:
         return None
     known = lookups.find_user(user_id)
+    if known is not None and not _agree(session, known, shown):
+        known = lookups.find_user_anew(user_id)
     if known is None or not _is_current(session, known):
         return None
-    chosen = session.get("account_id")
-    first = known.account_ids[0] if known.account_ids else None
-    account_id = chosen if chosen in known.account_ids else first
-    if shown is not None and (account_id is None or shown != known.public_ids[account_id]):
+    account_id = _acts_for(session, known)
+    if not _is_shown(account_id, known, shown):
         raise AnotherAccount
     return known.user, Credential(user_id, account_id, None, f"user:{user_id}")
 
@@ -233,6 +233,25 @@ def _known_key(key_id: object, secret: object) -> lookups.KnownKey | None:
 
 def _key_credential(known: lookups.KnownKey) -> Credential:
     return Credential(known.user.pk, known.account_id, known.key_id, f"key:{known.key_id}")
+
+
+def _acts_for(session: Any, known: lookups.KnownUser) -> int | None:
+    """The account that the session has chosen, if it is the user's own, else their first."""
+    chosen = session.get("account_id")
+    first = known.account_ids[0] if known.account_ids else None
+    return chosen if chosen in known.account_ids else first
+
+
+def _is_shown(account_id: int | None, known: lookups.KnownUser, shown: str | None) -> bool:
+    """Whether a page shows this account; one that says nothing may show any."""
+    return shown is None or (account_id is not None and shown == known.public_ids[account_id])
+
+
+def _agree(session: Any, known: lookups.KnownUser, shown: str | None) -> bool:
+    """Whether the session's choice and the page's account are those that we know of."""
+    account_id = _acts_for(session, known)
+    has_its_choice = session.get("account_id") in (None, account_id)
+    return has_its_choice and _is_shown(account_id, known, shown)
 
 
 def _is_current(session: Any, known: lookups.KnownUser) -> bool:

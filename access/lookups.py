@@ -172,6 +172,12 @@ def find_user(user_id: int) -> KnownUser | None:
     return known
 
 
+def find_user_anew(user_id: int) -> KnownUser | None:
+    """The same, past this process's memory: another one may have opened them an account since."""
+    _users.forget(user_id)
+    return find_user(user_id)
+
+
 def forget_key(key_id: str) -> None:
     _keys.forget(key_id)
 
@@ -264,7 +270,7 @@ def _user_without_accounts(user_id: int) -> Any:
 
 
 def watch_changes() -> None:
-    """Drop a user's record when the user is saved, or an account of theirs is opened."""
+    """Drop a user's record when the user is saved, or an account of theirs is opened or closed."""
     post_save.connect(_user_saved, get_user_model(), dispatch_uid="lookups")
     post_save.connect(_account_saved, Account, dispatch_uid="lookups")
 
@@ -274,8 +280,8 @@ def _user_saved(instance: Any, update_fields: Any, **_: Any) -> None:
         transaction.on_commit(partial(user_changed, instance.pk))
 
 
-def _account_saved(instance: Account, created: bool, **_: Any) -> None:
-    if created:
+def _account_saved(instance: Account, created: bool, update_fields: Any, **_: Any) -> None:
+    if created or "status" in (update_fields or ()):
         transaction.on_commit(partial(user_changed, instance.user_id))
 
 

@@ -9,7 +9,7 @@ from django.core.cache import caches
 from access import lookups
 from access.lookups import REMEMBERED_MAX, RENEW_SECONDS, STALE_SECONDS, Memory
 from access.users import disable_user, enable_user
-from portfolios.accounts import open_account
+from portfolios.accounts import close_account, open_account
 from tests.people import Trader, a_trader
 
 
@@ -153,6 +153,19 @@ def test_a_record_goes_when_an_account_is_opened(trader: Trader) -> None:
     known = lookups.find_user(trader.user.pk)
     assert known is not None
     assert known.account_ids == (trader.account.pk, second.pk)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_record_goes_when_an_account_is_closed(trader: Trader) -> None:
+    second = open_account(user=trader.user, cash=Decimal(1), actor="test")
+    assert lookups.find_user(trader.user.pk) is not None
+
+    close_account(account_id=trader.account.pk, actor="test")
+    forget_memory(trader)
+
+    known = lookups.find_user(trader.user.pk)
+    assert known is not None
+    assert known.account_ids == (second.pk, trader.account.pk)
 
 
 @pytest.mark.django_db(transaction=True)

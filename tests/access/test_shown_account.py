@@ -111,6 +111,17 @@ def test_an_order_of_the_page_goes_to_the_account_that_it_shows(two):
     assert list(Order.objects.values_list("account", flat=True)) == [two.second.pk] * 2
 
 
+def test_an_account_that_another_process_has_opened_is_known_as_soon_as_it_is_chosen(two):
+    old = lookups.find_user(two.trader.user.pk)
+    session = two.browser.session
+    session["account_id"] = open_account(user=two.trader.user, cash=Decimal(3), actor="test").pk
+    session.save()
+    lookups.forget_everyone()
+    lookups._users.keep(two.trader.user.pk, old)  # as in a process that has not heard of it
+
+    assert two.browser.get("/v2/account").json()["cash"] == "3"
+
+
 def test_an_account_of_somebody_else_is_none_that_is_traded(two):
     assert two.ask(a_trader().account, "get", "/v2/account", None).status_code == 409
 
