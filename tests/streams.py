@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
@@ -46,6 +47,18 @@ def all_at_the_door() -> Iterator[None]:
         yield
     finally:
         gets_on.set()
+
+
+@contextmanager
+def leaving_no(kind: type) -> Iterator[None]:
+    """No object of this kind is left in the end that only the garbage collector would free."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+        assert not [each for each in gc.get_objects() if type(each) is kind]
+    finally:
+        gc.enable()
 
 
 def lose_newest(account: str) -> None:

@@ -136,6 +136,8 @@ class TradeUpdatesConsumer(StreamConsumer):
     def clean_up(self) -> None:
         self._stop_listening()
         super().clean_up()
+        if hasattr(self, "socket"):
+            del self.socket  # its heartbeat is ours, and we would keep each other
 
     @property
     def account_id(self) -> int | None:

@@ -162,6 +162,7 @@ class StreamConsumer(AsyncConsumer):
         self._stop_timer()
         if self._seat is not None:
             seats().release(self._seat)
+            self._seat = None  # it knows us, and we would keep each other
         for task in self._tasks:
             task.cancel()
         if hasattr(self, "socket"):

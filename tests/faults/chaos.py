@@ -1,8 +1,9 @@
-"""A TCP proxy that loses, repeats, reorders and cuts up what a server says, or falls silent.
+"""A TCP proxy that loses, repeats, reorders and cuts up what is said through it, or falls silent.
 
 It stands between Redis and who hears its pub/sub, or between a server and its WebSocket clients.
 It knows both protocols just well enough to tell one message from the next, and hurts only those
-that carry news: an answer to a command, a handshake or a ping arrives.
+that carry news: an answer to a command, a handshake or a ping arrives. What a client says it hurts
+only where it is told how to tell that apart, too, and asked to.
 """
 
 from __future__ import annotations
@@ -28,19 +29,28 @@ class Mischief:
     """What is done to messages; all of it may be changed at any time, from any thread."""
 
     rate: float = 0.0  # how likely a message is dropped, repeated or overtaken by the next
+    asking_rate: float = 0.0  # the same of what clients say
     cuts: bool = False  # messages arrive in small pieces
     is_mute: bool = False  # nothing passes, and nobody is told
     is_away: bool = False  # connections are refused, and those that were open are gone
     done: dict[str, int] = field(default_factory=dict)
+    done_asking: dict[str, int] = field(default_factory=dict)
 
 
 class ChaosProxy:
     """Listens on a port of its own and passes on to the target, with mischief."""
 
-    def __init__(self, port: int, splitter: Callable[[], Splitter], seed: int = 1) -> None:
+    def __init__(
+        self,
+        port: int,
+        splitter: Callable[[], Splitter],
+        asking: Callable[[], Splitter] | None = None,
+        seed: int = 1,
+    ) -> None:
         self.target = port
         self.mischief = Mischief()
         self._splitter = splitter
+        self._asking = asking or whole
         self._chance = random.Random(seed)
         self._loop = asyncio.new_event_loop()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -95,32 +105,41 @@ class ChaosProxy:
             await asyncio.sleep(POLL_SECONDS)
 
     async def _ask(self, client: asyncio.StreamReader, forth: asyncio.StreamWriter) -> None:
-        while data := await client.read(CHUNK):
-            await self._wait_out()
-            forth.write(data)
-            await forth.drain()
+        did = self.mischief
+        await self._pass(client, forth, self._asking(), lambda: (did.asking_rate, did.done_asking))
 
     async def _answer(self, server: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
-        split, buffer = self._splitter(), bytearray()
-        late: list[bytes] = []
-        while data := await server.read(CHUNK):
+        did = self.mischief
+        await self._pass(server, back, self._splitter(), lambda: (did.rate, did.done))
+
+    async def _pass(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        split: Splitter,
+        how: Callable[[], tuple[float, dict[str, int]]],
+    ) -> None:
+        buffer, late = bytearray(), list[bytes]()
+        while data := await reader.read(CHUNK):
             buffer += data
             for message, is_news in split(buffer):
                 await self._wait_out()
-                for each in self._hurt(message, late) if is_news else [message]:
-                    await self._write(back, each)
+                for each in self._hurt(message, late, *how()) if is_news else [message]:
+                    await self._write(writer, each)
 
     async def _wait_out(self) -> None:
         while self.mischief.is_mute:
             await asyncio.sleep(POLL_SECONDS)
 
-    def _hurt(self, message: bytes, late: list[bytes]) -> list[bytes]:
+    def _hurt(
+        self, message: bytes, late: list[bytes], rate: float, done: dict[str, int]
+    ) -> list[bytes]:
         overtaken = late[:]
         late.clear()
-        if self._chance.random() >= self.mischief.rate:
+        if self._chance.random() >= rate:
             return [message, *overtaken]
         fault = self._chance.choice(("drop", "repeat", "delay"))
-        self.mischief.done[fault] = self.mischief.done.get(fault, 0) + 1
+        done[fault] = done.get(fault, 0) + 1
         if fault == "delay":
             late.append(message)
         return [*([message, message] if fault == "repeat" else []), *overtaken]
@@ -137,13 +156,26 @@ class ChaosProxy:
 
 
 @contextmanager
-def chaos(port: int, splitter: Callable[[], Splitter]) -> Iterator[ChaosProxy]:
+def chaos(
+    port: int, splitter: Callable[[], Splitter], asking: Callable[[], Splitter] | None = None
+) -> Iterator[ChaosProxy]:
     """A proxy before the server on this port of this machine."""
-    proxy = ChaosProxy(port, splitter)
+    proxy = ChaosProxy(port, splitter, asking)
     try:
         yield proxy
     finally:
         proxy.close()
+
+
+def whole() -> Splitter:
+    """Whatever has come, of which nothing is news."""
+
+    def split(buffer: bytearray) -> Iterator[tuple[bytes, bool]]:
+        data = bytes(buffer)
+        buffer.clear()
+        yield data, False
+
+    return split
 
 
 def redis_replies() -> Splitter:
@@ -178,7 +210,7 @@ def _reply_end(buffer: bytearray, at: int) -> int | None:
 
 
 def websocket_frames() -> Splitter:
-    """The answer to the handshake, then whole frames of a server; news are text and binary."""
+    """The handshake, or the answer to it, then whole frames; news are text and binary."""
     greeted = False
 
     def split(buffer: bytearray) -> Iterator[tuple[bytes, bool]]:
@@ -202,9 +234,10 @@ def _frame_end(buffer: bytearray) -> int | None:
     if len(buffer) < 2:
         return None
     length, begin = buffer[1] & 0x7F, 2
+    mask = 4 if buffer[1] & 0x80 else 0  # of a client
     wide = {126: 2, 127: 8}.get(length, 0)
     if wide:
         begin += wide
         length = int.from_bytes(buffer[2:begin])
-    end = begin + length
-    return end if len(buffer) >= max(end, begin) else None
+    end = begin + mask + length
+    return end if len(buffer) >= end else None

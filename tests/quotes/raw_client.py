@@ -35,9 +35,9 @@ def open_socket(port: int, path: str = "/v2/iex", **headers: str) -> socket.sock
     return client
 
 
-def stall(port: int, **wanted: list[str]) -> socket.socket:
+def stall(port: int, path: str = "/v2/iex", **wanted: list[str]) -> socket.socket:
     """A client that subscribes and then reads nothing more."""
-    client = open_socket(port)
+    client = open_socket(port, path)
     hear(client, b"connected")
     client.sendall(masked(AUTH))
     hear(client, b"authenticated")

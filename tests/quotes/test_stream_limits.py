@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from tests.streams import (
     Doorman,
     Someone,
     connected,
+    leaving_no,
     lose_newest,
     threads_of_its_own,
 )
@@ -126,3 +128,16 @@ async def test_406_for_whom_processes_that_counted_alone_let_in_too_many() -> No
             assert seats().taken == {"data:account:1:11": 1, "data:key:KEY": 1}
             assert older.close_code is None
     assert not seats().taken
+
+
+async def test_nothing_of_a_client_stays_until_the_garbage_is_collected() -> None:
+    """A server collects rarely, and a thousand clients that come and go are 30 MB."""
+    app = MarketDataConsumer.as_asgi(authenticate=Doorman())
+    with threads_of_its_own(), leaving_no(MarketDataConsumer):
+        for query in ("", "honest=1"):
+            async with connected(app, query=query) as client:
+                await client.hear()
+                await client.ask({"action": "auth", "key": "KEY", "secret": "secret"})
+                await client.ask({"action": "subscribe", "quotes": ["AAPL"]})
+            del client
+            await asyncio.sleep(0)

@@ -219,9 +219,10 @@ async def test_another_openbell_is_fed_everything(floor: Floor) -> None:
     ticks: list[Tick] = []
     amendments: list[Amendment] = []
     halts: list[tuple[bool, str]] = []
+    told = {(True, "news"), (False, "Trading Resumption")}
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while len(amendments) < 4 or len({*halts}) < 2:
+            while len(amendments) < 4 or not told <= {*halts}:
                 ticks += feed.read(2**62)
                 amendments += feed.take_amendments()
                 halts += feed.take_halts().values()
@@ -239,7 +240,7 @@ async def test_another_openbell_is_fed_everything(floor: Floor) -> None:
         assert each.original == printed[each.original.sequence]
         assert each.corrected is None or each.corrected.price == 494_000
     assert {each.corrected is None for each in amendments} == {True, False}
-    assert {*halts} == {(True, "news"), (False, "Trading Resumption")}
+    assert {*halts} <= told | {(True, ""), (False, "")}  # a snapshot knows no reason
 
 
 def test_a_message_may_come_in_pieces_with_a_ping_between_them(floor: Floor) -> None:

@@ -24,6 +24,7 @@ from tests.streams import (
     Someone,
     Wire,
     connected,
+    leaving_no,
     lose_newest,
 )
 from tests.trading.update_clients import (
@@ -455,3 +456,15 @@ async def test_plain_clients_hear_no_heartbeat(app: Any, trader: Trader) -> None
         await hub_module.hub().beat()
         hub_module.hub().drain()
         await client.silence()
+
+
+async def test_nothing_of_a_client_stays_until_the_garbage_is_collected(trader: Trader) -> None:
+    doorman = Doorman({("KEY", "secret"): Someone(account_id=trader.account.pk)})
+    app = TradeUpdatesConsumer.as_asgi(authenticate=doorman)
+    with leaving_no(TradeUpdatesConsumer):
+        for query in ("", "honest=1"):
+            async with connected(app, path="/stream", query=query) as client:
+                await client.ask({"action": "auth", "key": "KEY", "secret": "secret"})
+                await client.ask(LISTEN)
+            del client
+            await asyncio.sleep(0)
