@@ -23,6 +23,7 @@ function charted(timeframe = "1Min", failed = assert.fail) {
 
 test("a bar whose trades were all taken back is taken off the chart", () => {
   const { data, told, say } = charted();
+  data.isLoaded = true;
   for (const minute of [1, 2]) say(bar(minute));
 
   say(bar(1, { T: "u", h: 9 }));
@@ -114,6 +115,25 @@ test("a trade that is taken back leaves the growing bar before that is over", as
   await answered();
 
   assert.deepEqual(data.bars.map(shape).at(-1), [1, 2, 1, 2, 10]);
+});
+
+test("what streams in while a chart is loaded is shown with it, and not before", async (t) => {
+  const { data, told, say, trade } = charted();
+  let answer;
+  t.mock.method(globalThis, "fetch", () => new Promise((resolve) => (answer = resolve)));
+
+  const loaded = data.load();
+  say(bar(0, { h: 9 }));
+  say(bar(2));
+  say(bar(3));
+  say(bar(3, { T: "u", v: 0, n: 0 }));
+  trade({ S: "A", t: "2026-01-05T15:02:30Z", p: 7, s: 5 });
+  assert.deepEqual(told, { replaced: [null], moved: [] });
+  answer(Response.json({ bars: { A: [bar(1), bar(0)] } }));
+  await loaded;
+
+  assert.deepEqual(data.bars.map(shape), [[1, 2, 1, 2, 10], [1, 2, 1, 2, 10], [1, 7, 1, 7, 15]]);
+  assert.deepEqual(told, { replaced: [null, data.bars], moved: [] });
 });
 
 test("a good chart stays as it is where it cannot be fetched anew, and is corrected later", async (t) => {

@@ -46,6 +46,15 @@ test("what could not be fetched at the start is fetched until it is there", asyn
   assert.equal(fetch.mock.callCount(), fetched, "it is asked for no more");
 });
 
+test("a market that has nothing yet is asked again", async (t) => {
+  const { desk, troubles, trouble } = beside(t, { "/v2/assets": [[], ASSETS] });
+
+  await new Sync(desk, trouble).assets();
+  assert.deepEqual(troubles, ["What is traded here is not known yet"]);
+  t.mock.timers.tick(1_000);
+  await until(() => desk.assets.size === 2);
+});
+
 test("a list of assets does not take back a halt that the stream told", async (t) => {
   const { desk, trouble } = beside(t, { "/v2/assets": [ASSETS] });
   desk.ticks.standing("A", { halted: true });

@@ -403,17 +403,6 @@ def test_the_screen_comes_up_where_its_first_requests_fail(desk):
     desk.errors.clear()  # the browser tells of what failed
 
 
-def test_without_the_chart_library_a_table_stands_in_its_place(desk):
-    desk.page.route("**/lightweight-charts*", lambda route: route.abort())
-    desk.page.reload()
-
-    desk.page.wait_for_selector("[data-bars] tbody tr")
-
-    assert not desk.page.is_visible("[data-canvas]")
-    assert desk.page.locator("[data-bars] tbody tr").count() > 20
-    desk.errors.clear()  # the browser tells of what was not loaded
-
-
 def test_prices_are_live_only_once_a_heartbeat_has_said_so(desk):
     desk.page.add_init_script(HOLD_HEARTBEATS)
     desk.page.reload()

@@ -61,7 +61,8 @@ export function draw(desk, canvas) {
   }
 
   function replace({ bars, timeframe }) {
-    const another = timeframe !== shown.timeframe || desk.selected !== shown.symbol;
+    const same = timeframe === shown.timeframe && desk.selected === shown.symbol;
+    const another = !same || shown.bars.length === 0;
     shown = { bars, timeframe, symbol: desk.selected };
     chart.timeScale().applyOptions({ timeVisible: timeframe !== "1Day" });
     candles.setData(bars.map(atTime));

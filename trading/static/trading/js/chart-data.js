@@ -11,12 +11,15 @@ const STREAMED = { b: "1Min", u: "1Min", d: "1Day" }; // which timeframe a strea
 const DAY_MS = 86_400_000;
 
 export class ChartData {
-  /** `replaced(bars)` is told of a new list, `moved(bar)` of the newest bar's new shape. */
+  /**
+   * `replaced(bars)` is told of a new list, null while one is loaded; `moved(bar)` of the newest
+   * bar's new shape. What streams in while a list is loaded waits for it.
+   */
   constructor(desk, { replaced, moved, failed }) {
     Object.assign(this, { desk, replaced, moved, failed });
     this.timeframe = "1Min";
     this.bars = [];
-    this.isLoaded = false; // so that a fetch only refreshes what is shown
+    this.isLoaded = false;
     this.corrected = new Set(); // starts of bars that changed since they were fetched
     this.asked = 0;
     this.failures = 0;
@@ -52,7 +55,7 @@ export class ChartData {
       const answer = await api.get("/v2/stocks/bars", this.query(symbol));
       if (asked !== this.asked) return;
       const stored = (answer.bars[symbol] ?? []).map(candle).reverse();
-      this.bars = this.isLoaded ? caughtUp(stored, this.bars, corrected) : stored;
+      this.bars = caughtUp(stored, this.bars, corrected);
       this.isLoaded = true;
       this.failures = 0;
       for (const start of corrected) this.corrected.delete(start);
@@ -100,7 +103,7 @@ export class ChartData {
     } else if (isWithdrawn(message)) {
       const { time } = candle(message);
       this.bars = this.bars.filter((bar) => bar.time !== time);
-      this.replaced(this.bars);
+      if (this.isLoaded) this.replaced(this.bars);
     } else {
       this.put(candle(message));
     }
@@ -121,6 +124,7 @@ export class ChartData {
   put(bar) {
     const newest = this.bars.at(-1);
     this.bars = placed(this.bars, bar);
+    if (!this.isLoaded) return;
     if (newest && bar.time < newest.time) this.replaced(this.bars);
     else this.moved(bar);
   }

@@ -21,6 +21,7 @@ export function legend(chart, candles, volume) {
   });
   return (bar) => {
     newest = bar ?? null;
+    if (newest === null) pointed = null;
     show();
   };
 }

@@ -11,15 +11,19 @@ export function attach(desk) {
   let candles = null;
   let asTable = false;
   let bars = null;
+  let shown = "";
 
   const moved = perFrame(() => {
     if (bars?.length) desk.tell("bars-moved", { bars });
   });
   const data = new ChartData(desk, {
     replaced: (list) => {
+      const what = `${desk.selected} ${data.timeframe}`;
       bars = list;
       say(list === null ? "Loading bars…" : list.length ? "" : "No bars in this span yet.");
-      if (list !== null) desk.tell("bars", { bars, timeframe: data.timeframe });
+      // What is loaded again stays in view meanwhile, what is loaded instead of it does not.
+      if (list !== null || what !== shown) tell();
+      shown = what;
     },
     moved: () => {
       bars = data.bars;
@@ -27,6 +31,10 @@ export function attach(desk) {
     },
     failed: (error) => say(`No bars: ${error.message}.`),
   });
+
+  function tell() {
+    desk.tell("bars", { bars: bars ?? [], timeframe: data.timeframe });
+  }
 
   function say(text) {
     write(stage.message, text);
@@ -53,7 +61,7 @@ export function attach(desk) {
   import("./candle-chart.js")
     .then((module) => {
       candles = module.draw(desk, stage.canvas);
-      if (bars) desk.tell("bars", { bars, timeframe: data.timeframe });
+      tell();
     })
     .catch(() => attribute(part("chart-credit"), "hidden", true))
     .finally(show);

@@ -12,6 +12,7 @@ const NEWS_MS = 100; // an order's acceptance, admission and fill are told one a
 export const STORED_MS = 2_000; // by then what was streamed is in the history
 const FINISHED_ORDERS = 50;
 const SYMBOLS_A_CALL = 100;
+export const NOTHING_TRADED = "What is traded here is not known yet";
 
 export class Sync {
   /** `failed(error)` is told what could not be fetched; it is tried again until it is. */
@@ -98,6 +99,7 @@ export class Sync {
 
   async loadAssets() {
     const assets = await api.get("/v2/assets", { status: "active" });
+    if (assets.length === 0) throw new api.NoAnswer(NOTHING_TRADED);
     this.desk.assets = new Map(assets.map((asset) => [asset.symbol, asset]));
     for (const { symbol, tradable } of assets) {
       // Where the stream tells of a symbol it has told of halts, and later than this answer.

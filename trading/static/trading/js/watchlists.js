@@ -2,6 +2,7 @@
 
 import * as api from "./api.js";
 import { delay } from "./socket.js";
+import { NOTHING_TRADED } from "./sync.js";
 
 const NAME = "Watchlist";
 const AT_FIRST = 12;
@@ -48,7 +49,7 @@ export class Watchlists {
 
   made() {
     const symbols = this.first();
-    if (symbols.length === 0) throw new api.NoAnswer("What is traded here is not known yet");
+    if (symbols.length === 0) throw new api.NoAnswer(NOTHING_TRADED);
     return api.post("/v2/watchlists", { name: NAME, symbols });
   }
 
