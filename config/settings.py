@@ -350,6 +350,10 @@ BACKGROUND_PROCESSES = [
 # What `manage.py reconcile` compares: tuples of checks (portfolios/reconcile.py says what one is).
 RECONCILE_CHECKS = ["portfolios.reconcile.CHECKS", "trading.reconcile.CHECKS"]
 
+# Where feed, execution or relay as a process of its own tells its metrics; 0: nowhere.
+METRICS_HOST = environment.text("METRICS_HOST", "127.0.0.1")
+METRICS_PORT = environment.whole("METRICS_PORT", default=0, most=65_535)
+
 # --- logs ---------------------------------------------------------------------------------------
 
 LOG_LEVEL = environment.one_of("LOG_LEVEL", ("INFO", "DEBUG", "WARNING", "ERROR"))

@@ -19,13 +19,13 @@ from collections.abc import Sequence
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection, transaction
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 from events import chain, idempotency
 from events.bulk import update_rows
 from events.leases import Lease, LeaseLost, wait_for
 from events.models import ChainHead, Event, Salt
-from events.signing import Signer
+from events.signing import UNSIGNED, Signer
 
 LEASE_NAME = "relay"
 BATCH = 50  # events in one transaction, which all other writers of SQLite wait for
@@ -36,6 +36,7 @@ SALT_BYTES = 16
 SWEEP_SECONDS = 60.0
 
 SEQUENCED = Counter("openbell_events_sequenced_total", "Events that got their place in the chain.")
+UNCHAINED = Gauge("openbell_events_unchained", f"Events that wait for it; {AHEAD} stand for more.")
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,8 @@ def run_relay(stop: threading.Event) -> None:
     """Own the relay's lease and chain events until `stop` is set; stand by while another does."""
     try:
         while not stop.is_set():
+            UNCHAINED.set(0)  # what waits is the owner's to tell
+            UNSIGNED.set(0)
             try:
                 lease = wait_for(LEASE_NAME, stop)
                 if lease is not None:
@@ -66,6 +69,7 @@ def _own(lease: Lease, stop: threading.Event) -> None:
     swept_at = -SWEEP_SECONDS
     while not stop.is_set():
         waiting = unchained(AHEAD)
+        UNCHAINED.set(len(waiting))
         for start in range(0, len(waiting), BATCH):
             if not stop.is_set():
                 signer.sign_if_due(sequence(lease, waiting[start : start + BATCH]))

@@ -30,7 +30,7 @@ from typing import IO
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from prometheus_client import Gauge
+from prometheus_client import Counter, Gauge
 
 from events.chain import Signed
 from events.models import ChainHead
@@ -41,6 +41,8 @@ OWNER_ONLY = 0o600
 LINE_BYTES_MAX = 512
 
 SIGNED = Gauge("openbell_events_signed", "The last event that a signature vouches for.")
+UNSIGNED = Gauge("openbell_events_unsigned", "Chained events after the last that was signed.")
+FAILED = Counter("openbell_signatures_failed_total", "Signatures due and not written.")
 
 logger = logging.getLogger(__name__)
 
@@ -61,10 +63,12 @@ class Signer:
         self._key: Ed25519PrivateKey | None = None
         self._unsigned = SIGN_EVENTS  # whatever was chained before: look at the first turn
         self._tried_at = -SIGN_SECONDS
+        self._signed = 0  # the last event of this signer's own signatures
 
     def sign_if_due(self, chained: int) -> None:
         """Sign `SIGN_EVENTS` after the last time, or `SIGN_SECONDS` where anything was chained."""
         self._unsigned += chained
+        UNSIGNED.inc(chained)
         is_time = time.monotonic() - self._tried_at >= SIGN_SECONDS
         if self._unsigned >= SIGN_EVENTS or (self._unsigned and is_time):
             self.sign()
@@ -79,9 +83,12 @@ class Signer:
         try:
             self._key = self._key or _signing_key(self._folder)
             _append(self._folder / "signatures.jsonl", self._key, head)
+            self._signed = head.sequence
         except (OSError, BadSignature, BadKey) as error:
             self._unsigned = 1  # or nothing would be tried again before there is more to sign
+            FAILED.inc()
             logger.error("the event log is not signed: %s", error)
+        UNSIGNED.set(head.sequence - self._signed)
 
 
 def read_signatures(folder: Path) -> Iterator[Signed]:
@@ -140,6 +147,7 @@ def _append(file: Path, key: Ed25519PrivateKey, head: ChainHead) -> None:
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise BadSignature(f"the last line of {file} was not written by the relay") from error
         if last > head.sequence:
+            FAILED.inc()
             logger.error("the event log ends at %d, and was signed up to %d", head.sequence, last)
         if last < head.sequence:
             signatures.write(json.dumps(line).encode() + b"\n")

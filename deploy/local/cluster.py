@@ -123,7 +123,8 @@ def _environment(url: str) -> dict[str, str]:
     )
     if said.returncode != 0:
         raise Problem(f"The databases did not start: {said.stderr.strip()[-500:]}")
-    names = ("REDIS_PORT", "WEB1_PORT", "WEB2_PORT", "STREAM1_PORT", "STREAM2_PORT")
+    without = {"databases", "edge", "past"}
+    names = [f"{name.upper()}_PORT" for name in PROCESSES if name not in without]
     ports = dict(zip(names, map(str, _free_ports(len(names))), strict=True))
     given = {name: os.environ[name] for name in sorted(SETTINGS) if os.environ.get(name)}
     return {

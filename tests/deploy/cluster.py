@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,15 @@ class Cluster:
         """What its processes were told."""
         lines = (self.home / "cluster" / "cluster.env").read_text().splitlines()
         return dict(line.split("=", 1) for line in lines)
+
+    def told(self, process: str, metric: str) -> float:
+        """The sum of a metric that a process tells, over its labels."""
+        url = f"http://127.0.0.1:{self.environment[f'{process.upper()}_PORT']}/metrics"
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            found = re.findall(
+                rf"^openbell_{metric}(?:{{.*}})? (.+)$", answer.read().decode(), re.M
+            )
+        return sum(map(float, found))
 
     @property
     def log(self) -> str:

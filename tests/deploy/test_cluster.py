@@ -36,6 +36,17 @@ def test_it_trades_and_a_second_start_changes_nothing(cluster: Cluster) -> None:
     assert (cluster.pid("web1"), cluster.pid("edge")) == before
 
 
+def test_each_process_tells_its_metrics(cluster: Cluster) -> None:
+    """Of what has traded above. Which of a pair works, and which stands by, is theirs to find."""
+    wait_for(lambda: cluster.told("feed", "feed_ticks_total") > 0, 30, "ticks")
+    for kind, metric in {
+        "execution": "settlement_seconds_count",
+        "relay": "events_sequenced_total",
+    }.items():
+        wait_for(lambda kind=kind: f"standing by for {kind}" in cluster.log, 60, "a standby")
+        assert sum(cluster.told(f"{kind}{number}", metric) for number in (1, 2)) > 0
+
+
 def test_a_killed_web_process_is_noticed_by_no_reader(cluster: Cluster) -> None:
     os.kill(cluster.pid("web1"), signal.SIGKILL)
     for _ in range(20):

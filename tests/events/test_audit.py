@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import prometheus_client
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from django.core.management import CommandError, call_command
@@ -375,3 +376,23 @@ def test_a_disk_that_cannot_be_written_stops_nobody(
     (tmp_path / "file").write_text("")
     Signer(tmp_path / "file" / "audit").sign()
     assert "the event log is not signed" in caplog.text
+
+
+def test_metrics_say_what_is_not_signed_for(written: list[Event], folder: Path) -> None:
+    """Thirty events are chained and signed; then the folder takes no signature any more."""
+    signer, failed = Signer(folder), told("signatures_failed_total")
+    signer.sign()
+    assert (told("events_signed"), told("events_unsigned")) == (30, 0)
+
+    (folder / "signatures.jsonl").rename(folder / "moved")
+    (folder / "signatures.jsonl").mkdir()
+    write(4)
+    chain_all()
+    signer.sign_if_due(4)
+    signer.sign()
+    assert (told("events_signed"), told("events_unsigned")) == (30, 4)
+    assert told("signatures_failed_total") == failed + 1
+
+
+def told(name: str) -> float:
+    return prometheus_client.REGISTRY.get_sample_value(f"openbell_{name}") or 0.0
