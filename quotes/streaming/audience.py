@@ -130,6 +130,11 @@ def newly_wanted(socket: Socket, wants: Wants) -> set[str]:
     return new
 
 
+def told_of(socket: Socket) -> set[str]:
+    """The symbols that the socket wants and is to be told the standing of."""
+    return set[str]().union(*(socket.wants.get(each, NONE) for each in STOOD_FOR))
+
+
 def note_unreported(socket: Socket, changed: Changed) -> None:
     """Keep what is new and wanted for the socket's next heartbeat."""
     for channel, places in changed.items():

@@ -6,6 +6,7 @@ loop gets its turns: else ten thousand sockets would all wait for the last one.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 
 from quotes.streaming.audience import Audience, Changed, Channel, note_unreported, wants_any
@@ -16,6 +17,8 @@ from quotes.streaming.news import News
 from quotes.streaming.socket import Socket
 from quotes.streaming.standings import Pulse, Standing, Standings, chunks
 from quotes.streaming.turns import Turns
+
+log = logging.getLogger(__name__)
 
 # Some 2 ms of heartbeats, which differ from socket to socket.
 SLICE_SOCKETS = 128
@@ -88,7 +91,15 @@ class Bulletins:
             for socket in some:
                 note_unreported(socket, changed)
                 if not socket.holding:
-                    frame = socket.notices.heartbeat(socket, now)
-                    socket.unreported.clear()
-                    self._fanout.say(socket, frame)
+                    self._beat_one(socket, now)
             await turns.give()
+
+    def _beat_one(self, socket: Socket, pulse: Pulse) -> None:
+        """One socket whose heartbeat cannot be made keeps what is new for its next one."""
+        try:
+            frame = socket.notices.heartbeat(socket, pulse)
+        except Exception:
+            log.exception("a heartbeat could not be made")
+            return
+        socket.unreported.clear()
+        self._fanout.say(socket, frame)

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Set
 from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
@@ -21,6 +21,7 @@ from urllib.parse import parse_qs
 from channels.consumer import AsyncConsumer
 
 from quotes.streaming import limits, session
+from quotes.streaming.audience import newly_wanted, told_of
 from quotes.streaming.codec import Codec, Message, market_codec
 from quotes.streaming.credentials import COOKIE_HEADER, KEY_HEADERS, Authenticator, Credential
 from quotes.streaming.frames import SentFrames, hang_up, shut_out
@@ -40,6 +41,7 @@ Scope = dict[str, Any]
 Prove = Callable[[], Credential | None]
 
 _failures = limits.Failures()
+_allowances = limits.Allowances()
 _strangers: set[StreamConsumer] = set()
 
 
@@ -341,16 +343,28 @@ class MarketDataConsumer(StreamConsumer):
             case Subscribed() as subscribed:
                 await self._subscribe(subscribed)
             case Resync(id):
-                await self.hub.resync(self.socket, id)
+                if await self._has_its_turn(told_of(self.socket)):
+                    await self.hub.resync(self.socket, id)
 
     async def _subscribe(self, subscribed: Subscribed) -> None:
         if not self.socket.codec.honest:
             self.hub.want(self.socket, subscribed.wants)
             self._say_alone(subscribed.message())
             return
+        if not await self._has_its_turn(newly_wanted(self.socket, subscribed.wants)):
+            return
         standing = await self.hub.want_from_here(self.socket, subscribed.wants)
         self._say_alone(subscribed.message())
         self.hub.snapshot(self.socket, standing)
+
+    async def _has_its_turn(self, symbols: Set[str]) -> bool:
+        """Wait until the user may be told where these stand; False where the socket ended."""
+        user_id = self.socket.credential.user_id
+        seconds = _allowances.wait_for(user_id, self.hub.count(symbols), self._now())
+        if seconds is None:
+            self.end(session.too_many_messages())
+        await asyncio.sleep(seconds or 0)  # and read nothing more of this client
+        return not self.socket.closed
 
     def _say_alone(self, message: Message) -> None:
         """Control messages come alone in their array, as some clients need it."""
@@ -370,9 +384,8 @@ def _heartbeat(socket: Socket, pulse: Pulse) -> bytes:
     A client has everything if heartbeats arrive every two seconds, each is current, counts as many
     messages as arrived, and names nothing newer than what arrived, and if the numbers of a symbol's
     trades and of their amendments came without a gap. Of all that says a last price, the one of
-    the highest rank does (`Codec.snapshot`). Else it says
-    `{"action": "resync", "id": n}` and trusts a symbol again by a heartbeat that agrees after a
-    snapshot with this id.
+    the highest rank does (`Codec.snapshot`). Else it says `{"action": "resync", "id": n}` and
+    trusts a symbol again by a heartbeat that agrees after a snapshot with this id.
     """
     at_us, quiet_ms, current = pulse
     news = {channel.value: places for channel, places in socket.unreported.items()}

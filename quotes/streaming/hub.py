@@ -16,7 +16,7 @@ import asyncio
 import logging
 import time
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Set
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -24,12 +24,12 @@ from django.conf import settings
 from prometheus_client import Counter, Gauge
 
 from quotes.streaming.audience import (
-    STOOD_FOR,
     Audience,
     Channel,
     Wants,
     newly_wanted,
     reduced,
+    told_of,
 )
 from quotes.streaming.bulletins import Bulletins
 from quotes.streaming.bus import CONTROL, TICK_TOPICS, Subscription, bus
@@ -140,10 +140,14 @@ class Hub:
         What cannot be looked up now comes in a later snapshot, which answers as well.
         """
         socket.resync = socket.resync if id is None else id
-        wanted = set[str]().union(*(socket.wants.get(each, ()) for each in STOOD_FOR))
+        wanted = told_of(socket)
         stored = await self._look_up(wanted)
         named = self._lookup.named(wanted, stored)
         await self._bulletins.tell(socket, named, stored, Turns(self._tick_mail))
+
+    def count(self, symbols: Set[str]) -> int:
+        """About how many symbols one is told of who asks where these stand."""
+        return self._lookup.count(symbols)
 
     def snapshot(self, socket: Socket, standing: Mapping[str, Standing]) -> None:
         """Say where symbols stand."""

@@ -59,13 +59,21 @@ class LookUp:
         self._market = market
         self._standings = standings
         self._hearing = hearing
+        self._all = 0  # how many symbols there are, as of the last time that was asked
 
     async def names(self, wanted: Set[str]) -> set[str]:
         """The symbols by name: all there are, where everything is wanted."""
         if EVERYTHING not in wanted:
             return set(wanted)
         listed = set(await self._market.listed())
-        return listed | self._standings.symbols() | wanted - {EVERYTHING}
+        everything = listed | self._standings.symbols()
+        self._all = len(everything)
+        return everything | wanted - {EVERYTHING}
+
+    def count(self, wanted: Set[str]) -> int:
+        """About how many symbols these are by name, without asking: "*" is none at first."""
+        named = len(wanted - {EVERYTHING})
+        return named + self._all if EVERYTHING in wanted else named
 
     async def unheard(self, wanted: Set[str]) -> dict[str, Standing]:
         """What is stored of those wanted symbols of which not all was heard."""

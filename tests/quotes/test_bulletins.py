@@ -14,7 +14,9 @@ from quotes.streaming import bulletins, turns
 from quotes.streaming import hub as hub_module
 from quotes.streaming.codec import JSON_HONEST, MSGPACK_HONEST, Codec
 from quotes.streaming.hub import Hub
-from tests.quotes.hub_readers import Reader, Store, hub_on
+from quotes.streaming.socket import Socket
+from quotes.streaming.standings import Pulse
+from tests.quotes.hub_readers import Reader, Store, heartbeat, hub_on
 from tests.streams import quote, trade
 
 READERS = 60
@@ -110,6 +112,29 @@ async def test_others_have_their_turns_between_slices(hub: Hub, store: Store, wo
         assert turns_taken() >= READERS // 10 - 1  # the first is what the others begin with
 
     assert len(readers[0].heard) >= 1
+
+
+async def test_a_heartbeat_that_cannot_be_made_costs_no_socket_what_changed(hub: Hub) -> None:
+    readers = [Reader(hub, JSON_HONEST).want(quotes=["AAPL"]) for _ in range(READERS)]
+    failed: list[Socket] = []
+
+    def fail_once(socket: Socket, pulse: Pulse) -> bytes:
+        if not failed:
+            failed.append(socket)
+            raise ValueError("no heartbeat")
+        return heartbeat(socket, pulse)
+
+    for reader in readers:
+        reader.socket.notices = reader.socket.notices._replace(heartbeat=fail_once)
+    hub.deliver([quote(n=8)])
+
+    await hub.beat()
+    await hub.beat()
+
+    for reader in readers:
+        beats = [one["quotes"] for one in reader.heard if one["T"] == "heartbeat"]
+        is_late = reader.socket in failed
+        assert beats == ([{"AAPL": [1, 8]}] if is_late else [{"AAPL": [1, 8]}, {}])
 
 
 def snapshots(reader: Reader) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from quotes.streaming import limits, socket
 from quotes.streaming.consumers import MarketDataConsumer
-from quotes.streaming.limits import Failures, Pace
+from quotes.streaming.limits import Allowances, Failures, Pace
 from quotes.streaming.seats import seats
 from quotes.streaming.session import AUTHENTICATED
 from tests.conftest import ROOT
@@ -25,6 +25,8 @@ from tests.streams import (
     threads_of_its_own,
 )
 
+WHOLE_MARKET = 11_000
+
 
 def test_the_readme_states_the_limits_that_hold() -> None:
     readme = " ".join((ROOT / "README.md").read_text().split())
@@ -36,6 +38,11 @@ def test_the_readme_states_the_limits_that_hold() -> None:
     assert f"ask for {limits.SYMBOLS_MAX:,} symbols" in readme
     seats = f"{limits.SOCKETS_PER_ACCOUNT_MAX} sockets on each stream, and a key"
     assert f"{seats} {limits.SOCKETS_PER_KEY_MAX}." in readme
+    told = (
+        f"{limits.TOLD_BURST:,} snapshots at once and then {limits.TOLD_PER_SECOND:,.0f} a second"
+    )
+    assert told in readme
+    assert f"up to {limits.TOLD_WAIT_SECONDS_MAX:.0f} s later" in readme
 
 
 def test_pace_allows_its_burst_then_its_rate() -> None:
@@ -59,6 +66,56 @@ def test_pace_never_exceeds_burst_plus_rate(steps: list[float]) -> None:
         allowed += pace.allows(now)
 
     assert allowed <= 5 + 10 * now + 1e-6
+
+
+def test_what_is_told_at_once_is_bounded_and_the_rest_waits_for_its_time() -> None:
+    allowances, whole = Allowances(), limits.TOLD_BURST
+
+    assert allowances.wait_for(1, whole, now=0) == 0
+    assert allowances.wait_for(1, 0, now=0) == 0
+    assert allowances.wait_for(1, 20_000, now=0) == 20_000 / limits.TOLD_PER_SECOND
+    assert allowances.wait_for(1, 1, now=2) == pytest.approx(1 / limits.TOLD_PER_SECOND)
+    assert allowances.wait_for(2, whole, now=2) == 0
+    assert allowances.wait_for(1, whole, now=1_000) == 0
+
+
+def test_who_would_wait_too_long_is_refused_and_has_taken_nothing() -> None:
+    allowances = Allowances()
+    most = limits.TOLD_BURST + int(limits.TOLD_PER_SECOND * limits.TOLD_WAIT_SECONDS_MAX)
+
+    assert allowances.wait_for(1, most + 1, now=0) is None
+    assert allowances.wait_for(1, most, now=0) == limits.TOLD_WAIT_SECONDS_MAX
+    assert allowances.wait_for(1, 1, now=0) is None
+    assert allowances.wait_for(1, 1, now=1) is not None
+
+
+def test_a_user_whose_sockets_all_come_back_for_the_whole_market_is_told_it() -> None:
+    allowances = Allowances()
+    waits = [
+        allowances.wait_for(1, WHOLE_MARKET, now=0) for _ in range(limits.SOCKETS_PER_ACCOUNT_MAX)
+    ]
+
+    assert None not in waits
+    assert waits[:10] == [0] * 10
+
+
+@given(st.lists(st.tuples(st.floats(0, 60), st.integers(0, 50_000)), min_size=1, max_size=200))
+def test_nobody_is_told_more_than_burst_plus_rate(asked: list[tuple[float, int]]) -> None:
+    allowances, now, told = Allowances(), 0.0, 0
+    for step, count in asked:
+        now += step
+        seconds = allowances.wait_for(1, count, now)
+        if seconds is not None:
+            told += count
+            assert told <= limits.TOLD_BURST + limits.TOLD_PER_SECOND * (now + seconds) + 1e-3
+
+
+def test_the_memory_of_allowances_is_bounded() -> None:
+    allowances = Allowances()
+    for user_id in range(limits.ALLOWANCES_REMEMBERED_MAX + 10):
+        allowances.wait_for(user_id, 1, now=0)
+
+    assert len(allowances._of) == limits.ALLOWANCES_REMEMBERED_MAX
 
 
 def test_each_further_failure_waits_twice_as_long_up_to_a_bound() -> None:
