@@ -16,6 +16,7 @@ from django.conf import settings
 from quotes.streaming.bus import (
     BARS,
     CONTROL,
+    NUMBERED,
     Bus,
     NoRoom,
     Subscription,
@@ -25,6 +26,7 @@ from quotes.streaming.bus import (
     forget_bus,
     tick_topic,
 )
+from quotes.streaming.bus.numbers import MARK_SECONDS
 from quotes.ticks import Bar, Batch, Quote, Trade
 
 pytestmark = pytest.mark.redis_bus
@@ -246,7 +248,7 @@ class TestRedisBus(BusContract):
     async def bus(self) -> AsyncIterator[Bus]:
         from quotes.streaming.bus.redis import RedisBus
 
-        bus = RedisBus(settings.REDIS_STATE_URL)
+        bus = RedisBus(settings.REDIS_STATE_URL, NUMBERED)
         yield bus
         bus.close()
 
@@ -255,7 +257,7 @@ class TestRedisBus(BusContract):
         """The bus of another process."""
         from quotes.streaming.bus.redis import RedisBus
 
-        bus = RedisBus(settings.REDIS_STATE_URL)
+        bus = RedisBus(settings.REDIS_STATE_URL, NUMBERED)
         yield bus
         bus.close()
 
@@ -283,6 +285,40 @@ class TestRedisBus(BusContract):
         assert reader.missed
         elsewhere.publish(CONTROL, "after")
         assert await hear(reader, 1) == [(CONTROL, "after")]
+
+    async def test_a_lost_message_is_missed_though_none_follows(
+        self, bus: Bus, elsewhere: Bus
+    ) -> None:
+        reader = await listening(bus, CONTROL)
+        elsewhere._said.next(CONTROL)  # type: ignore[attr-defined]  # and Redis never hears it
+
+        assert await reader.get_many(ARRIVAL_SECONDS_MAX) == []
+        assert reader.missed
+
+    async def test_a_lost_message_is_missed_when_the_next_one_comes(
+        self, bus: Bus, elsewhere: Bus
+    ) -> None:
+        reader = await listening(bus, CONTROL)
+        elsewhere.publish(CONTROL, "before")
+        await hear(reader, 1)
+        elsewhere._said.next(CONTROL)  # type: ignore[attr-defined]
+        elsewhere.publish(CONTROL, "after")
+
+        heard = []
+        while not heard:
+            heard = await reader.get_many(ARRIVAL_SECONDS_MAX)
+        assert heard == [(CONTROL, "after")]
+        assert reader.missed
+
+    async def test_what_all_arrives_is_never_missed(self, bus: Bus, elsewhere: Bus) -> None:
+        reader = await listening(bus, CONTROL)
+        for number in range(50):
+            elsewhere.publish(CONTROL, number)
+            bus.publish(CONTROL, number)
+        await hear(reader, 100)
+        await asyncio.sleep(2 * MARK_SECONDS)  # marks come, and say nothing new
+
+        assert not reader.missed
 
     async def test_what_is_said_on_a_broken_connection_is_said_on_the_next(
         self, bus: Bus, elsewhere: Bus

@@ -48,6 +48,8 @@ TICK_TOPICS = tuple(f"ticks:{shard}" for shard in range(TICK_SHARDS))
 BARS = "bars"
 ORDERS = "orders"
 CONTROL = "control"
+# Where neither the messages nor a table tell the reader that one was lost.
+NUMBERED = frozenset({BARS, CONTROL})
 
 _bus: Bus | None = None
 _making = threading.Lock()
@@ -78,7 +80,7 @@ def _make() -> Bus:
         return Bus()
     from quotes.streaming.bus.redis import RedisBus  # the embedded set runs without it
 
-    return RedisBus(settings.REDIS_STATE_URL)
+    return RedisBus(settings.REDIS_STATE_URL, NUMBERED)
 
 
 def forget_bus() -> None:

@@ -25,6 +25,7 @@ from redis.exceptions import RedisError
 from quotes.streaming.bus.credit import REPEAT_SECONDS, REPORT_SECONDS, Credit, Report
 from quotes.streaming.bus.ear import Ear, OwnEar
 from quotes.streaming.bus.mailbox import Subscription, WhenFull
+from quotes.streaming.bus.numbers import Heard, Said
 from quotes.streaming.bus.outbox import Outbox
 from quotes.streaming.bus.saying import Saying
 from quotes.streaming.bus.wire import pack, unpack
@@ -33,6 +34,7 @@ CONNECT_SECONDS = 0.5
 ANSWER_SECONDS = 1.0
 CLOSE_SECONDS = 2.0
 CREDIT = "credit:"  # before a topic: where its readers report
+MARKS = "marks"  # where publishers say how far they have come on numbered topics
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +42,8 @@ log = logging.getLogger(__name__)
 class RedisBus(Ear):
     """The contract of `Bus`, between all processes that share a Redis database."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, numbered: frozenset[str] = frozenset()) -> None:
+        """On `numbered` topics a reader is told (`missed`) when a message was lost on the way."""
         redis: Redis = Redis.from_url(
             url,
             socket_connect_timeout=CONNECT_SECONDS,
@@ -51,6 +54,9 @@ class RedisBus(Ear):
         self._name = secrets.token_hex(6)
         self._credit = Credit(self._name)
         self._outbox = Outbox()
+        self._numbered = numbered
+        self._numbering = threading.Lock()  # so that messages wait in the order of their numbers
+        self._said, self._heard = Said(), Heard()
         self._connection = 0  # counts the connections on which this process has heard
         self._last: dict[str, tuple[str, int]] = {}  # publisher and number last heard, by topic
         self._reported: dict[tuple[int, str], tuple[Report, float]] = {}
@@ -59,7 +65,14 @@ class RedisBus(Ear):
         self._thread.start()
 
     def publish(self, topic: str, message: Any) -> None:
-        packed = pack(self._name, self._credit.count(topic), message)
+        if topic in self._numbered:
+            with self._numbering:
+                self._put(topic, self._said.next(topic), message)
+        else:
+            self._put(topic, self._credit.count(topic), message)
+
+    def _put(self, topic: str, number: int, message: Any) -> None:
+        packed = pack(self._name, number, message)
         if self._outbox.put(self._prefix + topic, packed):
             self._call(self._outbox.wake)
 
@@ -121,10 +134,11 @@ class RedisBus(Ear):
         self._connection += 1
         self._last, self._reported = {}, {}
         self._credit.learn_again()
+        self._heard.forget()
 
     def _own_topics(self) -> frozenset[str]:
         reports = (CREDIT + topic for topic in self._credit.topics)
-        return frozenset({f"self:{self._name}", *reports})
+        return frozenset({f"self:{self._name}", MARKS, *reports})
 
     def _deliver_packed(self, topic: str, packed: bytes) -> None:
         try:
@@ -136,9 +150,22 @@ class RedisBus(Ear):
             self._credit.note(Report(*message))
             self.room_was_made()
             return
-        if serial:
+        if topic == MARKS:
+            for marked, number in message.items():
+                if self._heard.mark(publisher, marked, number):
+                    self._miss(marked)
+            return
+        if topic in self._numbered:
+            if self._heard.message(publisher, topic, serial):
+                self._miss(topic)
+        elif serial:
             self._last[topic] = (publisher, serial)
         self.deliver(topic, message)
+
+    def _miss(self, topic: str) -> None:
+        """Something that was published on the topic has not come."""
+        for subscription in self._readers.get(topic, ()):
+            subscription.flag_missed()
 
     # --- reports of blocking readers ------------------------------------------------------------
 
@@ -150,6 +177,10 @@ class RedisBus(Ear):
                     if subscription.when_full is WhenFull.BLOCK:
                         self._report_reader(topic, subscription)
             self.room_was_made()  # time makes room too: silent readers are forgotten
+            with self._numbering:
+                marks = self._said.marks()
+            if marks:
+                self.publish(MARKS, marks)
 
     def _report_reader(self, topic: str, subscription: Subscription) -> None:
         key = (id(subscription), topic)
