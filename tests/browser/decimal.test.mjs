@@ -8,6 +8,7 @@ import {
   plain,
   product,
   round,
+  ungrouped,
 } from "../../trading/static/trading/js/decimal.js";
 
 test("reads what the wire writes", () => {
@@ -20,6 +21,19 @@ test("reads what the wire writes", () => {
 test("knows what is no amount", () => {
   for (const text of [null, undefined, "", ".", "abc", "1e5", "1.0000000001", "--1", "1,000"]) {
     assert.equal(parse(text), null, String(text));
+  }
+});
+
+test("a comma groups thousands or makes no number", () => {
+  for (const [typed, amount] of [
+    ["1,000", "1000"],
+    [" 12,345,678.25 ", "12345678.25"],
+    ["187.50", "187.5"],
+  ]) {
+    assert.equal(plain(parse(ungrouped(typed))), amount);
+  }
+  for (const typed of ["187,50", "1,00", "1000,000", ",500", "1,000,5", "1.000,50", "0.000,001"]) {
+    assert.equal(parse(ungrouped(typed)), null, typed);
   }
 });
 

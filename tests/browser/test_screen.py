@@ -101,6 +101,11 @@ def test_the_review_tells_what_the_server_would_make_of_the_order(desk):
 
     desk.wait_for_text("[data-review-lines]", "Held for it5.00")
     desk.wait_for_text("[data-review-lines]", "Buying power after99,995.00")
+    desk.page.keyboard.press("Escape")
+    assert not desk.page.is_visible("[data-review]")
+    assert desk.page.evaluate("document.activeElement.name") == "amount"
+    desk.page.fill("#ticket-limit", "1,25")
+    desk.wait_for_text("[data-ticket-problem]", "Write decimals with a point")
     assert desk.ask_api("/v2/orders?status=all") == []
 
 
@@ -161,6 +166,11 @@ def test_a_resting_order_is_changed(desk):
     desk.send()
     desk.open_tab("orders")
     desk.wait_for_text("[data-open-orders] tbody tr", "Working")
+    desk.page.click("[data-open-orders] tbody button:has-text('Change')")
+    desk.page.fill("#change-qty", "20")
+    desk.page.fill("#change-limit_price", "1,25")
+    desk.page.click("[data-change-send]")
+    desk.wait_for_text("[data-alerts]", "Enter numbers, decimals with a point.")
     desk.page.click("[data-open-orders] tbody button:has-text('Change')")
     desk.page.fill("#change-qty", "20")
     desk.page.fill("#change-limit_price", "1.25")
@@ -458,8 +468,11 @@ def test_an_api_key_is_shown_once_and_revoked(desk):
     desk.page.click("[data-menu] summary")
     desk.page.click("[data-open-keys]")
     desk.page.fill("#key-name", "a robot")
-    desk.page.click("text=Create key")
+    create = "document.querySelector('[data-keys-form] button').click()"
+    desk.page.evaluate(f"() => {{ {create}; {create}; }}")
     desk.page.wait_for_selector("[data-new-key]")
+    desk.page.wait_for_selector("[data-keys-form] button:enabled")
+    assert len(desk.ask_api("/api/keys")) == 1
     secret = desk.text("[data-new-key-secret]")
     key_id = desk.text("[data-new-key-id]")
     assert len(secret) > 20

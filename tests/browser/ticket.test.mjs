@@ -64,6 +64,8 @@ for (const [name, values, context, expected] of [
   ["no amount", { amount: "" }, {}, /Enter a number of shares/],
   ["a negative amount", { amount: "-5" }, {}, /Enter a number/],
   ["words for an amount", { amount: "ten" }, {}, /Enter a number/],
+  ["a comma for a point", { amount: "1,5" }, {}, /decimals with a point/],
+  ["a limit with a comma", { type: "limit", limitPrice: "187,50" }, {}, /decimals with a point/],
   ["less than a dollar", { by: "dollars", amount: "0.5" }, {}, /At least 1 dollar/],
   ["parts of a cent", { by: "dollars", amount: "10.001" }, {}, /Whole cents/],
   ["a fraction until canceled", { amount: "0.5", timeInForce: "gtc" }, {}, /day orders/],

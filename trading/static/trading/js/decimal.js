@@ -3,6 +3,7 @@
 
 export const PLACES = 9;
 const UNIT = 10n ** BigInt(PLACES);
+const GROUPED = /^\d{1,3}(,\d{3})+(\.\d*)?$/;
 const WRITTEN = /^([+-]?)(\d*)\.?(\d*)$/;
 
 /** The amount that a JSON string or number writes; null where it writes none. */
@@ -13,6 +14,12 @@ export function parse(written) {
   if (whole === undefined || integer + fraction === "" || fraction.length > PLACES) return null;
   const units = BigInt(integer || "0") * UNIT + BigInt(fraction.padEnd(PLACES, "0"));
   return sign === "-" ? -units : units;
+}
+
+/** What was typed, without commas where they group thousands; any other comma stays, and is no number. */
+export function ungrouped(typed) {
+  const text = typed.trim();
+  return GROUPED.test(text) ? text.replaceAll(",", "") : text;
 }
 
 /** a × b, rounded half-even to `places` decimals: the one rounding, as the ledger's. */

@@ -19,12 +19,14 @@ export function attach(desk, { notices }) {
   });
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
+    event.submitter.disabled = true; // its answer shows the one secret; a second would cover it
     try {
       reveal(await api.post("/api/keys", { name: form.elements.name.value }));
       form.reset();
     } catch (error) {
       notices.refused(error, "New key");
     }
+    event.submitter.disabled = false;
     list(notices);
   });
   part("new-key-copy").addEventListener("click", copy);

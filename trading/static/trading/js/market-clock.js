@@ -31,7 +31,7 @@ export function attach(desk, { sync }) {
   desk.on("clock", show);
 }
 
-/** "Open · closes in 5 h 17 min", with the wall's minutes where market time runs faster. */
+/** "Open · closes 16:00", in its last hour "Open · closes in 17 min": market time, as the clock's. */
 export function described(market, now) {
   const { turn } = market;
   const state = SESSIONS[market.sessionAt(now)];

@@ -1,7 +1,7 @@
 // Changing an order that works: which of its terms may change, and the new order that this makes.
 
 import * as api from "./api.js";
-import { parse, plain } from "./decimal.js";
+import { parse, plain, ungrouped } from "./decimal.js";
 import { element, part, write } from "./dom.js";
 import { described } from "./notice-text.js";
 
@@ -45,7 +45,7 @@ export async function change(order, { notices, sync }) {
   if (typed === null) return;
   const body = changes(order, typed);
   try {
-    if (body === null) throw new api.ApiError(0, { message: "Enter numbers" });
+    if (body === null) throw new api.ApiError(0, { message: "Enter numbers, decimals with a point" });
     if (Object.keys(body).length > 0) await api.patch(`/v2/orders/${order.id}`, body);
   } catch (error) {
     notices.refused(error, `Change of “${described(order)}”`);
@@ -71,8 +71,8 @@ function asked(order) {
 }
 
 function typedIn(form) {
-  const entries = [...form.querySelectorAll("input")].map(({ name, value }) => [name, value]);
-  return Object.fromEntries(entries.map(([name, value]) => [name, value.trim().replaceAll(",", "")]));
+  const inputs = [...form.querySelectorAll("input")];
+  return Object.fromEntries(inputs.map(({ name, value }) => [name, ungrouped(value)]));
 }
 
 function field([name, now]) {

@@ -53,12 +53,12 @@ export function malformedPrices(order) {
 function malformedTrail(order) {
   const trail = parse(order.trail);
   if (trail !== null && trail > 0n && trail < parse("100")) return null;
-  return at("trail", "Enter a percentage above 0 and below 100.");
+  return at("trail", wanted(order.trail, "a percentage above 0 and below 100"));
 }
 
 function malformedPrice(order, field) {
   const price = parse(order[field]);
-  if (price === null || price <= 0n) return at(field, `Enter ${CALLED[field]}.`);
+  if (price === null || price <= 0n) return at(field, wanted(order[field], CALLED[field]));
   const places = price >= parse("1") ? 2 : 4;
   if (round(price, places) === price) return null;
   return at(field, `At most ${places} decimals ${places === 2 ? "from" : "below"} 1 dollar.`);
@@ -98,6 +98,12 @@ export function takesDollars(order) {
 
 export function isStop(order) {
   return order.type === "stop" || order.type === "stop_limit" || order.type === "trailing_stop";
+}
+
+/** What to type instead of what is no such number, as a sentence. */
+export function wanted(typed, what) {
+  if (typed.includes(",")) return "Write decimals with a point, as in 187.50.";
+  return `Enter ${what}.`;
 }
 
 /** What is wrong with a field, as a sentence. */

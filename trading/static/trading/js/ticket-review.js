@@ -29,7 +29,9 @@ export class Review {
     });
     part("review-back").addEventListener("click", () => this.back());
     this.panel.addEventListener("keydown", (event) => {
-      if (event.key === "Escape") this.back();
+      if (event.key !== "Escape") return;
+      event.stopPropagation(); // the page's own Escape would leave the field that this goes back to
+      this.back();
     });
     for (const topic of ["ticks", "connection", "portfolio"]) desk.on(topic, () => this.show());
   }

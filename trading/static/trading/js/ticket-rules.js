@@ -12,6 +12,7 @@ import {
   malformedPrices,
   NAMES,
   takesDollars,
+  wanted,
 } from "./ticket-prices.js";
 
 // A market buy is matched as a limit this far above the ask, so this much is held (DESIGN 6).
@@ -139,7 +140,7 @@ function unowned(order, position, market) {
 function malformed(order) {
   const amount = parse(order.amount);
   const unit = order.by === "dollars" ? "an amount in dollars" : "a number of shares";
-  if (amount === null || amount <= 0n) return at("amount", `Enter ${unit}.`);
+  if (amount === null || amount <= 0n) return at("amount", wanted(order.amount, unit));
   if (order.by === "dollars" && amount < parse("1")) return at("amount", "At least 1 dollar.");
   if (order.by === "dollars" && round(amount, 2) !== amount) return at("amount", "Whole cents.");
   const fractional = order.by === "dollars" || round(amount, 0) !== amount;

@@ -1,7 +1,7 @@
 // The order ticket: what is typed, what it would cost, and why it cannot be sent just now.
 
 import { attribute, part, write } from "./dom.js";
-import { parse } from "./decimal.js";
+import { parse, ungrouped } from "./decimal.js";
 import { money, quantity } from "./format.js";
 import { newClientOrderId } from "./order-entry.js";
 import { attachShortcuts } from "./ticket-shortcuts.js";
@@ -95,7 +95,7 @@ class Ticket {
     const { elements } = this.form;
     this.said = "";
     for (const name of FIELDS) {
-      this.order[name] = elements[name].value.trim().replaceAll(",", "");
+      this.order[name] = ungrouped(elements[name].value);
     }
     this.show();
   }
