@@ -71,7 +71,9 @@ class OrderAdmin(BookAdmin):
                     even_forced=True,
                 )
             except OpenbellError as error:
-                self.message_user(request, f"{order.public_id}: {error.message}", messages.ERROR)
+                self.message_user(
+                    request, f"order {order.public_id}: {error.message}", messages.ERROR
+                )
             else:
                 canceled += 1
         self.message_user(request, f"{canceled} orders are canceled", messages.SUCCESS)
@@ -102,7 +104,9 @@ class TradingAccountAdmin(AccountAdmin):
                 continue
             kept = [(order, why) for order, why in outcomes if why is not None]
             for order, why in kept[:NAMED_MAX]:
-                self.message_user(request, f"{order.public_id}: {why.message}", messages.ERROR)
+                self.message_user(
+                    request, f"order {order.public_id}: {why.message}", messages.ERROR
+                )
             text = f"{account.number} is stopped, {len(outcomes) - len(kept)} orders are canceled"
             text += f", {len(kept)} could not be" if kept else ""
             self.message_user(request, text, messages.WARNING if kept else messages.SUCCESS)

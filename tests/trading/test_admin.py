@@ -101,7 +101,7 @@ def test_what_the_kill_switch_could_not_cancel_is_named(
     monkeypatch.setattr(orders, "lock_orders", filled_just_before)
     page = stop(operator, account)
 
-    assert f"{filled.public_id}: " in page
+    assert f"rder {filled.public_id}: " in page  # its first letter is capital there
     assert f"{account.number} is stopped, 1 orders are canceled, 1 could not be" in page
     assert now_of(canceled).status == "canceled"
 
