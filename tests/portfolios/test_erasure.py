@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.test import Client
 
-from events import chain, log, relay
+from events import chain, commands, log, relay
 from events.models import ChainHead, Event, IdempotencyKey, Salt
 from events.signing import Signer
 from portfolios import erasure
@@ -67,6 +67,9 @@ def test_payloads_and_salt_go_and_the_chain_holds(accounts: list[Account]) -> No
     assert payloads(erased) == [{}] * (count + 1)
     assert payloads(other) == kept
     assert not Salt.objects.filter(account_id=erased.pk).exists()
+    newest = Event.objects.filter(account_id=erased.pk).order_by("account_sequence").last()
+    assert newest is not None
+    assert newest.actor == commands.operator()
     chain_all()
     assert Salt.objects.get(account_id=erased.pk).salt != salt
     code, said = audit()

@@ -10,6 +10,8 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 
+from events import commands
+from events.models import Event
 from quotes.models import CorporateAction
 from tests.people import an_operator
 from tests.portfolios.factories import make_instrument, new_york
@@ -79,6 +81,8 @@ def test_the_command_announces_either(browser):
     said = command("AAPL", "--split", "4:1", "--ex", "2013-10-08")
     assert said == "announced: AAPL split 4:1, carried out at 2013-10-08 00:00 UTC\n"
     assert "dividend 0.25" in command("AAPL", "--dividend", "0.25", "--ex", "2013-10-08")
+    actors = Event.objects.filter(kind__endswith=".announced").values_list("actor", flat=True)
+    assert list(actors) == [commands.operator()] * 2
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from events import commands
 from events.errors import Invalid
 from events.models import Event
 from quotes import halts, market
@@ -202,6 +203,7 @@ def test_command_takes_new_york_time(capsys: pytest.CaptureFixture[str]) -> None
         call_command("advance_market", "--to", "2013-10-07T09:35", "--timeout", "0.05")
     asked = MarketClock.objects.get().advance_to_us
     assert asked == to_micros(datetime(2013, 10, 7, 13, 35, tzinfo=UTC))
+    assert Event.objects.get(kind__endswith=".advanced").actor == commands.operator()
 
 
 async def heard_by(subscription: Any) -> list[Any]:

@@ -6,11 +6,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from events.commands import operator
 from events.errors import OpenbellError
 from portfolios.erasure import erase_payloads
 from portfolios.models import Account
-
-ACTOR = "operator:command"
 
 
 class Command(BaseCommand):
@@ -32,7 +31,7 @@ class Command(BaseCommand):
         if not yes:
             raise CommandError("nothing is erased without --yes: it cannot be undone", returncode=2)
         try:
-            events = erase_payloads(account_id=found.pk, actor=ACTOR, progress=self._tell)
+            events = erase_payloads(account_id=found.pk, actor=operator(), progress=self._tell)
         except OpenbellError as error:
             raise CommandError(f"account {account}: {error.message}") from None
         self.stdout.write(f"{events:,} events of account {account} are erased")

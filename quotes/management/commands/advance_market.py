@@ -10,6 +10,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from events.commands import operator
 from events.errors import OpenbellError
 from quotes.calendar import NEW_YORK
 from quotes.market import SETTLE_TIMEOUT_SECONDS, advance
@@ -42,7 +43,7 @@ class Command(BaseCommand):
         try:
             settled = advance(
                 to=options["to"],
-                actor="operator:command",
+                actor=operator(),
                 timeout_seconds=options["timeout"],
                 on_progress=self.progress() if options["verbosity"] > 0 else None,
             )

@@ -12,11 +12,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from events.commands import operator
 from events.errors import OpenbellError
 from quotes.corporate_actions import announce_dividend, announce_split
 from quotes.models import CorporateAction
-
-ACTOR = "operator:command"
 
 
 def amount(text: str) -> Decimal:
@@ -68,7 +67,7 @@ class Command(BaseCommand):
         common: dict[str, Any] = {
             "symbol": options["symbol"],
             "ex_on": options["ex"],
-            "actor": ACTOR,
+            "actor": operator(),
         }
         if options["split"]:
             new, old = options["split"]
