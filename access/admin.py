@@ -31,7 +31,7 @@ from access.privileges import (
     setting_password,
 )
 from access.users import disable_user, enable_user
-from events.admin import ListAdmin, operator
+from events.admin import ListAdmin, LongListAdmin, operator
 from events.errors import OpenbellError
 from portfolios.accounts import STARTING_CASH
 from portfolios.models import Account, Position
@@ -117,7 +117,7 @@ def _count_by_account(rows: QuerySet[Any], accounts: list[Account]) -> dict[int,
 
 
 @admin.register(ApiKey)
-class ApiKeyAdmin(ListAdmin):
+class ApiKeyAdmin(LongListAdmin):
     list_display = ["key_id", "name", "account", "user", "created_at", "last_used_at", "revoked_at"]
     list_filter = [("revoked_at", admin.EmptyFieldListFilter)]
     list_select_related = ["account", "user"]
@@ -171,7 +171,7 @@ class ApiKeyAdmin(ListAdmin):
 
 
 @admin.register(User)
-class PlatformUserAdmin(ListAdmin, UserAdmin):
+class PlatformUserAdmin(LongListAdmin, UserAdmin):
     """Users are disabled, never deleted: their books and events stay.
 
     Members of staff are changed by superusers only, who alone give privileges.

@@ -40,6 +40,7 @@ class Event(models.Model):
         indexes = [
             models.Index(fields=["subject", "id"], name="event_subject"),
             models.Index(fields=["kind", "id"], name="event_kind"),
+            models.Index(fields=["request_id", "id"], name="event_request"),
         ]
 
     def __str__(self) -> str:

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from decimal import Decimal, InvalidOperation
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ActionForm
-from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import reverse
-from django.utils.functional import cached_property
 from django.utils.html import format_html
 
 from events import idempotency
-from events.admin import ListAdmin, ReadOnlyAdmin, operator
+from events.admin import ListAdmin, LongListAdmin, ReadOnlyAdmin, operator
 from events.errors import OpenbellError
 from events.idempotency import KeyTaken
 from portfolios.accounts import deposit, freeze, transfer, unfreeze, withdraw
@@ -41,21 +39,9 @@ from portfolios.models import (
 )
 from quotes.amounts import CASH_PLACES, QUANTITY_PLACES, from_units, plain
 
-PAGES_MAX = 100
 
-
-class UncountedPaginator(Paginator):
-    """Shows the newest rows, up to `PAGES_MAX` pages of them; who wants more, filters."""
-
-    @cached_property
-    def count(self) -> int:
-        rows = cast("QuerySet[Any]", self.object_list)
-        return len(rows.values_list("pk")[: self.per_page * PAGES_MAX])
-
-
-class BookAdmin(ReadOnlyAdmin):
-    paginator = UncountedPaginator
-    show_full_result_count = False
+class BookAdmin(LongListAdmin, ReadOnlyAdmin):
+    pass
 
 
 class CashActionForm(ActionForm):
