@@ -32,7 +32,7 @@ from access.privileges import (
 )
 from access.users import disable_user, enable_user
 from events.admin import ListAdmin, LongListAdmin, operator
-from events.errors import OpenbellError
+from events.errors import Forbidden, OpenbellError
 from portfolios.accounts import STARTING_CASH
 from portfolios.models import Account, Position
 from trading import states
@@ -139,6 +139,8 @@ class ApiKeyAdmin(LongListAdmin):
         return ["key_id", "name", "account", "user", "created_at", "last_used_at", "revoked_at"]
 
     def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+        if _is_of_staff(obj.account.user) and not is_superuser(request):
+            raise Forbidden("keys of members of staff are made by superusers only")
         key, secret = create_key(
             account_id=obj.account_id, user=obj.account.user, name=obj.name, actor=operator(request)
         )

@@ -11,6 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from access.admin import PlatformUserAdmin
+from access.models import ApiKey
 from events.models import Event
 from tests.people import Trader, a_trader, an_operator
 
@@ -164,6 +165,21 @@ def test_nobody_promotes_themselves(clerk: Trader, superuser: Trader) -> None:
     assert (group.permissions.count(), Event.objects.count()) == (0, before)
     assert save(browser, user, email="ada@example.org").status_code == 302
     assert newest().payload["fields"] == ["email"]
+
+
+def test_nobody_makes_a_key_with_which_to_act_as_a_member_of_staff(
+    clerk: Trader, superuser: Trader
+) -> None:
+    clerk.user.user_permissions.set(Permission.objects.filter(codename="add_apikey"))
+    url, trader = reverse("admin:access_apikey_add"), a_trader()
+
+    for owner in (superuser, trader):
+        form = {"account": owner.account.pk, "name": "robot"}
+        page = clerk.browser().post(url, form, follow=True).content.decode()
+        refused = "eys of members of staff are made by superusers only" in page
+        assert refused == (owner is superuser)
+
+    assert [key.user for key in ApiKey.objects.filter(name="robot")] == [trader.user]
 
 
 def test_members_of_staff_are_shut_out_by_superusers_only(clerk: Trader, superuser: Trader) -> None:
