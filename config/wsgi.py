@@ -12,6 +12,7 @@ from access.gate import gate  # noqa: E402
 from config import api  # noqa: E402
 from config.databases.health import primary_is_away  # noqa: E402
 from config.databases.pinning import accounts_changed  # noqa: E402
+from config.observability.answers import Counted  # noqa: E402
 from config.observability.requests import request_name  # noqa: E402
 from quotes.api import hot as hot_quotes  # noqa: E402
 from trading.api import hot as hot_orders  # noqa: E402
@@ -24,4 +25,4 @@ orders = hot_orders.ShortWay(
     is_shut=primary_is_away,
     accounts_changed=accounts_changed,
 )
-application = hot_quotes.ShortWay(orders, gate=gate, name_request=request_name)
+application = Counted(hot_quotes.ShortWay(orders, gate=gate, name_request=request_name))

@@ -31,8 +31,19 @@ OVERDUE_SECONDS = 1.5  # with the lag it stays below what an account is pinned f
 TIMEOUT_SECONDS = 1
 FIRST_LOOK_SECONDS = 1.0  # what the first request of a process waits for an opinion
 
-EJECTED = Gauge("openbell_replica_ejected", "1 while a replica is not read from.", ["alias"])
-LAG = Gauge("openbell_replica_lag_seconds", "Age of the heartbeat on a replica.", ["alias"])
+# Of several workers, what the worst one says.
+EJECTED = Gauge(
+    "openbell_replica_ejected",
+    "1 while a replica is not read from.",
+    ["alias"],
+    multiprocess_mode="livemax",
+)
+LAG = Gauge(
+    "openbell_replica_lag_seconds",
+    "Age of the heartbeat on a replica.",
+    ["alias"],
+    multiprocess_mode="livemax",
+)
 
 log = logging.getLogger(__name__)
 

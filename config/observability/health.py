@@ -6,12 +6,14 @@ about to end, else 200 with the state of each dependency, which alarms read. `/m
 
 from __future__ import annotations
 
+import os
 import threading
 
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
 
 from config.databases.health import primary_is_away, usable_replicas
 from quotes.clock import market_clock
@@ -43,7 +45,12 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    return HttpResponse(generate_latest(), content_type=CONTENT_TYPE_LATEST)
+    """Those of this process, or of all workers of its gunicorn where they share a folder."""
+    registry = REGISTRY
+    if shared := os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, shared)
+    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
 def _database_answers() -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from importlib import import_module
 from typing import Any
 
@@ -35,6 +38,26 @@ forwarded_allow_ips = "127.0.0.1"  # nginx, which sets the headers anew
 loglevel = "warning"
 
 
+def _share_metrics() -> None:
+    """Have workers count into files of one folder: whichever is asked tells what all counted.
+
+    The library looks for its name when it is first imported, which is later.
+    """
+    folder = tempfile.mkdtemp(prefix="openbell-metrics-", dir=worker_tmp_dir)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+    master = os.getpid()
+
+    def forget() -> None:
+        if os.getpid() == master:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    atexit.register(forget)
+
+
+if workers > 1:
+    _share_metrics()
+
+
 def on_starting(server: Any) -> None:
     """Look at the database servers, and load the apps, before listening.
 
@@ -49,6 +72,14 @@ def on_starting(server: Any) -> None:
             _check_and_load()
     except Problem as problem:
         raise SystemExit(str(problem)) from None
+
+
+def child_exit(server: Any, worker: Any) -> None:
+    """What a worker has counted stays; what it was, as how far behind a replica, goes."""
+    if workers > 1:
+        from prometheus_client.multiprocess import mark_process_dead
+
+        mark_process_dead(worker.pid)
 
 
 def _check_and_load() -> None:

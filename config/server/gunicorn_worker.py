@@ -32,7 +32,7 @@ from gunicorn.workers import gthread
 
 from config.server.at_once import AtOnce, Job
 from config.server.collector import spare_the_collector
-from config.server.http import BUSY
+from config.server.http import BUSY, REFUSED
 from config.server.plain import READ_MAX
 
 WAITING_PER_THREAD = 2
@@ -320,6 +320,7 @@ class ThreadWorker(gthread.ThreadWorker):
         return min(instants, default=float("inf")) - time.monotonic()
 
     def _refuse(self, conn: Connection) -> None:
+        REFUSED.inc()
         conn.sock.setblocking(False)
         with contextlib.suppress(OSError):  # gone, or has not read its earlier answers
             conn.sock.send(REFUSAL)

@@ -20,6 +20,8 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 from urllib.parse import unquote_to_bytes
 
+from prometheus_client import Counter
+
 logger = logging.getLogger(__name__)
 
 Scope = dict[str, Any]
@@ -51,6 +53,9 @@ BUSY = _refusal(503, "service unavailable, nothing was stored", (b"retry-after",
 FAILED = _refusal(500, "internal server error")
 
 
+REFUSED = Counter("openbell_requests_refused_total", "Requests that no thread had time for.")
+
+
 class HttpApplication:
     """The ASGI application for scopes of type `http`."""
 
@@ -79,6 +84,8 @@ class HttpApplication:
                 answer = await self._answer(environ(scope, body), receive)
             finally:
                 self._taken -= 1
+        if answer is BUSY:
+            REFUSED.inc()
         if answer is not None:
             await _send_answer(answer, send, with_body=scope["method"] != "HEAD")
 

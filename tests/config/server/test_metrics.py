@@ -1,0 +1,63 @@
+"""Whichever worker a collector meets, it is told what all of them have counted."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("gunicorn", reason="NO GUNICORN: the production set is not installed")
+
+from tests.config.server.web import ROOT, Web, running
+
+PATIENCE_SECONDS = 60
+
+
+def test_what_a_worker_has_counted_outlives_it(tmp_path: Path) -> None:
+    """Twenty answers; then every worker is killed, and another tells of the twenty."""
+    told = {"DJANGO_SETTINGS_MODULE": "config.settings", "OPENBELL_HOME": str(tmp_path)}
+    told |= {"SECRET_KEY": "only-for-this-test", "WEB_WORKERS": "2", "DATABASE_URL": ""}
+    (tmp_path / "simulated-1").mkdir()
+    migrate = [sys.executable, "manage.py", "migrate", "--verbosity=0"]
+    subprocess.run(migrate, cwd=ROOT, env={**os.environ, **told}, check=True)
+    with running("config.wsgi:application", **told) as web:
+        for _ in range(20):
+            assert web.ask("/v2/nothing").status == 404
+        first = workers(web)
+        for worker in first:
+            os.kill(worker, signal.SIGKILL)
+        wait_for_others(web, first)
+
+        said = web.ask("/metrics").body.decode()
+        assert re.search(r'^openbell_answers_total{method="GET",status="404"} 20\.0$', said, re.M)
+        folder = shared_folder(web)
+        assert folder.is_dir()
+        web.process.terminate()
+        web.process.wait(PATIENCE_SECONDS)
+    assert not folder.exists()
+
+
+def workers(web: Web) -> set[int]:
+    master = web.process.pid
+    return set(map(int, Path(f"/proc/{master}/task/{master}/children").read_text().split()))
+
+
+def wait_for_others(web: Web, first: set[int]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while workers(web) & first or not workers(web):
+        assert time.monotonic() < deadline, "no other worker came"
+        time.sleep(0.05)
+
+
+def shared_folder(web: Web) -> Path:
+    """Where a worker counts: its files are mapped into it."""
+    maps = Path(f"/proc/{workers(web).pop()}/maps").read_text()
+    found = re.search(r"(\S+/openbell-metrics-[^/]+)/", maps)
+    assert found is not None
+    return Path(found[1])
