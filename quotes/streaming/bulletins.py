@@ -103,3 +103,33 @@ class Bulletins:
             return
         socket.unreported.clear()
         self._fanout.say(socket, frame)
+
+
+def heartbeat(socket: Socket, pulse: Pulse) -> bytes:
+    """That the stream lives, and by what a client can tell that it has everything.
+
+    `sent` counts all messages on this socket before this one. `quotes`, `trades` and, where there
+    is something, `bars`, `updatedBars`, `dailyBars`, `statuses` and `amendments` (of trades) have
+    the (epoch, number) of the newest message of each wanted symbol that got one since the last
+    heartbeat, be it from before the symbol was subscribed to, and what got lost on its way to this
+    server has a number, too. While `current` is false this server itself may have missed something;
+    it sends snapshots when it has found out.
+
+    A client has everything if heartbeats arrive every two seconds, each is current, counts as many
+    messages as arrived, and names nothing newer than what arrived, and if the numbers of a symbol's
+    trades and of their amendments came without a gap. Of all that says a last price, the one of
+    the highest rank does (`Codec.snapshot`). Else it says `{"action": "resync", "id": n}` and
+    trusts a symbol again by a heartbeat that agrees after a snapshot with this id.
+    """
+    at_us, quiet_ms, current = pulse
+    news = {channel.value: places for channel, places in socket.unreported.items()}
+    return socket.codec.control(
+        {
+            "T": "heartbeat",
+            "t": None if at_us is None else socket.codec.stamp(at_us),
+            "quiet_ms": quiet_ms,
+            "current": current,
+            "sent": socket.sent,
+            **{"quotes": {}, "trades": {}, **news},
+        }
+    )

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Set
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import parse_qs
@@ -22,6 +22,7 @@ from channels.consumer import AsyncConsumer
 
 from quotes.streaming import limits, session
 from quotes.streaming.audience import newly_wanted, told_of
+from quotes.streaming.bulletins import heartbeat
 from quotes.streaming.codec import Codec, Message, market_codec
 from quotes.streaming.credentials import COOKIE_HEADER, KEY_HEADERS, Authenticator, Credential
 from quotes.streaming.frames import SentFrames, hang_up, shut_out
@@ -30,7 +31,6 @@ from quotes.streaming.off_loop import off_loop
 from quotes.streaming.seats import Seat, seats
 from quotes.streaming.session import CheckKey, Refusal, Resync, Session, Subscribed
 from quotes.streaming.socket import Notices, Socket
-from quotes.streaming.standings import Pulse
 from quotes.streaming.watch import watch
 
 log = logging.getLogger(__name__)
@@ -320,7 +320,7 @@ class MarketDataConsumer(StreamConsumer):
             slow_client=codec.control(session.slow_client().message()),
             revoked=codec.control(session.auth_failed().message()),
             shutdown=codec.control({"T": "shutdown"}),
-            heartbeat=_heartbeat,
+            heartbeat=heartbeat,
         )
 
     def welcome(self) -> None:
@@ -337,65 +337,43 @@ class MarketDataConsumer(StreamConsumer):
         self._say_alone(session.AUTHENTICATED)
 
     async def receive(self, message: Any) -> None:
-        match self.session.receive(message):
-            case CheckKey(key_id, secret):
-                await self.check_key(key_id, secret)
-            case Subscribed() as subscribed:
-                await self._subscribe(subscribed)
-            case Resync(id):
-                if await self._has_its_turn(told_of(self.socket)):
-                    await self.hub.resync(self.socket, id)
+        asked = self.session.receive(message)
+        if isinstance(asked, CheckKey):
+            await self.check_key(asked.key_id, asked.secret)
+        elif not await self._has_its_turn(self._cost(asked)):
+            return
+        elif isinstance(asked, Resync):
+            await self.hub.resync(self.socket, asked.id)
+        else:
+            await self._subscribe(asked)
 
     async def _subscribe(self, subscribed: Subscribed) -> None:
         if not self.socket.codec.honest:
             self.hub.want(self.socket, subscribed.wants)
             self._say_alone(subscribed.message())
             return
-        if not await self._has_its_turn(newly_wanted(self.socket, subscribed.wants)):
-            return
         standing = await self.hub.want_from_here(self.socket, subscribed.wants)
         self._say_alone(subscribed.message())
         self.hub.snapshot(self.socket, standing)
 
-    async def _has_its_turn(self, symbols: Set[str]) -> bool:
-        """Wait until the user may be told where these stand; False where the socket ended."""
-        user_id = self.socket.credential.user_id
-        seconds = _allowances.wait_for(user_id, self.hub.count(symbols), self._now())
+    def _cost(self, asked: Subscribed | Resync) -> int:
+        """About how many snapshots it takes to answer, or what costs as much."""
+        if isinstance(asked, Resync):
+            return self.hub.count(told_of(self.socket))
+        names = asked.names // limits.NAMES_PER_SNAPSHOT
+        if not self.socket.codec.honest:
+            return names
+        return names + self.hub.count(newly_wanted(self.socket, asked.wants))
+
+    async def _has_its_turn(self, cost: int) -> bool:
+        """Wait until the user may have this answer; False where the socket ended."""
+        seconds = _allowances.wait_for(self.socket.credential.user_id, cost, self._now())
         if seconds is None:
             self.end(session.too_many_messages())
-        await asyncio.sleep(seconds or 0)  # and read nothing more of this client
+        elif seconds:
+            await asyncio.sleep(seconds)  # and read nothing more of this client
         return not self.socket.closed
 
     def _say_alone(self, message: Message) -> None:
         """Control messages come alone in their array, as some clients need it."""
         self.say([message])
-
-
-def _heartbeat(socket: Socket, pulse: Pulse) -> bytes:
-    """That the stream lives, and by what a client can tell that it has everything.
-
-    `sent` counts all messages on this socket before this one. `quotes`, `trades` and, where there
-    is something, `bars`, `updatedBars`, `dailyBars`, `statuses` and `amendments` (of trades) have
-    the (epoch, number) of the newest message of each wanted symbol that got one since the last
-    heartbeat, be it from before the symbol was subscribed to, and what got lost on its way to this
-    server has a number, too. While `current` is false this server itself may have missed something;
-    it sends snapshots when it has found out.
-
-    A client has everything if heartbeats arrive every two seconds, each is current, counts as many
-    messages as arrived, and names nothing newer than what arrived, and if the numbers of a symbol's
-    trades and of their amendments came without a gap. Of all that says a last price, the one of
-    the highest rank does (`Codec.snapshot`). Else it says `{"action": "resync", "id": n}` and
-    trusts a symbol again by a heartbeat that agrees after a snapshot with this id.
-    """
-    at_us, quiet_ms, current = pulse
-    news = {channel.value: places for channel, places in socket.unreported.items()}
-    return socket.codec.control(
-        {
-            "T": "heartbeat",
-            "t": None if at_us is None else socket.codec.stamp(at_us),
-            "quiet_ms": quiet_ms,
-            "current": current,
-            "sent": socket.sent,
-            **{"quotes": {}, "trades": {}, **news},
-        }
-    )

@@ -32,14 +32,17 @@ RECHECK_SECONDS = 60.0
 MESSAGES_BURST = 500
 MESSAGES_PER_SECOND = 50.0
 
-# Symbols whose standing the honest sockets of one user are told by one process, because they
-# subscribed or asked anew. Each costs some 10 µs, so a loop takes a tenth of a core, over however
-# many sockets and however often it connects again. Twenty times the whole market passes at once.
-# Beyond that answers wait their turn: of 50 sockets that came back together and want all of it, the
-# last has it within the longest wait. Who would have to wait longer is closed with 429.
+# Snapshots that one process tells one user, whose honest sockets subscribed or asked anew. Each
+# costs some 10 µs, so a loop takes a tenth of a core, over however many sockets and however often
+# it connects again. Twenty times the whole market passes at once. Beyond that answers wait their
+# turn: of 50 sockets that came back together and want all of it, the last has it within the longest
+# wait. Who would have to wait longer is closed with 429.
 TOLD_BURST = 250_000
 TOLD_PER_SECOND = 10_000.0
 TOLD_WAIT_SECONDS_MAX = 30.0
+# A subscription of any socket counts by its names: to take it in and list it in the answer is work.
+# A client that sends all of it each time it adds a symbol comes to 1,000 of them without a wait.
+NAMES_PER_SNAPSHOT = 2
 ALLOWANCES_REMEMBERED_MAX = 10_000  # users
 
 # The first wrong key costs its sender a quarter of a second, and each further one twice as much.
@@ -71,7 +74,7 @@ class Pace:
 
 
 class Allowances:
-    """Of how many symbols each user may be told: token buckets that may be overdrawn."""
+    """How many snapshots each user may be told: token buckets that may be overdrawn."""
 
     def __init__(self) -> None:
         self._of: OrderedDict[int, tuple[float, float]] = OrderedDict()

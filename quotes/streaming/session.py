@@ -118,6 +118,11 @@ class Subscribed:
 
     wants: Mapping[Channel, tuple[str, ...]]
 
+    @property
+    def names(self) -> int:
+        """How many entries it has over all channels."""
+        return sum(map(len, self.wants.values()))
+
     def message(self) -> Message:
         """The ack: always the complete state, with every channel there is."""
         listed = {channel.value: list(self.wants[channel]) for channel in Channel}

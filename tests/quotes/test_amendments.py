@@ -25,6 +25,7 @@ from quotes.latest import Latest
 from quotes.latest.local import LocalStore
 from quotes.latest.rows import forget_instruments
 from quotes.models import MarketClock
+from quotes.streaming.bulletins import heartbeat
 from quotes.streaming.bus import bus
 from quotes.streaming.bus.wire import pack, unpack
 from quotes.streaming.codec import (
@@ -36,7 +37,6 @@ from quotes.streaming.codec import (
     trade_item,
     unframed,
 )
-from quotes.streaming.consumers import _heartbeat
 from quotes.streaming.hub import Hub
 from quotes.tick_history import store
 from quotes.ticks import CANCELED, CORRECTED, INCORRECT, Amendment, Trade
@@ -110,7 +110,7 @@ async def test_honest_ones_are_numbered_and_a_loss_shows() -> None:
 async def test_a_loss_that_may_have_been_the_first_shows_in_snapshot_and_heartbeat() -> None:
     async with hub_on(Store()) as hub:
         reader = Reader(hub, JSON_HONEST).want(trades=["AAPL", "IBM"])
-        reader.socket.notices = reader.socket.notices._replace(heartbeat=_heartbeat)
+        reader.socket.notices = reader.socket.notices._replace(heartbeat=heartbeat)
         bus().publish(TICKS, batch(trade(n=7)))
         bus().publish(TICKS, batch(number=3))  # the second was lost
         await reader.has(3)
@@ -124,7 +124,7 @@ async def test_a_loss_that_may_have_been_the_first_shows_in_snapshot_and_heartbe
 async def test_a_heartbeat_names_the_last_of_each_symbol_that_was_told() -> None:
     async with hub_on(Store()) as hub:
         reader = Reader(hub, JSON_HONEST).want(trades=["AAPL"])
-        reader.socket.notices = reader.socket.notices._replace(heartbeat=_heartbeat)
+        reader.socket.notices = reader.socket.notices._replace(heartbeat=heartbeat)
         told = (cancellation(trade(n=6)), cancellation(trade("IBM")), cancellation(trade(n=7)))
         bus().publish(TICKS, batch()._replace(amendments=told))
         await reader.has(2)

@@ -25,9 +25,9 @@ from quotes.last_prices import LastPrices
 from quotes.latest import Latest
 from quotes.streaming import hub as hub_module
 from quotes.streaming import resync
+from quotes.streaming.bulletins import heartbeat
 from quotes.streaming.bus import bus
 from quotes.streaming.codec import JSON_HONEST, trade_id, unframed
-from quotes.streaming.consumers import _heartbeat
 from quotes.streaming.hub import Hub
 from quotes.ticks import Amendment, Batch, Place, Quote, Rank, Trade
 from tests.quotes.honest_client import (
@@ -209,7 +209,7 @@ class Stage:
         self.feed = Feed(self.chance, store, Chaos(self.chance, faults.bus))
         self.wire = Chaos(self.chance, faults.wire)
         self.reader = Reader(hub, JSON_HONEST)
-        self.reader.socket.notices = self.reader.socket.notices._replace(heartbeat=_heartbeat)
+        self.reader.socket.notices = self.reader.socket.notices._replace(heartbeat=heartbeat)
         self.client = HonestClient(SYMBOLS)
         self.told_at_last_beat = self.feed.truth()
         self.trusted = 0

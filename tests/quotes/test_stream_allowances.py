@@ -104,14 +104,24 @@ async def test_429_for_whom_it_would_keep_waiting_too_long_on_every_socket(
             assert await client.closed() == 4429
 
 
-async def test_plain_clients_are_told_nothing_and_use_up_nothing(
+async def test_a_plain_subscription_counts_by_its_names_and_giving_it_up_by_none(
     app: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "TOLD_BURST", 0)
+    monkeypatch.setattr(limits, "TOLD_BURST", 2 * len(LISTED))
     monkeypatch.setattr(limits, "TOLD_PER_SECOND", 0.01)
     async with connected(app) as client:
         await enter(client)
-        for _ in range(5):
+        for _ in range(2 * limits.NAMES_PER_SNAPSHOT):
             await client.ask({"action": "subscribe", "quotes": LISTED})
             [ack] = await client.ask({"action": "unsubscribe", "quotes": LISTED})
             assert ack["quotes"] == []
+        [refused] = await client.ask({"action": "subscribe", "quotes": LISTED})
+        assert refused["code"] == 429
+
+
+def test_a_client_that_repeats_itself_for_each_symbol_it_adds_need_not_wait() -> None:
+    """alpaca-py does."""
+    allowances = limits.Allowances()
+
+    for names in range(limits.MESSAGES_BURST):
+        assert allowances.wait_for(1, names // limits.NAMES_PER_SNAPSHOT, now=0) == 0

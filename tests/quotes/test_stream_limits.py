@@ -42,6 +42,8 @@ def test_the_readme_states_the_limits_that_hold() -> None:
         f"{limits.TOLD_BURST:,} snapshots at once and then {limits.TOLD_PER_SECOND:,.0f} a second"
     )
     assert told in readme
+    assert "one for each two symbols" in readme
+    assert limits.NAMES_PER_SNAPSHOT == 2
     assert f"up to {limits.TOLD_WAIT_SECONDS_MAX:.0f} s later" in readme
 
 
