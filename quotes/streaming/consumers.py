@@ -46,10 +46,7 @@ _strangers: set[StreamConsumer] = set()
 
 
 def drain() -> None:
-    """This process is about to stop: tell honest sockets, and let all find room elsewhere.
-
-    On the sockets' event loop.
-    """
+    """Tell honest sockets that this process stops, let all find room elsewhere; on their loop."""
     hub().drain()
     seats().leave()
 

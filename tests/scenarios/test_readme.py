@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from django.core.management import get_commands
 
 from tests.running import GREETING, ROOT, RunningPlatform
 
@@ -103,14 +104,8 @@ def filled_in(example: str, platform: RunningPlatform) -> str:
     )
 
 
-@pytest.mark.parametrize("command", re.findall(r"`python manage\.py (\w+)`", README))
-def test_the_commands_it_mentions_exist(command: str) -> None:
-    said = subprocess.run(
-        [sys.executable, "manage.py", command, "--help"],
-        cwd=ROOT,
-        env={**os.environ, "SECRET_KEY": "only-for-tests"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert said.returncode == 0, said.stderr
+def test_the_commands_it_mentions_exist() -> None:
+    mentioned = set(re.findall(r"manage\.py\s+(\w+)", README))
+
+    assert {"reconcile", "announce_action", "export_events"} <= mentioned
+    assert mentioned <= get_commands().keys()
