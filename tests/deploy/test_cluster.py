@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,12 +13,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from tests.conftest import ROOT
 from tests.deploy.cluster import Cluster
 
+RESTORED = "test_restored"  # a database that the cluster's user may make
 TAKEOVER_SECONDS_MAX = 6.0  # 2 s of it are the lease; the rest is asking, on a busy machine
 
 
@@ -45,6 +48,58 @@ def test_each_process_tells_its_metrics(cluster: Cluster) -> None:
     }.items():
         wait_for(lambda kind=kind: f"standing by for {kind}" in cluster.log, 60, "a standby")
         assert sum(cluster.told(f"{kind}{number}", metric) for number in (1, 2)) > 0
+
+
+def test_a_backup_is_proven_by_reconcile_and_verify_audit(cluster: Cluster, tmp_path: Path) -> None:
+    """Taken while the platform runs, as the README says: the signatures first."""
+    dump, client = tool("mariadb-dump", "mysqldump"), tool("mariadb", "mysql")
+    shutil.copytree(wait_for_a_signature(cluster), tmp_path / "audit")
+    backup = of_the_primary(cluster, dump, "--single-transaction", "openbell")
+    of_the_primary(cluster, client, f"--execute=CREATE DATABASE {RESTORED} COLLATE utf8mb4_bin")
+    of_the_primary(cluster, client, RESTORED, said=backup)
+
+    address = cluster.environment["DATABASE_URL"].removesuffix("openbell") + RESTORED
+    restored = {"DATABASE_URL": address, "REPLICA_URLS": "", "AUDIT_HOME": str(tmp_path / "audit")}
+    for command in ("reconcile", "verify_audit"):
+        proven = subprocess.run(
+            [sys.executable, "manage.py", command],
+            cwd=ROOT,
+            env={**os.environ, **cluster.environment, **restored},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert proven.returncode == 0, proven.stdout + proven.stderr
+
+
+def wait_for_a_signature(cluster: Cluster) -> Path:
+    """The folder that it is in."""
+    folder = cluster.home / "cluster" / "simulated-7" / "audit"
+    file = folder / "signatures.jsonl"
+    wait_for(lambda: file.exists() and file.stat().st_size > 0, 60, "a signature")
+    return folder
+
+
+def tool(*names: str) -> str:
+    found = next((path for name in names if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.skip(f"NO BACKUP: {names[0]} is not installed")
+    return found
+
+
+def of_the_primary(cluster: Cluster, command: str, *arguments: str, said: bytes = b"") -> bytes:
+    """What a client program of MariaDB prints, asked with the cluster's own login."""
+    at = urlsplit(cluster.environment["DATABASE_URL"])
+    login = ["--no-defaults", f"--host={at.hostname}", f"--port={at.port}", f"--user={at.username}"]
+    done = subprocess.run(
+        [command, *login, *arguments],
+        env={**os.environ, "MYSQL_PWD": str(at.password)},
+        input=said,
+        capture_output=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    return done.stdout
 
 
 def test_a_killed_web_process_is_noticed_by_no_reader(cluster: Cluster) -> None:
@@ -89,8 +144,7 @@ def test_the_relay_chains_what_was_traded(cluster: Cluster) -> None:
 
 def test_management_commands_know_the_cluster_by_what_its_start_says(cluster: Cluster) -> None:
     """With the database, the market and the signatures of the cluster, which are of seed 7."""
-    signatures = cluster.home / "cluster" / "simulated-7" / "audit" / "signatures.jsonl"
-    wait_for(lambda: signatures.exists() and signatures.stat().st_size > 0, 60, "a signature")
+    wait_for_a_signature(cluster)
     line = next(line for line in cluster.said.splitlines() if "OPENBELL_ENV_FILE=" in line)
     command = line.replace(" reconcile", " verify_audit").replace(
         ".venv/bin/python", sys.executable
