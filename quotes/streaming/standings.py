@@ -63,7 +63,9 @@ class Standings:
     def __init__(self) -> None:
         self.epoch = 0
         self._quotes: dict[str, Quote] = {}
-        self._trades: dict[str, Trade] = {}  # of any kind
+        self._trades: dict[str, Trade] = {}  # of any kind, as heard
+        # The number of a later one that only the store told of: those up to it may come still.
+        self._stored: dict[str, tuple[int, int]] = {}
         self._priced: dict[str, Trade] = {}  # that set the price
         self._places: dict[str, Place] = {}  # topic → where its last batch stands
         self._read_at: dict[str, Place] = {}  # topic → how far the store was when first asked
@@ -120,7 +122,10 @@ class Standings:
             self._read_at.setdefault(topic, place or BEGINNING)
 
     def learn(self, trades: Iterable[Trade | None]) -> None:
-        """Remember prices that were not heard, but read from the store."""
+        """Remember prices that were not heard, but read from the store.
+
+        The prints up to them that are still on their way are as new as ever: see `newer`.
+        """
         for trade in trades:
             if trade is None or not outranks(trade, self._priced.get(trade.symbol)):
                 continue
@@ -128,7 +133,7 @@ class Standings:
             epoch, number, _ = trade.rank  # there was such a print
             heard = self._trades.get(trade.symbol)
             if heard is not None and (epoch, number) > (heard.epoch, heard.sequence):
-                self._trades[trade.symbol] = trade._replace(epoch=epoch, sequence=number)
+                self._stored[trade.symbol] = (epoch, number)
                 self._changed[Channel.TRADES][trade.symbol] = (epoch, number)
 
     def amend(self, amendment: Amendment) -> None:
@@ -160,15 +165,25 @@ class Standings:
             quote = heard if is_newer(heard, quote) else quote
             priced = self._priced.get(symbol)
             trade = trade if outranks(trade, priced) else priced
-            last = self._trades.get(symbol)
             if quote or trade or symbol in stored:
-                found[symbol] = Standing(quote, trade, last and (last.epoch, last.sequence))
+                found[symbol] = Standing(quote, trade, self._come_to(symbol))
         return found
+
+    def _come_to(self, symbol: str) -> tuple[int, int] | None:
+        """The number of the last trade there is, heard or not; None before one was heard."""
+        heard = self._trades.get(symbol)
+        if heard is None:
+            return None
+        place = (heard.epoch, heard.sequence)
+        return max(place, self._stored.get(symbol, place))
 
     def take_changed(self) -> Changed:
         """(epoch, number) of the newest quote and of the last trade of each symbol that got one
         since the last call."""
         changed, self._changed = self._changed, {channel: {} for channel in self._changed}
+        trades = changed[Channel.TRADES]
+        for symbol in trades.keys() & self._stored.keys():
+            trades[symbol] = max(trades[symbol], self._stored[symbol])
         return changed
 
     def pulse(self, now: float) -> Pulse:
@@ -193,7 +208,7 @@ class Standings:
             known_of.pop(topic, None)
         gone = [symbol for symbol in self.symbols() if tick_topic(symbol) == topic]
         for symbol in gone:
-            for known in (self._quotes, self._trades, self._priced):
+            for known in (self._quotes, self._trades, self._stored, self._priced):
                 known.pop(symbol, None)
             for changed in self._changed.values():
                 changed.pop(symbol, None)

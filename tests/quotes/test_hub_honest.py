@@ -19,6 +19,7 @@ from quotes.streaming.codec import (
 )
 from quotes.streaming.hub import Hub
 from quotes.ticks import Place, Quote, Trade
+from tests.quotes.honest_client import ANSWERED, HonestClient
 from tests.quotes.hub_readers import TICKS, Q, Reader, Store, T, hub_on, settled, until
 from tests.streams import OPENING_US, bar, batch, quote, trade
 
@@ -177,6 +178,31 @@ async def test_a_price_that_was_lost_is_in_every_later_snapshot(hub: Hub, store:
     assert standing["AAPL"].trade == trade(n=5)
     assert early.heard[-2]["trades"] == [1, 5]
     assert early.heard[-1]["trades"] == {"AAPL": [1, 5]}
+
+
+async def test_trades_that_the_store_had_before_they_were_heard_are_delivered(
+    hub: Hub, store: Store
+) -> None:
+    plain, honest = Reader(hub).want(trades=["AAPL"]), Reader(hub, JSON_HONEST)
+    honest.want(trades=["AAPL"])
+    store.holds = {"AAPL": Latest(None, trade(n=10))}
+    bus().publish(TICKS, batch(trade(n=6), number=6))
+    bus().publish(TICKS, batch(number=8))  # trade 7 was lost
+    await until(lambda: snapshots(honest))
+
+    for n in (8, 9, 10):
+        bus().publish(TICKS, batch(trade(n=n), number=n + 1))
+        bus().publish(TICKS, batch(trade(n=n), number=n + 1))
+    await until(lambda: plain.numbers[-1:] == [("t", "AAPL", 10)])
+
+    assert plain.numbers == [("t", "AAPL", n) for n in (6, 8, 9, 10)]
+    assert snapshots(honest)[-1]["trades"] == [1, 10]
+    told = [one for one in honest.heard if one["T"] != "heartbeat"]
+    assert [one["seq"] for one in told if one["T"] == "t"] == [6, 8, 9, 10]
+    client = HonestClient(["AAPL"])
+    assert not any(client.hear(one, 0.0) for one in told)
+    assert client.needs == {"AAPL": ANSWERED}
+    assert client.prices == {"AAPL": (1, 10, 0)}
 
 
 async def test_repeated_and_late_batches_hide_no_gap(hub: Hub, store: Store) -> None:

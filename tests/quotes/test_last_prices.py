@@ -288,7 +288,12 @@ def test_a_price_from_the_store_shows_that_prints_were_lost_up_to_its_rank() -> 
 
     assert standings.take_changed()[Channel.TRADES] == {"AAPL": (1, 7)}
     assert standings.standing(["AAPL"], {})["AAPL"].trades == (1, 7)
-    assert list(standings.newer([trade(n=7), trade(n=8)])) == [trade(n=8)]
+    # Those that were not lost but late are news still, and take nothing back of what was told.
+    assert list(standings.newer([trade(n=6)])) == [trade(n=6)]
+    assert standings.take_changed()[Channel.TRADES] == {"AAPL": (1, 7)}
+    assert standings.standing(["AAPL"], {})["AAPL"].trades == (1, 7)
+    assert list(standings.newer([trade(n=6), trade(n=7), trade(n=8)])) == [trade(n=7), trade(n=8)]
+    assert standings.standing(["AAPL"], {})["AAPL"].trades == (1, 8)
 
 
 def told_prices(reader: Reader) -> list[float]:
