@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 from quotes.streaming.credentials import Authenticator, Credential
 from quotes.streaming.off_loop import past_the_queue
+from quotes.streaming.standings import chunks
 
 log = logging.getLogger(__name__)
 
 SWEEP_SECONDS = 1.0
+ASKED_AT_ONCE = 500  # new guests in a question: each is short, for others ask in between
 TURN_USERS = 200  # of whom there is nothing new, in a sweep: two queries; 10,000 take 50 s
 
 
@@ -110,13 +112,16 @@ class GuestList:
             self._revoke(user_id)
         for key_id, user_id in lately.keys.items():
             self._revoke(user_id, key_id)
-        new = tuple(self._new)
-        asked = {each.credential for each in new}.union(self._next_in_turn())
-        if asked:
-            gone = await past_the_queue(self._authenticator.shut_out, asked)
-            for credential in gone:
-                self._revoke(credential.user_id, credential.key_id)
-            self._new.difference_update(new)
+        for some in chunks(tuple(self._new), ASKED_AT_ONCE):
+            await self._ask_about(each.credential for each in some if each.credential is not None)
+            self._new.difference_update(some)
+        await self._ask_about(self._next_in_turn())
+
+    async def _ask_about(self, credentials: Iterable[Credential]) -> None:
+        asked = set(credentials)
+        gone = await past_the_queue(self._authenticator.shut_out, asked) if asked else ()
+        for credential in gone:
+            self._revoke(credential.user_id, credential.key_id)
 
     def _next_in_turn(self) -> list[Credential]:
         """The credentials of the next users, each of their keys once."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -24,6 +25,18 @@ from tests.streams import (
 )
 
 OTHER = Someone(2, 22, "OTHER")
+
+
+@dataclass(eq=False)
+class Arrived:
+    """A guest without a socket."""
+
+    authenticator: Doorman
+    credential: Someone
+    revoked: bool = False
+
+    def revoke(self) -> None:
+        self.revoked = True
 
 
 @pytest.fixture
@@ -106,6 +119,35 @@ async def test_a_sweep_asks_about_a_socket_once_and_then_who_was_shut_out_of_lat
         assert about == [{Someone()}, doorman.gone]
         assert one.close_code is None
         assert marks == [None, *range(1, len(marks))]
+
+
+async def test_a_fleet_that_came_at_once_is_asked_about_in_short_questions(
+    doorman: Doorman, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "TURN_USERS", 0)
+    asked: list[int] = []
+
+    def shut_out(credentials: Any) -> Any:
+        asked.append(len(credentials))
+        if len(asked) == 2:
+            raise OSError("the database is away")
+        return doorman.gone & credentials
+
+    doorman.shut_out = shut_out  # type: ignore[method-assign]
+    doorman.shut_out_since = lambda mark: Lately({}, set(), mark)  # type: ignore[method-assign]
+    guests = watch.GuestList(doorman)
+    fleet = [Arrived(doorman, Someone(n, n, f"KEY{n}")) for n in range(1_200)]
+    for each in fleet:
+        guests.add(each)
+
+    with pytest.raises(OSError, match="away"):
+        await guests.sweep()
+    doorman.gone = {each.credential for each in fleet if each in guests._new}
+    await guests.sweep()
+    await guests.sweep()
+
+    assert asked == [500, 500, 500, 200]  # whom the one that failed was about are asked about again
+    assert [each.revoked for each in fleet].count(True) == 700
 
 
 @pytest.mark.parametrize("question", ["shut_out", "shut_out_since"])
