@@ -41,11 +41,12 @@ class Lately(NamedTuple):
 
 
 def shut_out_since(mark: Mark | None) -> Lately:
-    """Who was shut out since the mark of the last answer; None begins now."""
+    """Who was shut out since the mark of the last answer; None begins `LATE` before now."""
     now = datetime.now(UTC)
     disabled = Event.objects.using(DEFAULT_DB_ALIAS).filter(kind=DISABLED)
     if mark is None:
-        mark = Mark(now, disabled.aggregate(newest=Max("pk"))["newest"] or 0)
+        early = disabled.filter(recorded_at__lt=now - LATE)
+        mark = Mark(now, early.aggregate(newest=Max("pk"))["newest"] or 0)
     keys = ApiKey.objects.using(DEFAULT_DB_ALIAS).filter(revoked_at__gte=mark.at - LATE)
     of_key = dict(keys.values_list("key_id", "user_id"))
     lately = list(disabled.filter(pk__gt=mark.event).values_list("pk", "subject", "recorded_at"))

@@ -51,7 +51,7 @@ class Authenticator(Protocol):
         """Those of the credentials whose key was revoked or whose user was disabled."""
 
     def shut_out_since(self, mark: Any) -> Lately:
-        """Whose key was revoked and who was disabled since the mark; None begins now.
+        """Whose key was revoked and who was disabled since the mark; None begins of late.
 
         It may name them again for some time, and costs nothing for the credentials there are.
         """

@@ -53,6 +53,22 @@ def test_who_was_shut_out_since_the_last_answer_is_told() -> None:
     assert lately.users == {disabled.user.pk}
 
 
+def test_who_was_being_disabled_when_the_first_question_was_asked_is_told() -> None:
+    """The event has the lower number, and is committed after that of another user."""
+    trader, other = a_trader(), a_trader()
+    disable_user(user_id=trader.user.pk, actor="test")
+    disable_user(user_id=other.user.pk, actor="test")
+    events = Event.objects.filter(kind="access.user.disabled").order_by("pk")
+    first, second = events
+    Event.objects.filter(pk=first.pk).update(kind="none that anybody sees yet")
+
+    begin = sockets.shut_out_since(None)
+    assert begin.users == {other.user.pk}
+    Event.objects.filter(pk=first.pk).update(kind=second.kind)
+
+    assert sockets.shut_out_since(begin.mark).users == {trader.user.pk, other.user.pk}
+
+
 def test_who_is_let_in_again_is_not_shut_out() -> None:
     trader, begin = a_trader(), sockets.shut_out_since(None)
     disable_user(user_id=trader.user.pk, actor="test")
@@ -103,6 +119,8 @@ def test_it_costs_two_queries_however_many_were_shut_out_before(
 ) -> None:
     for _ in range(3):
         disable_user(user_id=a_trader().user.pk, actor="test")
+    long_ago = datetime.now(UTC) - 2 * shut_out.LATE
+    Event.objects.filter(kind="access.user.disabled").update(recorded_at=long_ago)
     mark = sockets.shut_out_since(None).mark
 
     with django_assert_num_queries(2):
