@@ -80,6 +80,7 @@ class Seats:
         self._wishes: list[Wish] = []
         self._called = asyncio.Event()
         self._telling: asyncio.Task[None] | None = None
+        self._tell_all = False  # what the last trip was to tell may not have arrived
         self._left = False
         self._unsettled: set[str] = set()  # accounts that may have too many seats over all
         self._settle_at = 0.0
@@ -170,7 +171,8 @@ class Seats:
         changed, self._changed = {one: self._taken[one] for one in self._changed}, set()
         told: Told | None = None
         try:
-            told = await _in_thread(lambda: shared.exchange(changed, asked))
+            if not self._tell_all:
+                told = await _in_thread(lambda: shared.exchange(changed, asked))
             if told is None:
                 taken = dict(self._taken)
                 told = await _in_thread(lambda: shared.exchange_anew(taken, asked))
@@ -180,6 +182,7 @@ class Seats:
             pass
         except Exception:
             log.exception("seats are counted by this process alone")
+        self._tell_all = told is None
         for number, wish in enumerate(wishes):
             self._answer(wish, None if told is None else told.granted[number])
         if told is not None:

@@ -9,7 +9,7 @@ import random
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from django.conf import settings
 from websockets.asyncio.client import connect
 
 from quotes.streaming import seats as seats_module
-from quotes.streaming.seating import Away
+from quotes.streaming.seating import Away, Limits, Seating, Told
 from tests.quotes.rooms import (
     PATIENCE_SECONDS,
     REDIS_SECONDS,
@@ -274,6 +274,56 @@ async def test_seats_that_were_taken_while_redis_was_away_count_when_it_is_back(
                 await asyncio.sleep(0.01)
         one.leaves(["account"])
         assert not await one.takes({"account": 1})  # the other still sits there
+
+
+class BadAnswer:
+    """Who counts for all, and once answers what nobody can read."""
+
+    def __init__(self) -> None:
+        self.counts: dict[str, int] = {}
+        self.is_bad = False
+
+    def exchange(self, changed: Mapping[str, int], wishes: Sequence[Limits]) -> Told:
+        if self.is_bad:
+            self.is_bad = False
+            raise ValueError("no answer that anybody knows")
+        self.counts |= changed
+        return self._grant(wishes)
+
+    def exchange_anew(self, taken: Mapping[str, int], wishes: Sequence[Limits]) -> Told:
+        self.counts = {**taken}
+        return self._grant(wishes)
+
+    def _grant(self, wishes: Sequence[Limits]) -> Told:
+        for limits in wishes:
+            for holder in limits:
+                self.counts[holder] = self.counts.get(holder, 0) + 1
+        return Told([True] * len(wishes), [])
+
+    def find_over(self, here: Mapping[str, Seating]) -> dict[str, list[int]]:
+        return {}
+
+    def leave(self) -> None:
+        pass
+
+
+async def test_what_changed_is_told_again_after_an_answer_that_cannot_be_read() -> None:
+    shared = BadAnswer()
+    one = Room(shared)
+    assert await one.takes({"a": 3})
+    assert await one.takes({"b": 3})
+
+    shared.is_bad = True
+    one.leaves(["a"])
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while shared.is_bad:
+            await asyncio.sleep(0.001)
+    assert await one.takes({"b": 3})
+
+    assert {holder: count for holder, count in shared.counts.items() if count} == {"b": 2}
+    one.leave()
+    assert one._telling is not None
+    await one._telling
 
 
 @on_redis
