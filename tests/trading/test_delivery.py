@@ -59,6 +59,11 @@ class Ear(Listener):
         notices = Notices(b"", b"", b"", heartbeat=lambda *_: b"")
         socket = Socket(self.wire, JSON_IN_BINARY, notices, close=lambda code: None)
         super().__init__(Hub(StoredMarket()), socket)
+        self.updates: AccountUpdates | None = None
+
+    def follow(self, updates: AccountUpdates) -> None:
+        self.updates = updates
+        updates.listeners.append(self)
 
     @property
     def heard(self) -> list[int]:
@@ -67,7 +72,8 @@ class Ear(Listener):
 
     async def hears(self, *numbers: int) -> None:
         await until(lambda: len(self.heard) >= len(numbers))
-        await asyncio.sleep(0.02)
+        if self.updates is not None and self.updates._reading is not None:
+            await asyncio.wait_for(self.updates._reading, PATIENCE_SECONDS)  # it could tell twice
         assert self.heard == list(numbers)
 
 
@@ -104,7 +110,7 @@ def ear() -> Ear:
 def updates(ear: Ear) -> AccountUpdates:
     updates = AccountUpdates(11)
     updates.last = 0
-    updates.listeners.append(ear)
+    ear.follow(updates)
     return updates
 
 
@@ -114,7 +120,6 @@ async def test_a_short_disorder_costs_no_query(updates: AccountUpdates, ear: Ear
     updates.hear(news(3))
 
     await ear.hears(1, 2, 3)
-    await asyncio.sleep(2 * delivery.PATIENCE_SECONDS)
     assert log.asked == []
 
 
@@ -219,7 +224,7 @@ async def test_what_happens_while_a_replay_waits_for_its_reader_is_told(
     updates: AccountUpdates, ear: Ear, log: Log
 ) -> None:
     other = Ear()
-    updates.listeners.append(other)
+    other.follow(updates)
     updates.last = 148
     log.write_long(*range(1, 151))  # 149 and 150 are committed, and their news still on the way
     ear.wire.room = 0
@@ -242,7 +247,7 @@ async def test_nothing_is_told_before_the_acknowledgement(
 ) -> None:
     """Events that commit between joining and the ack belong to what was before."""
     updates = AccountUpdates(11)
-    updates.listeners.append(ear)
+    ear.follow(updates)
     ear.replaying = True  # as the consumer holds it until it has said "listening"
     looking = threading.Event()
     monkeypatch.setattr(
