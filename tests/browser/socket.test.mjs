@@ -254,6 +254,27 @@ test("a symbol that is watched again waits for where it stands", (context) => {
   assert.equal(ticks.get("B").streamed, true);
 });
 
+test("what was on its way when a symbol was dropped brings nothing of it back", (context) => {
+  const { stream, news, ticks } = marketData();
+  context.after(() => stream.socket.close());
+  stream.watch(["A", "B"], "A");
+  world.link.say(...WELCOME);
+  const stands = (amendments) => ({
+    T: "snapshot", S: "B", quote: null, trade: null, trades: null, amendments,
+  });
+  const told = { S: "B", t: AT, epoch: 1, seq: 1 };
+  world.link.say([stands(null)]);
+  stream.watch(["A"], "A");
+  world.link.say([{ T: "q", ...told, bp: 1, ap: 2 }], [stands(null)], [{ T: "x", ...told }]);
+  assert.deepEqual([ticks.get("B").streamed, ticks.get("B").quoteAt], [false, null]);
+  world.link.say([{ T: "heartbeat", sent: 6, quotes: {}, trades: {}, quiet_ms: 10, t: null }]);
+  assert.equal(news.missed, 0, "it counts as heard all the same");
+
+  stream.watch(["A", "B"], "A");
+  world.link.say([stands([1, 4])]);
+  assert.deepEqual([ticks.get("B").streamed, news.missed, news.amended], [true, 0, []]);
+});
+
 test("a market stream that refuses us is left and tried again, one that refuses a message is not", (context) => {
   const { stream } = marketData();
   context.after(() => stream.socket.close());

@@ -263,10 +263,10 @@ export class DataStream {
         this.beat(message);
       } else if (message.T === "error") {
         if (!REFUSED_ONCE.has(message.code)) this.socket.giveUp(message.msg);
-      } else if (message.T === "snapshot") {
-        this.stand(message);
-      } else if (message.S) {
-        this.fold(message);
+      } else if (this.subscribed.has(message.S)) {
+        // What was on its way when its symbol was dropped is passed over: nothing follows it.
+        if (message.T === "snapshot") this.stand(message);
+        else this.fold(message);
       }
     }
     this.integrity.frames += 1;
@@ -366,11 +366,11 @@ export class DataStream {
     const added = [...this.wanted].filter((symbol) => !this.subscribed.has(symbol));
     const dropped = [...this.subscribed].filter((symbol) => !this.wanted.has(symbol));
     const chart = this.nextChart !== this.charted;
+    this.subscribed = new Set(this.wanted);
     this.ask("subscribe", added, chart ? this.nextChart : null);
     this.ask("unsubscribe", dropped, chart ? this.charted : null);
     this.ticks.leave(dropped);
     for (const symbol of dropped) this.integrity.forget(symbol);
-    this.subscribed = new Set(this.wanted);
     this.charted = this.nextChart;
   }
 
