@@ -7,6 +7,7 @@ let asked, answer, told;
 
 beforeEach(() => {
   [asked, told] = [[], []];
+  showsAccount("a");
   answer = () => Response.json({});
   globalThis.document = {
     querySelector: () => ({ value: "token" }),
@@ -19,7 +20,6 @@ beforeEach(() => {
 });
 
 test("each request says which account the page shows", async () => {
-  showsAccount("a");
   for (const request of [get, remove]) await request("/v2/orders");
   for (const request of [post, patch]) await request("/v2/orders", {});
   assert.deepEqual(asked, ["a", "a", "a", "a"]);
@@ -32,6 +32,16 @@ test("a request that was meant for another account is refused, and the page is t
   assert.ok(error instanceof ApiError);
   assert.deepEqual([error.status, error.message], [409, body.message]);
   assert.deepEqual(told, ["openbell:another-account"]);
+});
+
+test("nothing is sent once a request was meant for another account, and that is told once", async () => {
+  answer = () => Response.json({ code: 40910002, message: "another" }, { status: 409 });
+  const underWay = [get("/v2/clock"), get("/v2/account")];
+  for (const request of underWay) await assert.rejects(request, { code: 40910002 });
+  for (const request of [get, remove, post, patch]) {
+    await assert.rejects(request("/v2/orders", {}), { code: 40910002 });
+  }
+  assert.deepEqual([asked.length, told], [2, ["openbell:another-account"]]);
 });
 
 test("other refusals leave the page where it is", async () => {

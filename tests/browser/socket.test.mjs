@@ -581,7 +581,13 @@ test("nothing is called live before both streams and the feed are known to be", 
       text: "Reconnecting",
     });
   }
-  assert.notEqual(judged({ ...LIVE, market: { name: "closed" } }, 0, clock).kind, "live");
+});
+
+test("streams that the page itself has closed are told as that, and nothing is traded on them", () => {
+  for (const stream of ["market", "account"]) {
+    const state = { ...LIVE, feed: { name: "behind" }, [stream]: { name: "closed" } };
+    assert.deepEqual(judged(state, 0, { mode: "live" }), { kind: "stale", text: "Closed" });
+  }
 });
 
 test("a replay says its speed and its pause", () => {

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { showsAccount } from "../../trading/static/trading/js/api.js";
 import { Desk } from "../../trading/static/trading/js/desk.js";
 import { Sync } from "../../trading/static/trading/js/sync.js";
 import { Watchlists } from "../../trading/static/trading/js/watchlists.js";
@@ -44,6 +45,25 @@ test("what could not be fetched at the start is fetched until it is there", asyn
   const fetched = fetch.mock.callCount();
   t.mock.timers.tick(60_000);
   assert.equal(fetch.mock.callCount(), fetched, "it is asked for no more");
+});
+
+test("a page of another account asks once, is told nothing by it, and asks no more", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout", "setInterval"] });
+  t.after(() => delete globalThis.document);
+  t.after(() => showsAccount(null));
+  const refusal = { code: 40910002, message: "this page shows another account" };
+  t.mock.method(globalThis, "fetch", async () => Response.json(refusal, { status: 409 }));
+  const desk = new Desk({ mode: "live", speed: 1 });
+  const sync = new Sync(desk, assert.fail);
+  globalThis.document = { dispatchEvent: () => sync.stop() };
+
+  await sync.start();
+  const asked = fetch.mock.callCount();
+  const clock = t.mock.method(sync, "loadClock");
+  t.mock.timers.tick(300_000);
+  await sync.clock();
+
+  assert.deepEqual([fetch.mock.callCount(), clock.mock.callCount()], [asked, 1]);
 });
 
 test("a market that has nothing yet is asked again", async (t) => {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 ASKED_NOW_AND_THEN = re.compile(r"/v2/(clock|account|positions|orders\?)")
 
@@ -27,6 +28,13 @@ def test_a_window_of_an_account_that_is_traded_no_more_says_so_and_sends_nothing
 
     page.wait_for_selector("[data-another-account]")
     desk.wait_for_text("[data-another-account]", f"This page shows {first}")
+    assert "40910002" not in desk.text("[data-alerts]")
+    desk.wait_for_text("[data-link]", "Closed")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(urlsplit(request.url).path))
+    page.evaluate("dispatchEvent(new Event('focus'))")
+    assert desk.ask_api("/api/market")
+    assert asked == ["/api/market"]
     orders = other.evaluate("fetch('/v2/orders?status=all').then(answer => answer.json())")
     assert orders == []
     page.unroute(ASKED_NOW_AND_THEN)

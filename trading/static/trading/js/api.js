@@ -1,16 +1,20 @@
 // The public REST API, as any other client uses it, with the session's cookie for a key.
 
 const TIMEOUT_MS = 15_000; // longer than the server takes to give up
-const ANOTHER_ACCOUNT = 40910002;
+/** The code of what was refused because the page shows another account than the session's. */
+export const ANOTHER_ACCOUNT = 40910002;
 
 let shownAccount = null;
+let refusal = null; // after which nothing more is sent
 
 /**
  * Say with each request which account the page shows. The session may act for another one by then,
- * chosen in another window: the server refuses what was meant for this one.
+ * chosen in another window: the server refuses what was meant for this one. From then on nothing is
+ * sent, and each request fails with that refusal at once.
  */
 export function showsAccount(id) {
   shownAccount = id;
+  refusal = null;
 }
 
 /** A refusal: HTTP status (0: not the server's), the contract's code, and its sentence. */
@@ -43,6 +47,7 @@ export const patch = (path, body) => request("PATCH", path, body);
 export const remove = (path) => request("DELETE", path);
 
 async function request(method, path, body) {
+  if (refusal) throw refusal;
   const { response, text } = await answer(path, {
     method,
     credentials: "same-origin",
@@ -54,10 +59,12 @@ async function request(method, path, body) {
   if (response.ok && text && content === null) throw new NoAnswer("The answer cannot be read");
   if (response.ok) return content;
   if (response.status === 401) document.dispatchEvent(new CustomEvent("openbell:logged-out"));
-  if (content?.code === ANOTHER_ACCOUNT) {
+  const error = new ApiError(response.status, content ?? {});
+  if (error.code === ANOTHER_ACCOUNT && !refusal) {
+    refusal = error;
     document.dispatchEvent(new CustomEvent("openbell:another-account"));
   }
-  throw new ApiError(response.status, content ?? {});
+  throw error;
 }
 
 // The whole of it: an answer may break off after its head.

@@ -11,6 +11,8 @@ export const FEED_SILENT_MS = 5_000;
  * attempt at one, before.
  */
 export function judged({ market, account, updates, feed, lost = false }, now, clock) {
+  const closed = [market, account].some(({ name }) => name === "closed");
+  if (closed) return { kind: "stale", text: "Closed" };
   const waiting = [market, account].find(({ name }) => name === "waiting");
   if (waiting) return { kind: "reconnecting", text: again(waiting, now) };
   const mute = [market, account].find(({ name }) => name === "silent");

@@ -43,7 +43,7 @@ const paintTicks = perFrame(() => {
 });
 setInterval(() => desk.tell("second"), 1_000);
 
-const parts = [account, anotherAccount, barTable, chart, history, keyboard, keys, marketClock];
+const parts = [account, barTable, chart, history, keyboard, keys, marketClock];
 const other = [menu, openOrders, pageTitle, positions, quoteHeader, search, theme, ticket];
 const more = [...other, views, watchlist];
 for (const part of [...parts, ...more]) part.attach(desk, { sync, notices, watchlists });
@@ -70,7 +70,9 @@ const updates = new AccountStream(socketAddress(page.accountStream), {
   },
   pulse: (whole) => connection.updates(whole),
 });
-connection.hurries([stream.socket, updates.socket]);
+const sockets = [stream.socket, updates.socket];
+connection.hurries(sockets);
+anotherAccount.attach({ sync, sockets });
 
 let subscribed = "";
 function subscribe() {

@@ -1,5 +1,6 @@
 // Tells what happened, briefly on top of the screen and for good in the log.
 
+import { ANOTHER_ACCOUNT } from "./api.js";
 import { attribute, element, icon, part, write } from "./dom.js";
 import { refusalNotice } from "./notice-text.js";
 import { when } from "./new-york.js";
@@ -31,9 +32,9 @@ export class Notices {
     setTimeout(() => toast.remove(), notice.urgent ? URGENT_MS : SHOWN_MS);
   }
 
-  /** A refusal of the API, in words and with its code. */
+  /** A refusal of the API, in words and with its code; another account has a dialog of its own. */
   refused(error, what) {
-    this.tell(refusalNotice(error, what));
+    if (error.code !== ANOTHER_ACCOUNT) this.tell(refusalNotice(error, what));
   }
 
   /** Something could not be fetched; the same sentence is told once in half a minute. */

@@ -19,6 +19,7 @@ export class Sync {
   constructor(desk, failed) {
     this.desk = desk;
     this.failed = failed;
+    this.timers = [];
     this.portfolio = this.guarded(() => this.loadPortfolio());
     this.portfolioSoon = gathered(this.portfolio, NEWS_MS);
     this.orders = this.guarded(() => this.loadOrders());
@@ -30,10 +31,17 @@ export class Sync {
 
   /** Fetch everything now, and keep fetching what ages. */
   start() {
-    setInterval(this.clock, CLOCK_MS);
-    setInterval(this.snapshots, SNAPSHOT_MS);
-    setInterval(this.portfolio, PORTFOLIO_MS);
+    this.timers = [
+      setInterval(this.clock, CLOCK_MS),
+      setInterval(this.snapshots, SNAPSHOT_MS),
+      setInterval(this.portfolio, PORTFOLIO_MS),
+    ];
     return Promise.all([this.clock(), this.portfolio(), this.orders(), this.assets()]);
+  }
+
+  /** Fetch no more of itself what ages. */
+  stop() {
+    for (const timer of this.timers) clearInterval(timer);
   }
 
   /** Something was lost on the way: ask for all of it. */
@@ -53,6 +61,7 @@ export class Sync {
         await load();
         failures = 0;
       } catch (error) {
+        if (error.code === api.ANOTHER_ACCOUNT) return; // no answer comes on this page again
         retry = setTimeout(run, delay(failures++));
         this.failed(error);
       }
