@@ -523,13 +523,33 @@ test("a heartbeat tells whether the account's updates have all arrived", (contex
   const { stream, news } = accountUpdates();
   context.after(() => stream.socket.close());
   world.link.say({ stream: "listening", data: { account_sequence: 4 } });
-  const beat = { account_sequence: 4, newest: 4, current: true };
-  world.link.say({ stream: "heartbeat", data: { ...beat, sent: 1 } });
-  world.link.say({ stream: "heartbeat", data: { ...beat, sent: 2, newest: 5 } });
-  world.link.say({ stream: "heartbeat", data: { ...beat, sent: 3, current: false } });
-  world.link.say({ stream: "heartbeat", data: { ...beat, sent: 4 } });
-  assert.deepEqual(news.pulses, [true, false, false, true]);
+  const beats = [
+    [{ newest: 4 }, true],
+    [{ newest: 4, current: false }, false],
+    [{ newest: 5 }, true], // on its way
+    [{ newest: 5 }, false], // and not arrived since
+    [{ newest: 6, account_sequence: 5 }, true],
+    [{ newest: 7, account_sequence: 5 }, false],
+    [{ newest: 7, account_sequence: 7 }, true],
+  ];
+  beats.forEach(([beat], at) => {
+    const data = { account_sequence: 4, current: true, sent: at + 1, ...beat };
+    world.link.say({ stream: "heartbeat", data });
+  });
+  assert.deepEqual(news.pulses, beats.map(([, whole]) => whole));
   assert.equal(news.doubts, 1, "what the server lacks no question of ours brings");
+});
+
+test("the first heartbeat of a connection tells what is missing at once", (context) => {
+  const { stream, news } = accountUpdates();
+  context.after(() => stream.socket.close());
+  const data = { account_sequence: 4, current: true };
+  world.link.say({ stream: "listening", data: { account_sequence: 4 } });
+  world.link.say({ stream: "heartbeat", data: { ...data, newest: 4 } });
+  inWorld(() => Socket.prototype.connect.call(stream.socket));
+  world.link.open();
+  world.link.say({ stream: "heartbeat", data: { ...data, newest: 5 } });
+  assert.deepEqual(news.pulses, [true, false]);
 });
 
 const LIVE = {

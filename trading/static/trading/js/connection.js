@@ -36,7 +36,7 @@ export class Connection {
     this.show();
   }
 
-  /** A heartbeat of the account's stream: whether all its updates have arrived. */
+  /** A heartbeat of the account's stream: whether all that had to be here by then has arrived. */
   updates(whole) {
     this.states.updates = { name: whole ? "open" : "behind" };
     this.show();

@@ -389,15 +389,18 @@ export class DataStream {
 export class AccountStream {
   /**
    * `updated(update)` hears each trade update; `doubt()` that some may have been lost; `pulse(whole)`
-   * at each heartbeat whether everything there is has arrived.
+   * at each heartbeat whether everything has arrived that there was at the one before, or at this
+   * one where it is the first: what is newer may be on its way, as each update is for a moment.
    */
   constructor(url, { changed, updated, doubt, pulse }) {
     Object.assign(this, { updated, doubt, pulse });
     this.sequence = null; // up to which number of the account everything was heard
     this.frames = 0;
+    this.due = null; // up to which number everything is here by the next heartbeat
     this.socket = new Socket(url, {
       opened: (socket) => {
         this.frames = 0;
+        this.due = null;
         const since = this.sequence === null ? {} : { since: this.sequence };
         socket.send({ action: "listen", data: { streams: ["trade_updates"], ...since } });
       },
@@ -440,7 +443,8 @@ export class AccountStream {
       this.doubt();
     }
     this.sequence = upTo ?? this.sequence;
-    this.pulse(current && (newest ?? 0) <= (this.sequence ?? 0));
+    this.pulse(current && (this.due ?? newest ?? 0) <= (this.sequence ?? 0));
+    this.due = newest;
   }
 }
 
