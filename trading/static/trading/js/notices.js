@@ -18,7 +18,7 @@ export class Notices {
     this.alerts = part("alerts");
     this.log = part("log");
     this.lines = 0;
-    this.lastTrouble = { message: "", at: -Infinity };
+    this.troubles = new Map(); // message: when it was told
     desk.on("connection", ({ now, before }) => this.connection(now, before));
   }
 
@@ -37,11 +37,14 @@ export class Notices {
     if (error.code !== ANOTHER_ACCOUNT) this.tell(refusalNotice(error, what));
   }
 
-  /** Something could not be fetched; the same sentence is told once in half a minute. */
+  /** Something could not be fetched; each sentence is told once in half a minute. */
   trouble(error) {
-    const { message, at } = this.lastTrouble;
-    if (message === error.message && Date.now() - at < SAME_TROUBLE_MS) return;
-    this.lastTrouble = { message: error.message, at: Date.now() };
+    const now = Date.now();
+    for (const [message, at] of this.troubles) {
+      if (now - at >= SAME_TROUBLE_MS) this.troubles.delete(message);
+    }
+    if (this.troubles.has(error.message)) return;
+    this.troubles.set(error.message, now);
     this.refused(error, "Request");
   }
 
