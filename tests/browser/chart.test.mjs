@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 
+import { isStep, placed } from "../../trading/static/trading/js/candles.js";
+import { attach } from "../../trading/static/trading/js/chart.js";
 import { ChartData } from "../../trading/static/trading/js/chart-data.js";
+import { Desk } from "../../trading/static/trading/js/desk.js";
 
 const bar = (minute, fields = {}) => ({
   T: "b", S: "A", t: `2026-01-05T15:0${minute}:00Z`, o: 1, h: 2, l: 1, c: 2, v: 10, n: 3, ...fields,
@@ -32,6 +35,58 @@ test("a bar whose trades were all taken back is taken off the chart", () => {
 
   assert.deepEqual(data.bars.map(({ high }) => high), [2]);
   assert.equal(told.replaced.at(-1), data.bars);
+});
+
+test("one bar is drawn where only that one is new, else all of them", () => {
+  const at = (time, close = 1) => ({ time, close });
+  const put = (bars, ...more) => more.reduce(placed, bars);
+  const drawn = [at(1), at(2)];
+
+  assert.ok(isStep(drawn, put(drawn, at(2, 5))));
+  assert.ok(isStep(drawn, put(drawn, at(3))));
+  assert.ok(isStep(drawn, put(drawn, at(3), at(3, 5))));
+  assert.ok(isStep([], [at(1)]));
+  assert.ok(!isStep(drawn, put(drawn, at(2, 5), at(3))), "the drawn one is not what it was");
+  assert.ok(!isStep(drawn, put(drawn, at(3), at(4))));
+  assert.ok(!isStep([], drawn));
+});
+
+/** An element that keeps its attributes and is not shown anywhere. */
+const node = () => ({
+  attributes: {},
+  append() {},
+  addEventListener() {},
+  getAttribute(name) { return this.attributes[name] ?? null; },
+  setAttribute(name, value) { this.attributes[name] = String(value); },
+  removeAttribute(name) { delete this.attributes[name]; },
+});
+
+test("bars that stream into an empty chart take its message away, and none is left out", async (t) => {
+  const nodes = {};
+  const frames = [];
+  const told = [];
+  globalThis.document = { createElement: node, querySelector: (name) => (nodes[name] ??= node()) };
+  globalThis.requestAnimationFrame = (paint) => frames.push(paint);
+  t.mock.method(globalThis, "fetch", async () => Response.json({ bars: {} }));
+  const desk = new Desk({ mode: "live", speed: 1 });
+  attach(desk);
+  for (const topic of ["bars", "bars-moved"]) desk.on(topic, ({ bars }) => told.push([topic, bars.length]));
+
+  desk.select("A");
+  const message = nodes["[data-chart-message]"];
+  for (let turn = 0; turn < 1_000 && message.textContent === "Loading bars…"; turn += 1) {
+    await new Promise(setImmediate);
+  }
+  assert.equal(message.textContent, "No bars in this span yet.");
+  desk.tell("bar", bar(0));
+  frames.shift()();
+  assert.equal(message.attributes.hidden, "true");
+  for (const minute of [1, 2, 3]) desk.tell("bar", bar(minute));
+  frames.shift()();
+  desk.tell("bar", bar(3, { v: 20 }));
+  frames.shift()();
+
+  assert.deepEqual(told.slice(-3), [["bars-moved", 1], ["bars", 4], ["bars-moved", 4]]);
 });
 
 test("a longer bar is fetched anew when one of its minutes is corrected, once for many", (t) => {

@@ -76,6 +76,12 @@ function widened(stored, bar) {
   };
 }
 
+/** Whether only the newest bar differs from those that were drawn: it grew, or it is the next. */
+export function isStep(drawn, bars) {
+  const before = drawn.at(-1);
+  return bars.at(-1)?.time === before?.time || bars.at(-2) === before;
+}
+
 /** Bars with one put in by its start: replaced, or appended behind the last. */
 export function placed(bars, bar) {
   const at = bars.findLastIndex((other) => other.time <= bar.time);

@@ -1,7 +1,7 @@
 // The chart panel: candles where the chart library could be fetched, a table of bars otherwise.
 
 import { ChartData } from "./chart-data.js";
-import { TIMEFRAMES } from "./candles.js";
+import { isStep, TIMEFRAMES } from "./candles.js";
 import { attribute, element, part, write } from "./dom.js";
 import { perFrame } from "./frames.js";
 
@@ -11,10 +11,16 @@ export function attach(desk) {
   let candles = null;
   let asTable = false;
   let bars = null;
+  let drawn = [];
   let shown = "";
 
+  // No frame is drawn while the page is hidden: several bars may have come since the last one.
   const moved = perFrame(() => {
-    if (bars?.length) desk.tell("bars-moved", { bars });
+    if (!bars?.length) return;
+    say("");
+    if (!isStep(drawn, bars)) return tell();
+    drawn = bars;
+    desk.tell("bars-moved", { bars });
   });
   const data = new ChartData(desk, {
     replaced: (list) => {
@@ -33,7 +39,8 @@ export function attach(desk) {
   });
 
   function tell() {
-    desk.tell("bars", { bars: bars ?? [], timeframe: data.timeframe });
+    drawn = bars ?? [];
+    desk.tell("bars", { bars: drawn, timeframe: data.timeframe });
   }
 
   function say(text) {
