@@ -5,6 +5,7 @@ Meanwhile it tells a collector its metrics, at http://METRICS_HOST:METRICS_PORT/
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -16,11 +17,13 @@ from django.core.management.base import CommandError
 from django.utils.module_loading import import_string
 from prometheus_client import start_http_server
 
+log = logging.getLogger(__name__)
+
 
 def run_until_told(run: Callable[[threading.Event], None]) -> None:
     """Run a loop until SIGINT or SIGTERM.
 
-    Raises CommandError where START_CHECK finds a problem, or METRICS_PORT cannot be listened on.
+    Raises CommandError where START_CHECK finds a problem.
     """
     try:
         import_string(settings.START_CHECK)()
@@ -41,10 +44,16 @@ def _metrics_told() -> Iterator[None]:
     try:
         server, _ = start_http_server(settings.METRICS_PORT, settings.METRICS_HOST)
     except OSError as error:
-        raise CommandError(
-            f"Metrics cannot be told at {settings.METRICS_HOST}, port {settings.METRICS_PORT}: "
-            f"{error.strerror or error}. METRICS_PORT has to be another one for each process."
-        ) from error
+        # No reason to stop the only feed.
+        log.error(
+            "metrics cannot be told at %s, port %d: %s; METRICS_PORT has to be another one for "
+            "each process",
+            settings.METRICS_HOST,
+            settings.METRICS_PORT,
+            error.strerror or error,
+        )
+        yield
+        return
     try:
         yield
     finally:

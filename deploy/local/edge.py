@@ -26,7 +26,7 @@ def configuration(
     for name, value in {
         "user": "user root;" if os.getuid() == 0 else "",  # or it could not read its own folder
         "state": str(state),
-        "real_ip_from": "",  # nothing stands in front of it
+        "real_ip_from": "",  # no client is judged by its address
         "web_servers": _servers(web_ports, "max_fails=1 fail_timeout=2s"),
         # One that failed would be trusted again when a request of it has ended well. A socket does
         # not end: a stream process that came back would be given one socket in two seconds.

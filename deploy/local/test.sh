@@ -16,8 +16,8 @@ ON_SQLITE="tests/config/databases tests/events tests/portfolios tests/trading te
   tests/quotes/test_history.py tests/quotes/test_ingest.py tests/quotes/test_ingest_process.py
   tests/quotes/test_latest.py tests/quotes/test_latest_misses.py tests/quotes/test_market.py
   tests/quotes/test_recorder.py tests/quotes/test_tick_history.py"
-# What starts whole clusters, kills and awaits them: most of its time is waiting.
-ON_CLUSTERS="tests/deploy tests/faults tests/replication"
+# What starts whole clusters or platforms, kills and awaits them: most of its time is waiting.
+ON_CLUSTERS="tests/deploy tests/faults tests/replication tests/scenarios"
 PACKAGES="mariadb-server redis-server nginx-light chromium default-libmysqlclient-dev pkg-config gcc
   python3-dev"
 

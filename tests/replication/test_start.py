@@ -80,11 +80,13 @@ def test_a_user_who_may_not_write_on_the_primary_is_refused(replicated):
 
 
 def test_a_schema_that_is_behind_is_refused(replicated):
-    row = "app = 'access' AND name = '0001_initial'"
+    names = "SELECT name FROM openbell.django_migrations WHERE app = 'access'"
+    newest = replicated.sql(PRIMARY, f"{names} ORDER BY name DESC LIMIT 1")
+    row = f"app = 'access' AND name = '{newest}'"
     took_at = replicated.sql(PRIMARY, f"SELECT applied FROM openbell.django_migrations WHERE {row}")
     again = (
         "INSERT INTO openbell.django_migrations (app, name, applied)"
-        f" VALUES ('access', '0001_initial', '{took_at}')"
+        f" VALUES ('access', '{newest}', '{took_at}')"
     )
     with sql(replicated, PRIMARY, f"DELETE FROM openbell.django_migrations WHERE {row}", again):
         found = refusal()
