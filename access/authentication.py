@@ -65,9 +65,10 @@ def authenticate_session(
         user_id = int(session.get(SESSION_KEY, ""))
     except ValueError:
         return None
-    known = lookups.find_user(user_id)
+    chosen = session.get("account_id")
+    known = lookups.find_user(user_id, chosen=chosen)
     if known is not None and not _agree(session, known, shown):
-        known = lookups.find_user_anew(user_id)
+        known = lookups.find_user_anew(user_id, chosen=chosen)
     if known is None or not _is_current(session, known):
         return None
     account_id = _acts_for(session, known)

@@ -164,18 +164,36 @@ def remembered_key(key_id: str, *, may_wait: bool) -> KnownKey | None:
     return _keys.remembered(key_id, may_wait=may_wait)
 
 
-def find_user(user_id: int) -> KnownUser | None:
-    """The user of this id, unless disabled."""
+def find_user(user_id: int, *, chosen: object = None) -> KnownUser | None:
+    """The user of this id, unless disabled.
+
+    The account that their session names (`chosen`) is among theirs even where they have more than
+    are kept; one of somebody else never is.
+    """
     known = _users.get(user_id)
     if known is not None and not known.account_ids:
         user_changed(user_id)  # about to open one; then the next request must see it
-    return known
+    return known if known is None else _with_account(known, chosen)
 
 
-def find_user_anew(user_id: int) -> KnownUser | None:
+def find_user_anew(user_id: int, *, chosen: object = None) -> KnownUser | None:
     """The same, past this process's memory: another one may have opened them an account since."""
     _users.forget(user_id)
-    return find_user(user_id)
+    return find_user(user_id, chosen=chosen)
+
+
+def _with_account(known: KnownUser, chosen: object) -> KnownUser:
+    """The same user and the account chosen, which may be theirs beyond the accounts that are kept.
+
+    An account that was begun anew is closed, and the last of them all.
+    """
+    are_all_kept = len(known.account_ids) < ACCOUNTS_PER_USER_MAX
+    if are_all_kept or not isinstance(chosen, int) or chosen in known.public_ids:
+        return known
+    public_id = _further.get((known.user.pk, chosen))
+    if public_id is None:
+        return known
+    return replace(known, public_ids={**known.public_ids, chosen: public_id})
 
 
 def forget_key(key_id: str) -> None:
@@ -185,6 +203,7 @@ def forget_key(key_id: str) -> None:
 def forget_user(user_id: int) -> None:
     """Forget the user, and all keys, because any of them may be theirs; in this process."""
     _users.forget(user_id)
+    _further.clear()
     _keys.clear()
 
 
@@ -197,6 +216,7 @@ def user_changed(user_id: int) -> None:
 def forget_everyone() -> None:
     caches[CACHE].forget(RECORDS)  # type: ignore[attr-defined]
     _users.clear()
+    _further.clear()
     _keys.clear()
 
 
@@ -269,6 +289,14 @@ def _user_without_accounts(user_id: int) -> Any:
     return get_user_model().objects.filter(pk=user_id, is_active=True).first()
 
 
+def _load_further(named: tuple[int, int]) -> str | None:
+    """The public id of a user's account."""
+    user_id, account_id = named
+    found = Account.objects.filter(pk=account_id, user_id=user_id)
+    public_id = found.values_list("public_id", flat=True).first()
+    return None if public_id is None else str(public_id)
+
+
 def watch_changes() -> None:
     """Drop a user's record when the user is saved, or an account of theirs is opened or closed."""
     post_save.connect(_user_saved, get_user_model(), dispatch_uid="lookups")
@@ -287,3 +315,5 @@ def _account_saved(instance: Account, created: bool, update_fields: Any, **_: An
 
 _keys: Memory[str, KnownKey] = Memory(_load_key)
 _users: Memory[int, KnownUser] = Memory(_load_user)
+# By user and account: those beyond ACCOUNTS_PER_USER_MAX.
+_further: Memory[tuple[int, int], str] = Memory(_load_further)

@@ -119,6 +119,22 @@ def test_a_record_is_read_with_one_query(trader: Trader, django_assert_num_queri
 
 
 @pytest.mark.django_db(transaction=True)
+def test_an_account_beyond_those_that_are_kept_is_remembered_too(
+    trader: Trader, monkeypatch: pytest.MonkeyPatch, django_assert_max_num_queries: Any
+) -> None:
+    monkeypatch.setattr(lookups, "ACCOUNTS_PER_USER_MAX", 1)
+    monkeypatch.setattr(lookups, "RENEW_SECONDS", 3600)
+    monkeypatch.setattr(lookups, "STALE_SECONDS", 3600)
+    second = open_account(user=trader.user, cash=Decimal(1), actor="test")
+
+    with django_assert_max_num_queries(2):
+        for _ in range(3):
+            known = lookups.find_user(trader.user.pk, chosen=second.pk)
+            assert known is not None
+            assert known.account_ids == (trader.account.pk, second.pk)
+
+
+@pytest.mark.django_db(transaction=True)
 def test_the_record_holds_no_password(trader: Trader) -> None:
     key = str(trader.user.pk)
     record = caches["quotes"].get_or_load_many(lookups.RECORDS, [key], dict.fromkeys)[key]

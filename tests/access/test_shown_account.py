@@ -138,6 +138,30 @@ def test_a_page_that_was_open_when_its_account_was_begun_anew_is_told(two):
     assert two.ask(new, "get", "/v2/account", None).json()["cash"] == "7"
 
 
+def test_a_page_of_an_account_beyond_those_that_are_kept_is_served(two, monkeypatch):
+    monkeypatch.setattr(lookups, "ACCOUNTS_PER_USER_MAX", 1)
+    reset_account(account_id=two.second.pk, cash=Decimal(7), actor="test")  # in another session
+    lookups.forget_everyone()
+
+    assert f'data-shown-account="{two.second.public_id}"' in two.browser.get("/").content.decode()
+    answer = two.ask(two.second, "get", "/v2/account", None)
+    assert (answer.status_code, answer.json().get("id")) == (200, str(two.second.public_id))
+    assert two.ask(two.first, "get", "/v2/account", None).status_code == 409
+    assert handshake(two.browser, f"account={two.second.public_id}").account_id == two.second.pk
+
+
+def test_an_account_of_somebody_else_is_not_acted_for_beyond_those_that_are_kept(two, monkeypatch):
+    monkeypatch.setattr(lookups, "ACCOUNTS_PER_USER_MAX", 1)
+    other = a_trader().account
+    session = two.browser.session
+    session["account_id"] = other.pk
+    session.save()
+    lookups.forget_everyone()
+
+    assert two.ask(other, "get", "/v2/account", None).status_code == 409
+    assert two.browser.get("/v2/account").json()["id"] == str(two.first.public_id)
+
+
 def test_the_screen_names_the_account_that_it_shows(two):
     page = two.browser.get("/").content.decode()
 
