@@ -49,6 +49,7 @@ from alpaca.trading.requests import (
 from alpaca.trading.stream import TradingStream
 
 from tests.running import RunningPlatform
+from tests.waiting import eventually
 
 WAIT_SECONDS_MAX = 20
 
@@ -324,8 +325,10 @@ def test_quotes_and_trades_stream(platform: RunningPlatform) -> None:
 
 def test_latest_data_and_snapshots(history: StockHistoricalDataClient) -> None:
     symbols = ["AAPL", "MSFT"]
+    asked = StockLatestTradeRequest(symbol_or_symbols=symbols)
+    eventually(lambda: len(history.get_stock_latest_trade(asked)) == 2, "a trade in each")
+    trades = history.get_stock_latest_trade(asked)
     quotes = history.get_stock_latest_quote(StockLatestQuoteRequest(symbol_or_symbols=symbols))
-    trades = history.get_stock_latest_trade(StockLatestTradeRequest(symbol_or_symbols=symbols))
     bars = history.get_stock_latest_bar(StockLatestBarRequest(symbol_or_symbols=symbols))
     snapshots = history.get_stock_snapshot(StockSnapshotRequest(symbol_or_symbols=symbols))
 
