@@ -25,6 +25,7 @@ from quotes.streaming.codec import Codec
 from quotes.streaming.hub import Hub
 from quotes.streaming.off_loop import off_loop, past_the_queue
 from quotes.streaming.socket import Socket
+from quotes.streaming.sweep import Sweep
 from trading.wire import BOOKS, EVENT_KIND
 
 log = logging.getLogger(__name__)
@@ -207,7 +208,7 @@ class Deliveries:
     def __init__(self, hub: Hub) -> None:
         self._hub = hub
         self._of: dict[int, AccountUpdates] = {}
-        self._sweeping: asyncio.Task[None] | None = None
+        self._sweep = Sweep()
 
     async def join(self, account_id: int, listener: Listener) -> AccountUpdates:
         """From now on the listener misses nothing. Whoever joins leaves."""
@@ -215,8 +216,7 @@ class Deliveries:
         if updates is None:
             updates = self._of[account_id] = AccountUpdates(account_id)
             self._hub.listen(account_topic(account_id), updates.hear)
-        if self._sweeping is None:
-            self._sweeping = asyncio.create_task(self._sweep_on())
+        self._sweep.start(self.sweep, SWEEP_SECONDS, _say_it_failed)
         updates.listeners.append(listener)
         await self._hub.hearing()
         await updates.find_start()
@@ -232,17 +232,8 @@ class Deliveries:
             del self._of[account_id]
             self._hub.unlisten(account_topic(account_id), updates.hear)
             updates.stop()
-        if not self._of and self._sweeping is not None:
-            self._sweeping.cancel()
-            self._sweeping = None
-
-    async def _sweep_on(self) -> None:
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            try:
-                await self.sweep()
-            except Exception:
-                log.exception("the sweep for lost trade updates failed; it goes on")
+        if not self._of:
+            self._sweep.end()
 
     async def sweep(self) -> None:
         """Ask for the newest number of every account, and read what did not arrive."""
@@ -255,6 +246,10 @@ class Deliveries:
                 updates = self._of.get(account_id)
                 if updates is not None:
                     updates.learn(number, asked_at)
+
+
+def _say_it_failed() -> None:
+    log.exception("the sweep for lost trade updates failed; it goes on")
 
 
 _deliveries: WeakKeyDictionary[Hub, Deliveries] = WeakKeyDictionary()

@@ -19,6 +19,7 @@ from weakref import WeakKeyDictionary
 from quotes.streaming.credentials import Authenticator, Credential
 from quotes.streaming.off_loop import past_the_queue
 from quotes.streaming.standings import chunks
+from quotes.streaming.sweep import Sweep
 
 log = logging.getLogger(__name__)
 
@@ -42,14 +43,13 @@ class Watch:
 
     def __init__(self) -> None:
         self._lists: dict[int, GuestList] = {}  # one for each authenticator, by its id
-        self._sweeping: asyncio.Task[None] | None = None
+        self._sweep = Sweep()
 
     def add(self, guest: Guest) -> None:
         """Look after a guest. Whoever is added is discarded."""
         authenticator = guest.authenticator
         self._lists.setdefault(id(authenticator), GuestList(authenticator)).add(guest)
-        if self._sweeping is None:
-            self._sweeping = asyncio.create_task(self._sweep_on())
+        self._sweep.start(self.sweep, SWEEP_SECONDS, _say_it_failed)
 
     def discard(self, guest: Guest) -> None:
         """Look after it no longer. Twice is harmless."""
@@ -59,22 +59,17 @@ class Watch:
         guests.discard(guest)
         if not guests.of_user:
             del self._lists[id(guest.authenticator)]
-        if not self._lists and self._sweeping is not None:
-            self._sweeping.cancel()
-            self._sweeping = None
-
-    async def _sweep_on(self) -> None:
-        while True:
-            await asyncio.sleep(SWEEP_SECONDS)
-            try:
-                await self.sweep()
-            except Exception:
-                log.warning("credentials could not be checked", exc_info=True)
+        if not self._lists:
+            self._sweep.end()
 
     async def sweep(self) -> None:
         """Shut out whose credential no longer holds."""
         for guests in list(self._lists.values()):
             await guests.sweep()
+
+
+def _say_it_failed() -> None:
+    log.warning("credentials could not be checked", exc_info=True)
 
 
 class GuestList:

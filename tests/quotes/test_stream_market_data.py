@@ -65,7 +65,7 @@ async def afresh(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     assert not hub_module.hub().sockets
     assert not hub_module.hub()._users
     assert not consumers._strangers
-    assert watch.watch()._sweeping is None
+    assert not watch.watch()._sweep.goes_on
     assert not seats.seats().taken
     forget_bus()
 

@@ -56,7 +56,7 @@ async def afresh(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     monkeypatch.setattr(watch, "SWEEP_SECONDS", 0.02)
     with threads_of_its_own():
         yield
-    assert watch.watch()._sweeping is None
+    assert not watch.watch()._sweep.goes_on
     assert not watch.watch()._lists
     forget_bus()
 

@@ -54,7 +54,7 @@ def nothing_left() -> Iterator[None]:
     assert not hub.sockets
     assert not hub._users
     assert not delivery.deliveries(hub)._of
-    assert delivery.deliveries(hub)._sweeping is None
+    assert not delivery.deliveries(hub)._sweep.goes_on
     assert not seats().taken
 
 
