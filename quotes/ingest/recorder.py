@@ -113,11 +113,14 @@ class Recorder:
         return row
 
     def stop_at(self, watermark_us: int) -> None:
-        """Give back what is reserved, so that the next start goes on without a gap."""
+        """Give back what is reserved, so that the next start goes on without a gap.
+
+        No sign of life: the feed's source may be away for an hour, and its quotes as old.
+        """
         with transaction.atomic():
             row = self._lock_clock()
             row.watermark_us = row.reserved_us = max(row.watermark_us, watermark_us)
-            self._save(row)
+            self._save(row, is_live=False)
 
     def keep(self, heard: Heard) -> None:
         """Write bars and latest quotes; bars that were withdrawn are removed."""
@@ -136,7 +139,7 @@ class Recorder:
         self._lease.lock_and_check()
         return MarketClock.objects.select_for_update().get(pk=1)
 
-    def _save(self, row: MarketClock, *, is_live: bool = True) -> None:
+    def _save(self, row: MarketClock, *, is_live: bool) -> None:
         # `updated_at` is the feed's word that it is alive; use cases leave it alone.
         row.save(
             update_fields=["watermark_us", "reserved_us", *(["updated_at"] if is_live else [])]

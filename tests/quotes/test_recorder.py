@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection
@@ -13,6 +14,7 @@ from events.leases import Lease, LeaseLost
 from events.models import Event
 from quotes import market
 from quotes.calendar import EXCHANGE
+from quotes.clock import Clock
 from quotes.feeds.base import InstrumentSpec
 from quotes.ingest import recorder as recorder_module
 from quotes.ingest.recorder import ROWS_PER_TRANSACTION, Heard, Recorder, open_bars
@@ -99,6 +101,20 @@ def test_start_after_a_clean_stop_has_no_gap(recorder: Recorder) -> None:
     recorder.stop_at(START_US + 7)
     assert recorder.begin().watermark_us == START_US + 7
     assert not Event.objects.filter(kind="quotes.feed.gap").exists()
+
+
+def test_only_a_feed_that_hears_its_source_gives_a_sign_of_life(recorder: Recorder) -> None:
+    """The source fell silent an hour ago: quotes stay stale for all who read the clock's row."""
+    MarketClock.objects.update(updated_at=datetime.now(UTC) - timedelta(hours=1))
+    recorder.begin()
+    recorder.keep_time(START_US + 5, 0, is_live=False)
+    recorder.stop_at(START_US + 5)
+    read_anew = Clock()
+    assert read_anew.feed_is_silent()
+
+    recorder.keep_time(START_US + 7, 0)
+    read_anew.refresh()
+    assert not read_anew.feed_is_silent()
 
 
 def test_market_on_wall_time_goes_on_now(recorder: Recorder) -> None:
