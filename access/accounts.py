@@ -11,6 +11,7 @@ from django.db import transaction
 from access import lookups
 from access.errors import OrdersStillOpen
 from access.models import ApiKey
+from access.shut_out import RESET
 from events import log
 from events.transactions import retried
 from portfolios.accounts import check_amount, close_account, open_account
@@ -74,7 +75,7 @@ def _succeed(account_id: int, cash: Decimal, actor: str) -> Account:
     old.successor = new
 
     log.record(
-        "access.account.reset",
+        RESET,
         actor=actor,
         subject=f"account:{old.public_id}",
         account=old,

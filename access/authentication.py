@@ -159,15 +159,21 @@ class SocketAuthentication:
         return None if found is None else found[1]
 
     def shut_out(self, credentials: Set[Credential]) -> Set[Credential]:
-        """Those whose key was revoked or whose user was disabled, by the database as it is now."""
+        """Those whose key was revoked or is another account's, or whose user was disabled, by the
+        database as it is now."""
         key_ids = sorted({each.key_id for each in credentials if each.key_id is not None})
-        user_ids = sorted({each.user_id for each in credentials})
-        revoked = shut_out.revoked_keys(key_ids)
-        disabled = shut_out.disabled_users(user_ids)
-        return {each for each in credentials if each.key_id in revoked or each.user_id in disabled}
+        account_of = shut_out.accounts_of(key_ids)
+        disabled = shut_out.disabled_users(sorted({each.user_id for each in credentials}))
+        return {
+            each
+            for each in credentials
+            if each.user_id in disabled
+            or (each.key_id is not None and account_of.get(each.key_id) != each.account_id)
+        }
 
     def shut_out_since(self, mark: Mark | None) -> Lately:
-        """The keys that were revoked and the users who were disabled since then."""
+        """The keys that were revoked, the users who were disabled and the accounts that were begun
+        anew since then."""
         return shut_out.shut_out_since(mark)
 
 

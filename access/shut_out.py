@@ -19,6 +19,7 @@ from access.models import ApiKey
 from access.users import DISABLED
 from events.models import Event
 
+RESET = "access.account.reset"  # the event, by which open sockets of its keys find it
 ASKED_AT_ONCE = 500
 # A change is read again so long after it: rows are seen in the order of their commits, not of their
 # numbers, and the clocks of machines differ.
@@ -37,34 +38,37 @@ class Lately(NamedTuple):
 
     keys: dict[str, int]  # key → its user
     users: set[int]
+    accounts: set[int]  # begun anew: their keys are another's now
     mark: Mark  # for the next question
 
 
 def shut_out_since(mark: Mark | None) -> Lately:
     """Who was shut out since the mark of the last answer; None begins `LATE` before now."""
     now = datetime.now(UTC)
-    disabled = Event.objects.using(DEFAULT_DB_ALIAS).filter(kind=DISABLED)
+    events = Event.objects.using(DEFAULT_DB_ALIAS).filter(kind__in=(DISABLED, RESET))
     if mark is None:
-        early = disabled.filter(recorded_at__lt=now - LATE)
+        early = events.filter(recorded_at__lt=now - LATE)
         mark = Mark(now, early.aggregate(newest=Max("pk"))["newest"] or 0)
     keys = ApiKey.objects.using(DEFAULT_DB_ALIAS).filter(revoked_at__gte=mark.at - LATE)
     of_key = dict(keys.values_list("key_id", "user_id"))
-    lately = list(disabled.filter(pk__gt=mark.event).values_list("pk", "subject", "recorded_at"))
-    user_ids = {int(subject.removeprefix("user:")) for _, subject, _ in lately}
-    settled = (number for number, _, recorded_at in lately if recorded_at < now - LATE)
+    columns = ("pk", "kind", "subject", "account_id", "recorded_at")
+    lately = list(events.filter(pk__gt=mark.event).values_list(*columns, named=True))
+    user_ids = {int(one.subject.removeprefix("user:")) for one in lately if one.kind == DISABLED}
+    accounts = {one.account_id for one in lately if one.kind == RESET}
+    settled = (one.pk for one in lately if one.recorded_at < now - LATE)
     next_mark = Mark(now, max(settled, default=mark.event))
-    return Lately(of_key, disabled_users(sorted(user_ids)), next_mark)
+    return Lately(of_key, disabled_users(sorted(user_ids)), accounts, next_mark)
 
 
-def revoked_keys(key_ids: Sequence[str]) -> set[str]:
-    """Those of the keys that were revoked."""
-    keys = ApiKey.objects.using(DEFAULT_DB_ALIAS).exclude(revoked_at=None)
+def accounts_of(key_ids: Sequence[str]) -> dict[str, int]:
+    """The account that each of the keys is for now; revoked ones are for none."""
+    keys = ApiKey.objects.using(DEFAULT_DB_ALIAS).filter(revoked_at=None)
     return {
-        key_id
+        key_id: account_id
         for begin in range(0, len(key_ids), ASKED_AT_ONCE)
-        for key_id in keys.filter(key_id__in=key_ids[begin : begin + ASKED_AT_ONCE]).values_list(
-            "key_id", flat=True
-        )
+        for key_id, account_id in keys.filter(
+            key_id__in=key_ids[begin : begin + ASKED_AT_ONCE]
+        ).values_list("key_id", "account_id")
     }
 
 

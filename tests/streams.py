@@ -82,6 +82,7 @@ class Lately(NamedTuple):
     keys: dict[str, int]
     users: set[int]
     mark: object
+    accounts: frozenset[int] = frozenset()
 
 
 @dataclass

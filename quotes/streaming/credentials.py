@@ -34,6 +34,10 @@ class Lately(Protocol):
     def users(self) -> Set[int]: ...
 
     @property
+    def accounts(self) -> Set[int]:
+        """Accounts whose keys are another account's now."""
+
+    @property
     def mark(self) -> Any:
         """What to ask with next."""
 
@@ -48,10 +52,11 @@ class Authenticator(Protocol):
         """Whom the handshake names: a key in its headers, or a session of our own pages."""
 
     def shut_out(self, credentials: Set[Any]) -> Set[Any]:
-        """Those of the credentials whose key was revoked or whose user was disabled."""
+        """Those of the credentials whose key was revoked or is for another account now, or whose
+        user was disabled."""
 
     def shut_out_since(self, mark: Any) -> Lately:
-        """Whose key was revoked and who was disabled since the mark; None begins of late.
+        """Whose key was revoked or moved and who was disabled since the mark; None begins of late.
 
         It may name them again for some time, and costs nothing for the credentials there are.
         """

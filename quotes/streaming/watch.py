@@ -1,17 +1,17 @@
 """Open sockets lose their credential as fast as new ones do, whatever the bus loses.
 
-The news of a revoked key or a disabled user closes sockets at once. It can be lost, and it can
-come while a socket is on its way in. So each socket is asked about in the database once, after it
-was let in, and every second the database is asked who was shut out of late: that costs the same
-however many sockets there are. Against rows that were changed by hand some more are asked about
-every second, all of them in turn.
+The news of a revoked key, a disabled user or an account begun anew closes sockets at once. It can
+be lost, and it can come while a socket is on its way in. So each socket is asked about in the
+database once, after it was let in, and every second the database is asked who was shut out of late:
+that costs the same however many sockets there are. Against rows that were changed by hand some more
+are asked about every second, all of them in turn.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from itertools import islice
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
@@ -107,6 +107,8 @@ class GuestList:
             self._revoke(user_id)
         for key_id, user_id in lately.keys.items():
             self._revoke(user_id, key_id)
+        for moved in chunks(self._held_for(lately.accounts), ASKED_AT_ONCE):
+            await self._ask_about(moved)
         for some in chunks(tuple(self._new), ASKED_AT_ONCE):
             await self._ask_about(each.credential for each in some if each.credential is not None)
             self._new.difference_update(some)
@@ -116,18 +118,24 @@ class GuestList:
         asked = set(credentials)
         gone = await past_the_queue(self._authenticator.shut_out, asked) if asked else ()
         for credential in gone:
-            self._revoke(credential.user_id, credential.key_id)
+            for guest in list(self.of_user.get(credential.user_id, ())):
+                if guest.credential == credential:
+                    guest.revoke()
 
-    def _next_in_turn(self) -> list[Credential]:
-        """The credentials of the next users, each of their keys once."""
+    def _held_for(self, accounts: Set[int]) -> list[Credential]:
+        """The credentials that were let in for one of the accounts."""
+        if not accounts:
+            return []
+        held = (each.credential for guests in self.of_user.values() for each in guests)
+        return [each for each in held if each is not None and each.account_id in accounts]
+
+    def _next_in_turn(self) -> set[Credential]:
+        """The credentials of the next users."""
         users = list(islice(self._turn, TURN_USERS))
         if not users:
             self._turn = iter(list(self.of_user))
-        found: list[Credential] = []
-        for user_id in users:
-            held = (each.credential for each in self.of_user.get(user_id, ()))
-            found += {each.key_id: each for each in held if each is not None}.values()
-        return found
+        held = (each.credential for user_id in users for each in self.of_user.get(user_id, ()))
+        return {each for each in held if each is not None}
 
     def _revoke(self, user_id: int, key_id: str | None = None) -> None:
         """Close what the user has open, or what was opened with this key."""

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from functools import partial
 
 import pytest
 from pytest_django import DjangoAssertNumQueries
 
-from access import keys, shut_out, users
+from access import accounts, keys, lookups, shut_out, users
+from access.accounts import reset_account
 from access.authentication import sockets
 from access.keys import revoke_key
 from access.users import disable_user, enable_user
@@ -28,6 +30,10 @@ def revoke(trader: Trader) -> None:
     revoke_key(account_id=trader.account.pk, key_id=trader.key_id, actor="test")
 
 
+def begin_anew(trader: Trader) -> None:
+    reset_account(account_id=trader.account.pk, cash=Decimal(5), actor="test")
+
+
 def test_open_sockets_are_asked_about_in_the_database() -> None:
     revoked, disabled, fine = a_trader(), a_trader(), a_trader()
     held = {sockets.by_key(each.key_id, each.secret) for each in (revoked, disabled, fine)}
@@ -40,17 +46,31 @@ def test_open_sockets_are_asked_about_in_the_database() -> None:
     assert sockets.shut_out(set()) == set()
 
 
+def test_a_socket_is_asked_about_with_the_account_that_its_key_was_for() -> None:
+    trader = a_trader()
+    old = sockets.by_key(trader.key_id, trader.secret)
+    begin_anew(trader)
+    lookups.forget_everyone()
+    new = sockets.by_key(trader.key_id, trader.secret)
+    assert old is not None
+    assert new is not None
+
+    assert sockets.shut_out({old, new}) == {old}
+
+
 def test_who_was_shut_out_since_the_last_answer_is_told() -> None:
-    revoked, disabled, _ = a_trader(), a_trader(), a_trader()
+    revoked, disabled, reset, _ = a_trader(), a_trader(), a_trader(), a_trader()
     before = sockets.shut_out_since(None)
-    assert (before.keys, before.users) == ({}, set())
+    assert (before.keys, before.users, before.accounts) == ({}, set(), set())
 
     revoke(revoked)
     disable_user(user_id=disabled.user.pk, actor="test")
+    begin_anew(reset)
 
     lately = sockets.shut_out_since(before.mark)
     assert lately.keys == {revoked.key_id: revoked.user.pk}
     assert lately.users == {disabled.user.pk}
+    assert lately.accounts == {reset.account.pk}
 
 
 def test_who_was_being_disabled_when_the_first_question_was_asked_is_told() -> None:
@@ -128,13 +148,15 @@ def test_it_costs_two_queries_however_many_were_shut_out_before(
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("how", ["revoked", "disabled"])
+@pytest.mark.parametrize("how", ["revoked", "disabled", "begun anew"])
 async def test_who_is_shut_out_loses_open_sockets_though_no_news_of_it_comes(
     monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     monkeypatch.setattr(watch, "SWEEP_SECONDS", 0.02)
+    monkeypatch.setattr(watch, "TURN_USERS", 0)
     monkeypatch.setattr(keys, "_announce_revoked", lambda key_id: None)
     monkeypatch.setattr(users, "_announce", lambda kind, user_id: None)
+    monkeypatch.setattr(accounts, "_announce", lambda old: None)
     app = MarketDataConsumer.as_asgi(authenticate=sockets)
     with threads_of_its_own():
         trader, other = await off_loop(a_trader), await off_loop(a_trader)
@@ -148,8 +170,10 @@ async def test_who_is_shut_out_loses_open_sockets_though_no_news_of_it_comes(
 
             if how == "revoked":
                 await off_loop(revoke, trader)
-            else:
+            elif how == "disabled":
                 await off_loop(partial(disable_user, user_id=trader.user.pk, actor="test"))
+            else:
+                await off_loop(begin_anew, trader)
 
             assert (await client.hear())[0]["code"] == 402
             assert await client.closed() == 4401

@@ -150,6 +150,25 @@ async def test_a_fleet_that_came_at_once_is_asked_about_in_short_questions(
     assert [each.revoked for each in fleet].count(True) == 700
 
 
+async def test_whose_key_is_another_accounts_now_is_shut_out_and_who_came_since_stays(
+    doorman: Doorman, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "TURN_USERS", 0)
+    guests = watch.GuestList(doorman)
+    begun_anew, since = Someone(account_id=11), Someone(account_id=12)
+    before, after = Arrived(doorman, begun_anew), Arrived(doorman, since)
+    with_session = Arrived(doorman, Someone(account_id=11, key_id=None))
+    for each in (before, after, with_session):
+        guests.add(each)
+    await guests.sweep()  # and nobody is new any more
+
+    doorman.gone = {begun_anew}
+    doorman.shut_out_since = lambda mark: Lately({}, set(), mark, frozenset({11}))  # type: ignore[method-assign]
+    await guests.sweep()
+
+    assert (before.revoked, after.revoked, with_session.revoked) == (True, False, False)
+
+
 @pytest.mark.parametrize("question", ["shut_out", "shut_out_since"])
 async def test_a_sweep_that_fails_shuts_nobody_out_and_goes_on(
     app: Any, doorman: Doorman, question: str
