@@ -24,14 +24,16 @@ from access.models import ApiKey
 from access.privileges import (
     FLAGS,
     ROWS,
+    Ticks,
+    add_group,
     add_user,
+    change_group,
     change_user,
     delete_group,
-    save_group,
     setting_password,
 )
 from access.users import disable_user, enable_user
-from events.admin import ListAdmin, LongListAdmin, operator
+from events.admin import AsShownAdmin, ListAdmin, LongListAdmin, changes_on, operator
 from events.errors import Forbidden, OpenbellError
 from portfolios.accounts import STARTING_CASH
 from portfolios.models import Account, Position
@@ -173,7 +175,7 @@ class ApiKeyAdmin(LongListAdmin):
 
 
 @admin.register(User)
-class PlatformUserAdmin(LongListAdmin, UserAdmin):
+class PlatformUserAdmin(AsShownAdmin, LongListAdmin, UserAdmin):
     """Users are disabled, never deleted: their books and events stay.
 
     Members of staff are changed by superusers only, who alone give privileges.
@@ -200,8 +202,7 @@ class PlatformUserAdmin(LongListAdmin, UserAdmin):
         if not change:
             add_user(obj, actor=actor)
             return
-        changes = {name: form.cleaned_data[name] for name in form.changed_data}
-        change_user(user_id=obj.pk, changes=changes, actor=actor)
+        change_user(user_id=obj.pk, changes=_changes_with_ticks(form), actor=actor)
 
     @method_decorator(sensitive_post_parameters())
     def user_change_password(
@@ -237,7 +238,7 @@ class PlatformUserAdmin(LongListAdmin, UserAdmin):
 
 
 @admin.register(Group)
-class PlatformGroupAdmin(ListAdmin, GroupAdmin):
+class PlatformGroupAdmin(AsShownAdmin, ListAdmin, GroupAdmin):
     """What its members may do: given and taken by superusers only."""
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -250,8 +251,12 @@ class PlatformGroupAdmin(ListAdmin, GroupAdmin):
         return is_superuser(request)
 
     def save_model(self, request: HttpRequest, obj: Group, form: Any, change: bool) -> None:
-        permissions = form.cleaned_data["permissions"]
-        save_group(obj, permissions=permissions, actor=operator(request))
+        """As a user's page: only what was changed on it."""
+        changes, actor = _changes_with_ticks(form), operator(request)
+        if change:
+            change_group(group_id=obj.pk, changes=changes, actor=actor)
+        else:
+            add_group(obj, permissions=form.cleaned_data["permissions"], actor=actor)
 
     def delete_model(self, request: HttpRequest, obj: Group) -> None:
         delete_group(obj, actor=operator(request))
@@ -263,6 +268,17 @@ class PlatformGroupAdmin(ListAdmin, GroupAdmin):
 
 def is_superuser(request: HttpRequest) -> bool:
     return bool(request.user.is_active and request.user.is_superuser)
+
+
+def _changes_with_ticks(form: Any) -> dict[str, Any]:
+    """The changes on a page, and of several rows to choose from only those ticked or unticked."""
+    changes = changes_on(form)
+    for name in changes.keys() & {*ROWS, "permissions"}:
+        shown = form.data.getlist(form[name].html_initial_name)
+        before = {int(pk) for pk in shown if pk.isdecimal()}
+        after = {row.pk for row in changes[name]}
+        changes[name] = Ticks(added=after - before, removed=before - after)
+    return changes
 
 
 def _is_of_staff(user: Any) -> bool:

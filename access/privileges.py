@@ -6,9 +6,9 @@ is not for here (`access.users`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group, Permission
@@ -18,11 +18,19 @@ from django.db.models.functions import Concat
 
 from access.users import lock_user
 from events import log
+from events.errors import NotFound
 from events.transactions import retried
 
 FLAGS = ("is_staff", "is_superuser")
 ROWS = ("groups", "user_permissions")
 NOT_HERE = frozenset({"is_active", "password"})
+
+
+class Ticks(NamedTuple):
+    """Which rows were given and which were taken, by their keys; all others stay as they are."""
+
+    added: Set[int]
+    removed: Set[int]
 
 
 @retried
@@ -37,22 +45,19 @@ def add_user(user: Any, *, actor: str) -> None:
 @retried
 @transaction.atomic
 def change_user(*, user_id: int, changes: Mapping[str, Any], actor: str) -> Any:
-    """Change those fields of a user that are named, and no other column. Raises NotFound."""
+    """Change those fields of a user that are named, and no other column; `ROWS` by `Ticks`.
+
+    Nothing is recorded where they are so already. Raises NotFound.
+    """
     user = lock_user(user_id)
 
     assert not NOT_HERE & changes.keys(), changes
-    if not changes:
+    before = _privileges(user)
+    changed = [name for name, value in changes.items() if _apply(user, name, value)]
+    if not changed:
         return user
 
-    before = _privileges(user)
-    for name in ROWS:
-        if name in changes:
-            getattr(user, name).set(changes[name])
-    columns = {name: value for name, value in changes.items() if name not in ROWS}
-    for name, value in columns.items():
-        setattr(user, name, value)
-    if columns:
-        user.save(update_fields=list(columns))
+    user.save(update_fields=[name for name in changed if name not in ROWS])
     after = _privileges(user)
 
     differing = [name for name in after if after[name] != before[name]]
@@ -61,7 +66,7 @@ def change_user(*, user_id: int, changes: Mapping[str, Any], actor: str) -> Any:
         actor=actor,
         subject=f"user:{user_id}",
         payload={
-            "fields": sorted(changes),
+            "fields": sorted(changed),
             "before": {name: before[name] for name in differing},
             "after": {name: after[name] for name in differing},
         },
@@ -84,22 +89,40 @@ def setting_password(*, user_id: int, actor: str) -> Iterator[None]:
 
 @retried
 @transaction.atomic
-def save_group(group: Group, *, permissions: Iterable[Permission], actor: str) -> None:
-    """Store a group and what its members may do."""
-    held = _group(group)
-    before = [] if held is None else _codes(held.permissions.all())
-
-    group.save()
+def add_group(group: Group, *, permissions: Iterable[Permission], actor: str) -> None:
+    """Store a new group and what its members may do."""
+    group.save(force_insert=True)
     group.permissions.set(permissions)
 
-    _record_group("added" if held is None else "changed", group, actor, before)
+    _record_group("added", group, actor, [])
+
+
+@retried
+@transaction.atomic
+def change_group(*, group_id: int, changes: Mapping[str, Any], actor: str) -> None:
+    """Change a group's `name`, and its `permissions` by `Ticks`, where they are named.
+
+    Nothing is recorded where they are so already. Raises NotFound.
+    """
+    group = _group(group_id)
+    if group is None:
+        raise NotFound("group not found")
+
+    before = _codes(group.permissions.all())
+    changed = [name for name, value in changes.items() if _apply(group, name, value)]
+    if not changed:
+        return
+
+    group.save()
+
+    _record_group("changed", group, actor, before)
 
 
 @retried
 @transaction.atomic
 def delete_group(group: Group, *, actor: str) -> None:
     """Take from its members what the group let them do."""
-    held = _group(group)
+    held = _group(group.pk)
     if held is None:
         return
     members = sorted(held.user_set.values_list("pk", flat=True))
@@ -113,8 +136,21 @@ def delete_group(group: Group, *, actor: str) -> None:
     held.delete()
 
 
-def _group(group: Group) -> Group | None:
-    return Group.objects.select_for_update().filter(pk=group.pk).first()
+def _apply(row: Any, name: str, value: Any) -> bool:
+    """Change one field of a row that is locked; whether it was otherwise. Columns wait for save."""
+    if not isinstance(value, Ticks):
+        differs = bool(getattr(row, name) != value)
+        setattr(row, name, value)
+        return differs
+    given = getattr(row, name)
+    before = set(given.values_list("pk", flat=True))
+    after = (before - value.removed) | value.added
+    given.set(after)
+    return after != before
+
+
+def _group(group_id: int) -> Group | None:
+    return Group.objects.select_for_update().filter(pk=group_id).first()
 
 
 def _record_group(what: str, group: Group, actor: str, before: list[str]) -> None:

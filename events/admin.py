@@ -51,6 +51,26 @@ class ListAdmin(admin.ModelAdmin):
         return super().response_action(request, *args, **kwargs)
 
 
+class AsShownAdmin(admin.ModelAdmin):
+    """Changes what somebody changed on the page, by what it showed, however long it stood open.
+
+    Django compares with the row as it is when the page is sent, and so takes what somebody else
+    has changed meanwhile for a change of this page's. Here a page carries what it showed.
+    """
+
+    def formfield_for_dbfield(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        kwargs["show_hidden_initial"] = True
+        return super().formfield_for_dbfield(db_field, request, **kwargs)
+
+    def save_related(self, *_: Any) -> None:
+        """`save_model` has stored it all, and recorded it; Django would store sets once more."""
+
+
+def changes_on(form: Any) -> dict[str, Any]:
+    """What the fields say that were changed on an `AsShownAdmin`'s page."""
+    return {name: form.cleaned_data[name] for name in form.changed_data}
+
+
 class ReadOnlyAdmin(ListAdmin):
     """Neither added, changed nor deleted by hand."""
 

@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils.html import format_html
 
-from events.admin import ListAdmin, ReadOnlyAdmin, operator
+from events.admin import AsShownAdmin, ListAdmin, ReadOnlyAdmin, changes_on, operator
 from events.errors import OpenbellError
 from quotes import corporate_actions, halts, market
 from quotes.action_forms import AnnouncementForm
@@ -31,7 +31,7 @@ class HaltForm(ActionForm):
 
 
 @admin.register(Instrument)
-class InstrumentAdmin(ListAdmin):
+class InstrumentAdmin(AsShownAdmin, ListAdmin):
     list_display = ["symbol", "name", "exchange", "last", "status", "tradable", "halt_shown"]
     list_filter = ["halted", "status", "tradable", "exchange"]
     list_select_related = ["latestquote"]
@@ -66,8 +66,7 @@ class InstrumentAdmin(ListAdmin):
         if not change:
             add_instrument(obj, actor=actor)
             return
-        changes = {name: form.cleaned_data[name] for name in form.changed_data}
-        change_instrument(instrument_id=obj.pk, changes=changes, actor=actor)
+        change_instrument(instrument_id=obj.pk, changes=changes_on(form), actor=actor)
 
     @admin.display(description="last", ordering="latestquote__trade_price")
     def last(self, instrument: Instrument) -> str:

@@ -13,6 +13,7 @@ from django.urls import reverse
 from access.admin import PlatformUserAdmin
 from access.models import ApiKey
 from events.models import Event
+from tests.admin_pages import OpenPage
 from tests.people import Trader, a_trader, an_operator
 
 pytestmark = pytest.mark.django_db
@@ -47,6 +48,10 @@ def save(browser: Client, user: Any, **changes: Any) -> Any:
     return browser.post(
         page_of(user), {name: value for name, value in form.items() if value is not None}
     )
+
+
+def given_to(user: Any) -> set[str]:
+    return set(user.user_permissions.values_list("codename", flat=True))
 
 
 def newest() -> Event:
@@ -110,6 +115,43 @@ def test_what_was_not_on_the_form_is_not_written_back(
 
     user.refresh_from_db()
     assert (user.is_active, user.email) == (False, "ada@example.org")
+
+
+def test_a_page_left_open_undoes_nothing_that_was_done_meanwhile(superuser: Trader) -> None:
+    user, browser = a_trader(email="old@example.org").user, superuser.browser()
+    kept, taken, given, mine = Permission.objects.filter(content_type__app_label="trading")[:4]
+    user.user_permissions.set([kept, taken])
+    left_open = OpenPage(browser, page_of(user))
+
+    OpenPage(browser, page_of(user)).send(
+        username="ada", is_staff="on", user_permissions=[kept.pk, given.pk]
+    )
+    answer = left_open.send(email="ada@example.org", user_permissions=[kept.pk, taken.pk, mine.pk])
+
+    assert answer.status_code == 302
+    user.refresh_from_db()
+    assert (user.username, user.email, user.is_staff) == ("ada", "ada@example.org", True)
+    assert given_to(user) == {kept.codename, given.codename, mine.codename}
+    assert newest().payload["fields"] == ["email", "user_permissions"]
+    assert newest().payload["before"].keys() == {"user_permissions"}
+
+
+def test_a_groups_page_left_open_undoes_nothing(superuser: Trader) -> None:
+    browser, group = superuser.browser(), Group.objects.create(name="desk")
+    kept, taken, mine = Permission.objects.filter(content_type__app_label="trading")[:3]
+    group.permissions.set([kept, taken])
+    url = reverse("admin:auth_group_change", args=[group.pk])
+    left_open = OpenPage(browser, url)
+
+    OpenPage(browser, url).send(name="floor", permissions=[kept.pk])
+    left_open.send(permissions=[kept.pk, taken.pk, mine.pk])
+
+    group.refresh_from_db()
+    assert group.name == "floor"
+    assert set(group.permissions.all()) == {kept, mine}
+    assert Event.objects.filter(kind="access.group.changed").count() == 2
+    left_open.send(permissions=[kept.pk, taken.pk, mine.pk])
+    assert Event.objects.filter(kind="access.group.changed").count() == 2
 
 
 def test_a_password_that_is_set_is_recorded(superuser: Trader) -> None:
@@ -202,7 +244,8 @@ def test_what_a_group_may_do_is_recorded(superuser: Trader) -> None:
     browser.post(reverse("admin:auth_group_add"), {"name": "desk", "permissions": [may.pk]})
     group = Group.objects.get()
     user.groups.add(group)
-    browser.post(reverse("admin:auth_group_change", args=[group.pk]), {"name": "desk"})
+    page = OpenPage(browser, reverse("admin:auth_group_change", args=[group.pk]))
+    page.send(permissions=None)
     group.permissions.add(may)
     browser.post(
         reverse("admin:auth_group_changelist"),

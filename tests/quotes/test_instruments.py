@@ -14,6 +14,7 @@ from quotes.admin import InstrumentAdmin
 from quotes.instruments import change_instrument
 from quotes.listings import get_asset
 from quotes.models import Instrument
+from tests.admin_pages import OpenPage
 from tests.api import recording
 
 pytestmark = pytest.mark.django_db
@@ -53,8 +54,9 @@ def test_a_change_is_recorded_and_seen_at_once(
     Instrument.objects.update(name="AIG", exchange="NASDAQ")
     assert get_asset("AIG")["tradable"]
 
+    page, changes = OpenPage(floor, page_of(aig)), {"name": FORM["name"], "tradable": None}
     with django_capture_on_commit_callbacks(execute=True):
-        assert floor.post(page_of(aig), FORM).status_code == 302
+        assert page.send(**changes).status_code == 302
 
     event = Event.objects.get(kind="quotes.instrument.changed")
     assert (event.actor, event.subject) == (f"operator:{operator.pk}", f"instrument:{aig.pk}")
@@ -64,7 +66,7 @@ def test_a_change_is_recorded_and_seen_at_once(
         "after": {"name": "American International", "tradable": False},
     }
     assert not get_asset("AIG")["tradable"]
-    floor.post(page_of(aig), FORM)
+    page.send(**changes)
     assert Event.objects.filter(kind="quotes.instrument.changed").count() == 1
 
 
@@ -77,10 +79,21 @@ def test_a_halt_of_meanwhile_stays(floor: Client, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(InstrumentAdmin, "save_form", after_a_halt)
 
-    floor.post(page_of(Instrument.objects.get()), FORM)
+    OpenPage(floor, page_of(Instrument.objects.get())).send(tradable=None)
 
     aig = Instrument.objects.get()
     assert (aig.tradable, aig.halted, aig.halt_reason) == (False, True, "news pending")
+
+
+def test_a_page_left_open_undoes_nothing_that_was_done_meanwhile(floor: Client) -> None:
+    aig = Instrument.objects.get()
+    left_open = OpenPage(floor, page_of(aig))
+
+    OpenPage(floor, page_of(aig)).send(status="inactive", tradable=None)
+    left_open.send(name="American International")
+
+    aig.refresh_from_db()
+    assert (aig.status, aig.tradable, aig.name) == ("inactive", False, "American International")
 
 
 def test_a_new_instrument_is_recorded(floor: Client) -> None:
