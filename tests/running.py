@@ -8,13 +8,17 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 
+from tests.waiting import eventually
+
 ROOT = Path(__file__).resolve().parent.parent
-READY_SECONDS_MAX = 120  # a first start generates a year of history
-STOP_SECONDS_MAX = 20
+READY_SECONDS_MAX = 400.0  # a first start generates a year of history, on a busy machine too
+STOP_SECONDS_MAX = 60.0
 GREETING = b"Ctrl-C stops it."  # the last line of what a started platform says
 
 
@@ -22,6 +26,34 @@ def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
+
+
+def wait_for_port(port: int) -> None:
+    """Wait until somebody listens there."""
+
+    def somebody_listens() -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    eventually(somebody_listens, f"somebody on port {port}", READY_SECONDS_MAX)
+
+
+@contextmanager
+def stopped(pid: int) -> Iterator[None]:
+    """A process that hangs for the length of the block."""
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def workers_of(master: int) -> list[int]:
+    """The worker processes of a gunicorn, by the id of its master."""
+    return [int(pid) for pid in Path(f"/proc/{master}/task/{master}/children").read_text().split()]
 
 
 @dataclass

@@ -17,10 +17,9 @@ from pathlib import Path
 
 from deploy.local import edge as edge_configuration
 from tests.conftest import ROOT
-from tests.running import free_port
+from tests.running import free_port, wait_for_port
 
 GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "python:config.server.gunicorn_settings"]
-READY_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 60.0
 CROWD = 50
 
@@ -178,14 +177,3 @@ class Answer:
     @property
     def is_private(self) -> bool:
         return {"private", "no-store"} <= set(self.headers["cache-control"].split(", "))
-
-
-def wait_for_port(port: int) -> None:
-    deadline = time.monotonic() + READY_SECONDS_MAX
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            assert time.monotonic() < deadline, f"nobody listens on {port}"
-            time.sleep(0.05)

@@ -12,9 +12,9 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any, NamedTuple
 
 from websockets.asyncio.client import connect
 
@@ -23,14 +23,16 @@ from quotes.latest.redis import RedisStore
 from quotes.streaming.limits import SOCKETS_PER_KEY_MAX
 from quotes.ticks import Quote
 from tests.conftest import LONG, ROOT
-from tests.deploy.cluster import Cluster
-from tests.deploy.crowd import PATIENCE_SECONDS, Crowd, longest_pause
+from tests.deploy.cluster import COMMAND_SECONDS_MAX, Cluster
+from tests.deploy.crowd import PATIENCE_SECONDS, Crowd, Pulse
+from tests.waiting import eventually
 
 CLIENTS = 2_000 if LONG else 200
-STOP_SECONDS_MAX = 20.0
-START_SECONDS_MAX = 60.0
+STOP_SECONDS_MAX = 20.0 if LONG else 60.0
+START_SECONDS_MAX = 120.0
+ANSWER_SECONDS_MAX = 10.0
 PACE_SECONDS = 0.5
-NOTICE_SECONDS = 2  # of the processes that a deployment starts
+NOTICE_SECONDS = 6  # of the process that is asked what it says meanwhile
 
 SIGN_UP = """
 from decimal import Decimal
@@ -55,7 +57,7 @@ def sign_up(cluster: Cluster, count: int) -> tuple[list[list[str]], list[str]]:
         env=cluster.environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=COMMAND_SECONDS_MAX,
     )
     said = [line.split() for line in done.stdout.splitlines()]
     keys = [words[1:] for words in said if words[:1] == ["KEY"]]
@@ -80,7 +82,8 @@ def stored(cluster: Cluster, symbols: list[str]) -> dict[str, Quote]:
 def readiness(port: str) -> tuple[int, Any]:
     """What a balancer is told: status and content; 0 where nobody answers."""
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=2) as answer:
+        url = f"http://127.0.0.1:{port}/readyz"
+        with urllib.request.urlopen(url, timeout=ANSWER_SECONDS_MAX) as answer:
             return answer.status, json.load(answer)
     except urllib.error.HTTPError as refusal:
         return refusal.code, json.load(refusal)
@@ -91,8 +94,9 @@ def readiness(port: str) -> tuple[int, Any]:
 class Deployment:
     """Replaces stream processes by new ones, as a deployment does."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, key: list[str]) -> None:
         self.cluster = cluster
+        self.key = dict(zip(("APCA-API-KEY-ID", "APCA-API-SECRET-KEY"), key, strict=True))
         self.environment = cluster.environment
         self.started: dict[str, subprocess.Popen[bytes]] = {}
 
@@ -100,22 +104,19 @@ class Deployment:
         return self.environment[f"{name.upper()}_PORT"]
 
     def stop(self, name: str) -> float:
-        """Ask it to end; the seconds that it took."""
-        pid, begun = self.cluster.pid(name), time.monotonic()
+        """Ask it to end, and wait until it has; the instant at which it was asked."""
+        pid, asked_at = self.cluster.pid(name), time.monotonic()
         os.kill(pid, signal.SIGTERM)
-        while os.path.exists(f"/proc/{pid}"):
-            assert time.monotonic() - begun < STOP_SECONDS_MAX, f"{name} does not end"
-            time.sleep(0.05)
-        return time.monotonic() - begun
+        has_ended = f"{name} to end"
+        eventually(lambda: not os.path.exists(f"/proc/{pid}"), has_ended, STOP_SECONDS_MAX)
+        return asked_at
 
-    def start(self, name: str) -> None:
-        told = {"PORT": self.port(name), "DRAIN_NOTICE_SECONDS": str(NOTICE_SECONDS)}
+    def start(self, name: str, notice_seconds: int = 0) -> None:
+        told = {"PORT": self.port(name), "DRAIN_NOTICE_SECONDS": str(notice_seconds)}
         command = [sys.executable, "-m", "config.server"]
         self.started[name] = subprocess.Popen(command, cwd=ROOT, env=self.environment | told)
-        begun = time.monotonic()
-        while readiness(self.port(name))[0] != 200:
-            assert time.monotonic() - begun < START_SECONDS_MAX, f"{name} does not start"
-            time.sleep(0.1)
+        is_ready = f"{name} to be ready"
+        eventually(lambda: readiness(self.port(name))[0] == 200, is_ready, START_SECONDS_MAX)
 
     def end(self) -> None:
         for process in self.started.values():
@@ -136,8 +137,8 @@ class Deployment:
 
 
 @contextmanager
-def deploying(cluster: Cluster) -> Iterator[Deployment]:
-    deployment = Deployment(cluster)
+def deploying(cluster: Cluster, key: list[str]) -> Iterator[Deployment]:
+    deployment = Deployment(cluster, key)
     try:
         yield deployment
     finally:
@@ -150,66 +151,101 @@ def busiest(instants: list[float]) -> int:
 
 
 async def restart_both(cluster: Cluster, count: int) -> None:
-    keys, symbols = await asyncio.to_thread(sign_up, cluster, count // SOCKETS_PER_KEY_MAX + 1)
+    people = count // SOCKETS_PER_KEY_MAX + 1
+    [ours, *keys], symbols = await asyncio.to_thread(sign_up, cluster, people + 1)
     stands = await asyncio.to_thread(stored, cluster, symbols)
     url = f"ws://127.0.0.1:{cluster.port}/v2/iex?honest=1"
-    with deploying(cluster) as deployment:
+    with deploying(cluster, ours) as deployment:
         async with Crowd(url, keys, symbols, count) as crowd:
             await crowd.until_well(stands)
-            for name in ("stream1", "stream2"):
-                begun, stalled = time.monotonic(), await stop_under(crowd, deployment, name)
-                check_pace(crowd.departures_since(begun), begun, stalled)
-                returns = crowd.returns_since(begun)
-                await asyncio.to_thread(deployment.start, name)
-            check_curve(returns, count, crowd.longest_stall)
+            first = await stop_under(crowd, deployment, "stream1", beside="stream2")
+            check_pace(crowd, first)
+            await asyncio.to_thread(deployment.start, "stream1", NOTICE_SECONDS)
+            second = await stop_under(crowd, deployment, "stream2", beside="stream1")
+            check_pace(crowd, second)
+            check_curve(crowd, second)
+            await asyncio.to_thread(deployment.start, "stream2")
             check_goodbyes(crowd)
             assert sum(client.disagreed for client in crowd.clients) == 0
         await asyncio.to_thread(deployment.end_with_notice, "stream1")
 
 
-async def stop_under(crowd: Crowd, deployment: Deployment, name: str) -> float:
-    """Stop a process; how long it or we stood still meanwhile, once the crowd knows all it told."""
-    crowd.longest_stall = 0.0
-    address = f"ws://127.0.0.1:{deployment.port(name)}/v2/iex"
+class Stop(NamedTuple):
+    """When a process was asked to end, and the longest that somebody stood still meanwhile.
+
+    What stands still does afterwards at once what it would have done one after the other: the
+    process that sends clients away, the one that takes them in, and we who count.
+    """
+
+    asked_at: float
+    leaver_stalled: float
+    taker_stalled: float
+    we_stalled: float
+
+
+async def stop_under(crowd: Crowd, deployment: Deployment, name: str, *, beside: str) -> Stop:
+    """Stop a process, and wait until the crowd knows all it told."""
     symbols = sorted({client.symbol for client in crowd.clients})
-    async with connect(address, compression=None) as socket:  # sent away as the last
-        pause = asyncio.create_task(longest_pause(socket))
+    async with pulse(deployment, name) as leaver, pulse(deployment, beside) as taker:
         stands = await asyncio.to_thread(stored, deployment.cluster, symbols)
-        await asyncio.to_thread(deployment.stop, name)
+        crowd.longest_stall = 0.0
+        asked_at = await asyncio.to_thread(deployment.stop, name)
         await crowd.until_well(stands)
-        return crowd.longest_stall + await pause
+        return Stop(asked_at, leaver.longest_pause, taker.longest_pause, crowd.longest_stall)
+
+
+@asynccontextmanager
+async def pulse(deployment: Deployment, name: str) -> AsyncIterator[Pulse]:
+    """Of a process, on a socket of our own; of all sockets the last that it sends away."""
+    felt = Pulse()
+    address = f"ws://127.0.0.1:{deployment.port(name)}/v2/iex"
+    async with connect(
+        address,
+        additional_headers=deployment.key,
+        compression=None,
+        open_timeout=ANSWER_SECONDS_MAX,
+    ) as socket:
+        feeling = asyncio.create_task(felt.feel(socket))
+        try:
+            yield felt
+        finally:
+            feeling.cancel()
 
 
 def seconds_to_close(count: int) -> float:
     return min(count / CLOSES_PER_SECOND, CLOSING_SECONDS_MAX)
 
 
-def check_pace(left: list[float], begun: float, stalled: float) -> None:
+def check_pace(crowd: Crowd, stop: Stop) -> None:
     """They were sent away one after the other, none before its turn.
 
     Whom a server has to close while it stands still, it closes all at once afterwards.
     """
+    left = crowd.departures_since(stop.asked_at)
     count, seconds = len(left), seconds_to_close(len(left))
-    print(f"{count} clients left within {left[-1] - begun:.1f} s, at most {busiest(left)} of them")
+    stalled = stop.leaver_stalled + stop.we_stalled
+    print(f"{count} clients left within {left[-1] - stop.asked_at:.1f} s, at most {busiest(left)}")
     print(f"in {PACE_SECONDS} s, in which server and clients stood still for {stalled:.2f} s")
     for number, at in enumerate(left):
-        assert at - begun > 0.99 * seconds * number / count, f"the {number}. left too early"
+        early = f"the {number}. left too early"
+        assert at - stop.asked_at > 0.99 * seconds * number / count, early
     assert busiest(left) <= 2 * count * (PACE_SECONDS + stalled) / seconds
 
 
-def check_curve(returns: list[float], count: int, stalled: float) -> None:
+def check_curve(crowd: Crowd, stop: Stop) -> None:
     """All were on the second process, and came back as evenly as it sent them away.
 
-    While we ourselves are `stalled`, those who come back wait to be counted.
+    While the process that takes them in stands still, or we do, they wait and then come at once.
     """
+    returns, count = crowd.returns_since(stop.asked_at), len(crowd.clients)
     assert len(returns) == count
     seconds = seconds_to_close(count)
-    print(f"{count} clients came back within {returns[-1] - returns[0]:.1f} s,")
-    print(f"at most {busiest(returns)} of them in {PACE_SECONDS} s, counted {stalled:.1f} s late")
-    begun = returns[0]
-    curve = Counter(int((at - begun) / PACE_SECONDS) for at in returns)
+    stalled = stop.leaver_stalled + stop.taker_stalled + stop.we_stalled
+    curve = Counter(int((at - stop.asked_at) / PACE_SECONDS) for at in returns)
+    print(f"{count} clients came back within {returns[-1] - stop.asked_at:.1f} s,")
+    print(f"at most {busiest(returns)} of them in {PACE_SECONDS} s, up to {stalled:.1f} s late")
     print(f"by steps of {PACE_SECONDS} s:", *(curve[step] for step in range(max(curve) + 1)))
-    assert returns[-1] - returns[0] > 0.8 * seconds
+    assert returns[-1] - stop.asked_at > 0.8 * seconds
     # Twice the pace, or a quarter of all where the machine is busy with others: no herd.
     allowed = max(2 * count * (PACE_SECONDS + stalled) / seconds, count / 4)
     assert busiest(returns) < allowed

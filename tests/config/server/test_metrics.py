@@ -15,6 +15,7 @@ import pytest
 pytest.importorskip("gunicorn", reason="NO GUNICORN: the production set is not installed")
 
 from tests.config.server.web import ROOT, Web, running
+from tests.running import workers_of
 
 PATIENCE_SECONDS = 60
 
@@ -44,8 +45,7 @@ def test_what_a_worker_has_counted_outlives_it(tmp_path: Path) -> None:
 
 
 def workers(web: Web) -> set[int]:
-    master = web.process.pid
-    return set(map(int, Path(f"/proc/{master}/task/{master}/children").read_text().split()))
+    return set(workers_of(web.process.pid))
 
 
 def wait_for_others(web: Web, first: set[int]) -> None:

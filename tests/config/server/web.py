@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.running import free_port
+from tests.running import free_port, workers_of
 
 ROOT = Path(__file__).resolve().parents[3]
 THREADS = 4
@@ -54,8 +54,7 @@ class Web:
 
     def open_files(self) -> int:
         """How many files and sockets the worker holds."""
-        master = self.process.pid
-        worker = Path(f"/proc/{master}/task/{master}/children").read_text().split()[0]
+        worker = workers_of(self.process.pid)[0]
         return len(list(Path(f"/proc/{worker}/fd").iterdir()))
 
     def kill(self) -> str:
