@@ -11,6 +11,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "deploy" / "local" / "replicas.sh"
 PRIMARY, FIRST, SECOND = 0, 1, 2
+START_SECONDS_MAX = 400.0  # of three servers, each with a folder to fill
+STOP_SECONDS_MAX = 120.0
 
 
 @dataclass
@@ -23,13 +25,16 @@ class Cluster:
     def start(self) -> dict[str, str]:
         """Bring up whatever is down; DATABASE_URL and REPLICA_URLS."""
         done = subprocess.run(
-            [SCRIPT, "start", self.folder], capture_output=True, text=True, timeout=90
+            [SCRIPT, "start", self.folder],
+            capture_output=True,
+            text=True,
+            timeout=START_SECONDS_MAX,
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return dict(line.split("=", 1) for line in done.stdout.splitlines() if "_URL" in line)
 
     def stop(self) -> None:
-        subprocess.run([SCRIPT, "stop", self.folder], timeout=60, check=False)
+        subprocess.run([SCRIPT, "stop", self.folder], timeout=STOP_SECONDS_MAX, check=False)
 
     def sql(self, node: int, statement: str) -> str:
         """Run a statement as root on one server."""

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +17,8 @@ from django.db import connections, router
 
 from config import environment
 from tests.replication.cluster import Cluster
+from tests.running import free_port, wait_for_port
+from tests.waiting import eventually
 
 os.environ["PATH"] += os.pathsep + "/usr/sbin"  # where Debian keeps mariadbd
 
@@ -61,15 +61,13 @@ class RedisServer(NamedTuple):
 
 @pytest.fixture(scope="package")
 def redis_server() -> Iterator[RedisServer]:
-    with socket.socket() as held:
-        held.bind(("127.0.0.1", 0))
-        port = held.getsockname()[1]
+    port = free_port()
     server = subprocess.Popen(
         ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""],
         stdout=subprocess.DEVNULL,
     )
     try:
-        _wait_for_port(port)
+        wait_for_port(port)
         yield RedisServer(f"redis://127.0.0.1:{port}/0", server)
     finally:
         server.kill()
@@ -79,18 +77,6 @@ def redis_server() -> Iterator[RedisServer]:
 @pytest.fixture(scope="package")
 def redis_url(redis_server: RedisServer) -> str:
     return redis_server.url
-
-
-def _wait_for_port(port: int) -> None:
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-            return
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
 
 
 class _databases:
@@ -137,7 +123,7 @@ def replicated(migrated: Cluster, redis_url: str, settings: Any) -> Iterator[Clu
 
     settings.REPLICAS = ["replica_1", "replica_2"]
     settings.REDIS_STATE_URL = redis_url
-    settings.CACHES = {**settings.CACHES, "state": _state(redis_url)}
+    settings.CACHES = {**settings.CACHES, "state": state_cache(redis_url)}
     settings.AFTER_COMMIT = "config.databases.pinning.accounts_changed"
     settings.MIDDLEWARE = ["config.databases.requests.ReplicaReads", *settings.MIDDLEWARE]
     log._after_commit.cache_clear()
@@ -147,22 +133,23 @@ def replicated(migrated: Cluster, redis_url: str, settings: Any) -> Iterator[Clu
         yield migrated
     finally:
         # A test without Redis leaves a thread behind that waits for it.
-        settings.CACHES = {**settings.CACHES, "state": _state(redis_url)}
-        wait_until(lambda: not pinning._repairing.locked())
+        settings.CACHES = {**settings.CACHES, "state": state_cache(redis_url)}
+        eventually(lambda: not pinning._repairing.locked(), "the end of a repair")
         connections.close_all()  # some may lead to a server that was killed
         migrated.heal()
         log._after_commit.cache_clear()
 
 
-def _state(url: str) -> dict[str, Any]:
+def state_cache(url: str, answer_seconds: float = 5.0) -> dict[str, Any]:
+    """A setting for the cache of marks, which waits so long for Redis.
+
+    The seconds are in the address, because connections are shared by address.
+    """
+    wait = f"socket_timeout={answer_seconds}&socket_connect_timeout={answer_seconds}"
     return {
         "BACKEND": "django_redis.cache.RedisCache",
-        "LOCATION": url,
-        "OPTIONS": {
-            "SOCKET_CONNECT_TIMEOUT": 0.2,
-            "SOCKET_TIMEOUT": 0.2,
-            "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
-        },
+        "LOCATION": f"{url}?{wait}",
+        "OPTIONS": {"SERIALIZER": "django_redis.serializers.json.JSONSerializer"},
     }
 
 
@@ -172,19 +159,11 @@ def settled(replicated: Cluster, settings: Any) -> Cluster:
     from config.databases import health, heartbeat, pinning
     from events.models import Lease
 
-    wait_until(lambda: bool(health.usable_replicas()) and not health.primary_is_away())
+    eventually(lambda: health.usable_replicas() and not health.primary_is_away(), "the primary")
     beat = Lease.objects.get(name=heartbeat.NAME).expires_at
     for alias in settings.REPLICAS:  # an earlier test may have broken them off from the primary
         beats = Lease.objects.using(alias).filter(name=heartbeat.NAME, expires_at__gte=beat)
-        wait_until(beats.exists)
-    wait_until(lambda: len(health.usable_replicas()) == 2)
+        eventually(beats.exists, f"the heartbeat on {alias}")
+    eventually(lambda: len(health.usable_replicas()) == 2, "both replicas to be read from")
     caches["state"].set(pinning.KEPT, 1, None)
     return replicated
-
-
-def wait_until(holds: Any, seconds: float = 10.0) -> None:
-    """Wait for something to become true; fail when it does not."""
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.02)

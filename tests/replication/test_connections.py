@@ -16,8 +16,8 @@ from config.databases.start import check_connections, connections_max
 from quotes.streaming import off_loop
 from tests.people import Trader, a_trader
 from tests.replication.cluster import FIRST, PRIMARY, SECOND, Cluster
-from tests.replication.conftest import wait_until
 from tests.replication.processes import ask, servers, serving
+from tests.waiting import eventually
 
 pytest.importorskip("gunicorn", reason="NO GUNICORN: the production set is not installed")
 
@@ -36,7 +36,7 @@ def counted(settled: Cluster) -> Iterator[Cluster]:
     )
     user = f"SELECT COUNT(*) FROM mysql.user WHERE user = '{USER}'"
     for node in (FIRST, SECOND):
-        wait_until(lambda node=node: settled.sql(node, user) == "1")
+        eventually(lambda node=node: settled.sql(node, user) == "1", "the user")
     try:
         yield settled
     finally:
@@ -154,7 +154,8 @@ def test_500_requests_that_the_database_holds_up_are_answered_or_refused(
         assert "200 OK" in ask(port, "/v2/orders", *headers(trader))
         holder = threading.Thread(target=counted.sql, args=(PRIMARY, lock))
         holder.start()
-        wait_until(lambda: int(counted.sql(PRIMARY, sleeping)) == 2)  # that one, and this question
+        # That one, and this question.
+        eventually(lambda: int(counted.sql(PRIMARY, sleeping)) == 2, "the lock")
         answers = asyncio.run(ask_at_once(port, "/v2/orders", trader, 500))
         assert count(counted, PRIMARY) <= THREADS
         holder.join(10)

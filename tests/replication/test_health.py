@@ -15,7 +15,7 @@ from config.databases.reading import reading
 from config.databases.requests import ReplicaReads
 from quotes.models import Instrument
 from tests.replication.cluster import FIRST, PRIMARY, SECOND, Cluster
-from tests.replication.conftest import wait_until
+from tests.waiting import eventually
 
 BOTH = ["replica_1", "replica_2"]
 
@@ -47,16 +47,16 @@ def open_for_writing(cluster: Cluster) -> None:
 @pytest.mark.parametrize("hurt", [stop_replication, stop_applying, hang, kill, open_for_writing])
 def test_an_unfit_replica_is_left_out_and_returns(settled, hurt):
     hurt(settled)
-    wait_until(lambda: usable() == ["replica_2"])
+    eventually(lambda: usable() == ["replica_2"], "the unfit one to be left out")
 
     settled.heal()
-    wait_until(lambda: usable() == BOTH)
+    eventually(lambda: usable() == BOTH, "it to return")
 
 
 def test_without_replicas_the_primary_serves(settled):
     for node in (FIRST, SECOND):
         settled.signal(node, signal.SIGKILL)
-    wait_until(lambda: usable() == [])
+    eventually(lambda: usable() == [], "both to be left out")
 
     with reading():
         assert Instrument.objects.all().db == "default"
@@ -114,5 +114,5 @@ def test_what_is_written_arrives_on_both(settled):
     made = Instrument.objects.create(symbol=uuid4().hex[:8].upper())
 
     for alias in BOTH:
-        wait_until(lambda alias=alias: Instrument.objects.using(alias).filter(pk=made.pk).exists())
+        eventually(Instrument.objects.using(alias).filter(pk=made.pk).exists, f"it on {alias}")
     made.delete()

@@ -20,7 +20,7 @@ from config.observability.health import readyz
 from events import acting
 from quotes.models import Instrument
 from tests.replication.cluster import PRIMARY, Cluster
-from tests.replication.conftest import wait_until
+from tests.waiting import eventually
 from trading.models import Order
 
 BOTH = ["replica_1", "replica_2"]
@@ -30,7 +30,7 @@ AT_ONCE_SECONDS = 1.0
 @pytest.fixture
 def without_primary(settled: Cluster) -> Cluster:
     settled.signal(PRIMARY, signal.SIGSTOP)
-    wait_until(health.primary_is_away)
+    eventually(health.primary_is_away, "it to count as away")
     return settled
 
 
@@ -77,7 +77,7 @@ def test_it_can_serve_and_says_that_it_only_reads(without_primary: Cluster) -> N
 
 def test_all_is_as_before_once_it_answers(without_primary: Cluster) -> None:
     without_primary.signal(PRIMARY, signal.SIGCONT)
-    wait_until(lambda: not health.primary_is_away())
+    eventually(lambda: not health.primary_is_away(), "it to be back")
 
     with reading():
         assert ApiKey.objects.all().db == "default"

@@ -23,10 +23,10 @@ from tests import streams
 from tests.people import a_trader
 from tests.portfolios.factories import make_instrument
 from tests.replication.cluster import FIRST, SECOND, Cluster
-from tests.replication.conftest import wait_until
 from tests.streams import Client as Socket
 from tests.streams import connected, threads_of_its_own
 from tests.trading.floor import TradingFloor
+from tests.waiting import eventually
 from trading.models import Order
 
 LAG_SECONDS = 2
@@ -46,9 +46,10 @@ def lagging(settled: Cluster, settings: Any) -> Cluster:
 
 def await_arrival(model: type[Model], which: dict[str, Any]) -> None:
     """Return once both replicas are read from and know the row."""
-    wait_until(lambda: len(health.usable_replicas()) == 2)
+    eventually(lambda: len(health.usable_replicas()) == 2, "both replicas to be read from")
     for alias in health.usable_replicas():
-        wait_until(lambda at=alias: model._default_manager.using(at).filter(**which).exists())
+        rows = model._default_manager.using(alias).filter(**which)
+        eventually(rows.exists, f"the row on {alias}")
 
 
 def forget_marks(account: Account) -> None:
@@ -64,7 +65,7 @@ def ask(client: Client, path: str) -> Any:
         answers.append(client.get(path))
         return bool(answers[-1].status_code != 503)
 
-    wait_until(is_answered, seconds=30)
+    eventually(is_answered, f"{path} to be answered")
     return answers[-1].json()
 
 

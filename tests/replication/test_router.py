@@ -21,7 +21,7 @@ from events.models import Event, Lease
 from portfolios.accounts import deposit, open_account
 from portfolios.models import Account, Position
 from quotes.models import Instrument, MarketClock
-from tests.replication.conftest import wait_until
+from tests.waiting import eventually
 
 
 def opened_account() -> Account:
@@ -38,7 +38,7 @@ def key_of(account: Account) -> dict[str, str]:
 def await_arrival(account: Account) -> None:
     """Return once both replicas know the account."""
     for alias in ("replica_1", "replica_2"):
-        wait_until(lambda at=alias: Account.objects.using(at).filter(pk=account.pk).exists())
+        eventually(Account.objects.using(alias).filter(pk=account.pk).exists, f"it on {alias}")
 
 
 def forget_marks(account: Account) -> None:
