@@ -71,6 +71,10 @@ class Answer:
     body: Any = field(default=None, repr=False)
 
     @property
+    def answered_at(self) -> float:
+        return self.asked_at + self.seconds
+
+    @property
     def is_trouble(self) -> bool:
         """Whether the platform failed to do what it was asked."""
         return self.status == 0 or self.status >= 500

@@ -17,8 +17,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.floor import ACCOUNT, MARKET, PRIMARY, PUBLIC, WRITE, Floor, wait_until
+from tests.faults.floor import ACCOUNT, MARKET, PRIMARY, PUBLIC, WRITE, Floor
 from tests.faults.load import Answer
+from tests.running import stopped, workers_of
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.long
 
@@ -33,11 +35,6 @@ def kill(pid: int) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def workers_of(floor: Floor, name: str) -> list[int]:
-    master = floor.cluster.pid(name)
-    return [int(pid) for pid in Path(f"/proc/{master}/task/{master}/children").read_text().split()]
-
-
 def owner_of(floor: Floor, lease: str) -> int:
     """The number of the process that the lease's row names."""
     owner = floor.sql(PRIMARY, f"SELECT owner FROM events_lease WHERE name = '{lease}'")[0][0]
@@ -48,7 +45,7 @@ def take_over(floor: Floor, lease: str, hurt: Callable[[int], None]) -> float:
     """Hurt the owner of a lease; how many seconds later it is another's."""
     owner = owner_of(floor, lease)
     hurt(owner)
-    return wait_until(lambda: owner_of(floor, lease) != owner, TAKEOVER_SECONDS_MAX, "the standby")
+    return eventually(lambda: owner_of(floor, lease) != owner, "the standby", TAKEOVER_SECONDS_MAX)
 
 
 def wait_for_standbys(floor: Floor, kind: str) -> None:
@@ -59,7 +56,7 @@ def wait_for_standbys(floor: Floor, kind: str) -> None:
         pids = [floor.cluster.pid(name) for name in names]
         return all(_connections(pid) for pid in pids)
 
-    wait_until(lambda: _or_false(both_are_there), STARTED_SECONDS_MAX, f"both of {kind}")
+    eventually(lambda: _or_false(both_are_there), f"both of {kind}", STARTED_SECONDS_MAX)
 
 
 def _or_false(holds: Callable[[], bool]) -> bool:
@@ -77,21 +74,21 @@ def _connections(pid: int) -> int:
 
 def test_readers_do_not_notice_a_killed_web_process(floor: Floor) -> None:
     begun = time.monotonic()
-    doomed = [floor.cluster.pid("web1"), *workers_of(floor, "web1")]
-    for pid in doomed:
+    master = floor.cluster.pid("web1")
+    for pid in (master, *workers_of(master)):
         kill(pid)
 
     def asked(*kinds: str) -> list[Answer]:
         return floor.load.since(begun - ON_THE_WAY_SECONDS, *kinds)
 
-    wait_until(lambda: len(asked(WRITE)) >= WRITES, STARTED_SECONDS_MAX, "people to trade on")
+    eventually(lambda: len(asked(WRITE)) >= WRITES, "people to trade on", STARTED_SECONDS_MAX)
     assert [each for each in asked(ACCOUNT, MARKET, PUBLIC) if each.status not in (200, 404)] == []
     unanswered = [each for each in asked(WRITE) if each.status == 0 or each.status >= 500]
     assert {each.status for each in unanswered} <= {503}
     # What was on its way, and with what each process of the edge found out.
     assert len(unanswered) <= len(floor.load.people) + (os.cpu_count() or 1)
     floor.settle(begun)
-    wait_until(lambda: _is_up(floor, "web1"), STARTED_SECONDS_MAX, "web1")
+    eventually(lambda: _is_up(floor, "web1"), "web1", STARTED_SECONDS_MAX)
 
 
 def test_a_listener_misses_nothing_when_its_stream_process_is_killed(floor: Floor) -> None:
@@ -99,7 +96,7 @@ def test_a_listener_misses_nothing_when_its_stream_process_is_killed(floor: Floo
     connections = floor.load.listener.connections
     for name in ("stream1", "stream2"):
         floor.signal(name, signal.SIGKILL)
-        wait_until(partial(_is_up, floor, name), STARTED_SECONDS_MAX, name)
+        eventually(partial(_is_up, floor, name), name, STARTED_SECONDS_MAX)
     assert floor.load.listener.connections > connections
     floor.settle(begun)
 
@@ -123,7 +120,7 @@ def test_a_stopped_owner_of_execution_goes_on_as_a_standby(floor: Floor) -> None
     wait_for_standbys(floor, "execution")
     begun = time.monotonic()
     owner = owner_of(floor, "execution:0")
-    with floor.stopped(owner):
+    with stopped(owner):
         take_over(floor, "execution:0", lambda pid: None)
         floor.until_orders_fill()
     floor.settle(begun)
@@ -136,7 +133,7 @@ def test_the_chain_stays_whole_when_the_relay_is_killed(floor: Floor) -> None:
     begun = time.monotonic()
     take_over(floor, "relay", kill)
     floor.settle(begun)
-    wait_until(lambda: _unchained(floor) == 0, TAKEOVER_SECONDS_MAX, "the relay to catch up")
+    eventually(lambda: _unchained(floor) == 0, "the relay to catch up", TAKEOVER_SECONDS_MAX)
     chained = floor.manage("shell", "-c", "from events.chain import verify; print(verify())")
     assert chained.strip().endswith("None")
 
@@ -153,5 +150,5 @@ def test_trading_waits_for_a_killed_feed_and_goes_on(floor: Floor) -> None:
     def is_another() -> bool:
         return owner_of(floor, "feed:0") != killed
 
-    wait_until(is_another, STARTED_SECONDS_MAX, "the feed")
+    eventually(is_another, "the feed", STARTED_SECONDS_MAX)
     floor.settle(begun)
