@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { Desk } from "../../trading/static/trading/js/desk.js";
+import { attach as attachHeader } from "../../trading/static/trading/js/quote-header.js";
 import { delay, LONGEST_MS, SHORTEST_MS } from "../../trading/static/trading/js/socket.js";
 import { Allowance, MOST_AT_ONCE, Throttle } from "../../trading/static/trading/js/flash.js";
 import { perFrame } from "../../trading/static/trading/js/frames.js";
@@ -60,6 +62,23 @@ test("any number of changes is one paint a frame", () => {
   assert.deepEqual([paints, frames.length], [1, 0]);
   paint();
   assert.equal(frames.length, 1);
+});
+
+test("a snapshot's price is painted with all others, in their frame", () => {
+  const parts = {};
+  const part = () => ({ textContent: "", getAttribute() {}, setAttribute() {}, removeAttribute() {} });
+  globalThis.document = { querySelector: (name) => (parts[name] ??= part()) };
+  const desk = new Desk({ mode: "live", speed: 1 });
+  attachHeader(desk);
+  desk.select("A");
+  const last = () => parts["[data-quote=\"last\"]"].textContent;
+  desk.ticks.take();
+
+  desk.ticks.snapshot("A", { latestTrade: { t: "2026-01-05T15:00:00Z", p: 10, s: 1 } }, "2026-01-05");
+  desk.tell("snapshots");
+  assert.equal(last(), "–");
+  desk.tell("ticks", desk.ticks.take());
+  assert.equal(last(), "10.00");
 });
 
 test("requests made while one runs become one more", async () => {

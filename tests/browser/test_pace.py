@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.browser.screen import Screen
 
@@ -58,15 +59,19 @@ def chart_something(route: Any) -> None:
 
 
 def test_two_hundred_ticking_rows_are_painted_once_a_frame(desk: Screen) -> None:
+    asked: list[str] = []
+    desk.page.on("request", lambda request: asked.append(urlsplit(request.url).path))
     make_busy(desk)
     desk.page.evaluate("startCounting()")
     desk.wait_until(f"window.pace.told > {TICKS}")
     desk.wait_until("window.pace.paints > 5 && window.pace.legends > 5")
     pace = measured(desk)
+    # Each draws the chart at once, and what the connection is told may lead to one at any time.
+    loads = asked.count("/v2/stocks/bars")
     print(f"{pace['frames'] / pace['seconds']:.1f} frames a second")
 
     assert 1 < pace["paints"] <= pace["frames"] + 1
-    assert 1 < pace["legends"] <= pace["frames"] + 1
+    assert 1 < pace["legends"] <= pace["frames"] + 1 + loads
     assert desk.page.is_visible("[data-canvas]")
     assert pace["frames"] / pace["seconds"] > FRAMES_A_SECOND_LEAST
     shown = desk.page.evaluate(

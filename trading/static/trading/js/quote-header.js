@@ -36,8 +36,7 @@ export function attach(desk) {
     attribute(part("view-part", "chart"), "data-stale", stale);
   };
 
-  desk.on("select", show);
-  desk.on("snapshots", show);
+  for (const topic of ["select", "assets"]) desk.on(topic, show);
   desk.on("ticks", (changed) => changed.has(desk.selected) && show());
   for (const topic of ["second", "connection"]) desk.on(topic, showAge);
 }

@@ -18,7 +18,7 @@ const NO_PRICES = Object.fromEntries(TYPED.map((name) => [name, ""]));
 export function attach(desk, { notices, sync }) {
   const ticket = new Ticket(desk);
   ticket.review = new Review(desk, ticket, { notices, sync });
-  for (const topic of ["portfolio", "orders", "connection", "clock", "snapshots"]) {
+  for (const topic of ["portfolio", "orders", "connection", "clock"]) {
     desk.on(topic, () => ticket.show());
   }
   desk.on("ticks", (changed) => changed.has(desk.selected) && ticket.show());
