@@ -45,11 +45,41 @@ FAINT_TEXTS = """least => {
   return [...new Set(faint)];
 }"""
 
+# The same where all prices have just moved, first stale ones and then live ones.
+FAINT_WHERE_LIT = f"""async least => {{
+  const {{ light }} = await import("/static/trading/js/flash.js");
+  const seen = new Set();
+  const prices = "[data-watch-rows] td:not(:nth-child(3)) .cell-main";
+  const cells = [...document.querySelectorAll(prices)];
+  for (const stale of [true, false]) {{
+    for (const node of document.querySelectorAll("[data-account], .chart, .watch-table tr")) {{
+      node.toggleAttribute("data-stale", stale);
+    }}
+    document.querySelector("[data-link]").dataset.kind = stale ? "stale" : "simulated";
+    for (const moved of ["up", "down"]) {{
+      const lit = cells.map(cell => light(cell, moved));
+      for (const each of lit) each.currentTime = 0;
+      for (const faint of ({FAINT_TEXTS})(least)) seen.add(faint);
+      for (const each of lit) each.cancel();
+    }}
+  }}
+  return [...seen];
+}}"""
+
 SMALL_TARGETS = """least => [...document.querySelectorAll("button, a, input, select, summary")]
   .filter(node => node.checkVisibility() && !node.closest(".chart-credit, .hidden"))
   .map(node => [node, (node.closest("label") ?? node).getBoundingClientRect()])
   .filter(([, box]) => box.height > 0 && box.height < least - 0.5)
   .map(([node, box]) => `${node.className || node.name || node.tagName}: ${box.height}`)"""
+
+# Keeps, with each price that changes, how many of them are alight.
+WATCH_MOVES = """() => {
+  const rows = document.querySelector("[data-watch-rows]");
+  window.moves = [];
+  new MutationObserver(() => window.moves.push(rows.getAnimations({subtree: true}).length))
+    .observe(rows, {childList: true, subtree: true});
+}"""
+PRICES_WATCHED = 20
 
 
 @pytest.fixture(params=["light", "dark"])
@@ -71,6 +101,7 @@ def test_text_is_legible_in_both_themes(themed):
         themed.send()
         themed.page.wait_for_selector("[data-review]", state="hidden")
     themed.wait_for_text("[data-positions] tbody tr", "3")
+    assert themed.page.evaluate(FAINT_WHERE_LIT, CONTRAST_LEAST) == []
 
     for tab in ("positions", "orders", "history", "log"):
         themed.open_tab(tab)
@@ -107,12 +138,13 @@ def test_no_width_scrolls_sideways(desk):
         assert desk.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
-def test_whoever_asks_for_calm_sees_nothing_move(browser, platform):
-    context = browser.new_context(reduced_motion="reduce")
-    screen = Screen(context.new_page(), platform.url)
-    screen.sign_up()
+def test_whoever_asks_for_calm_sees_nothing_move(desk):
+    desk.page.evaluate(WATCH_MOVES)
+    desk.wait_until("window.moves.some(count => count > 0)")
 
-    screen.page.wait_for_timeout(2_000)
-
-    assert screen.page.evaluate("document.getAnimations().length") == 0
-    context.close()
+    desk.page.emulate_media(reduced_motion="reduce")
+    desk.wait_until("document.getAnimations().length === 0")
+    desk.page.evaluate("window.moves.length = 0")
+    desk.wait_until(f"window.moves.length > {PRICES_WATCHED}")
+    assert not any(desk.page.evaluate("window.moves"))
+    assert desk.page.evaluate("document.getAnimations().length") == 0

@@ -45,7 +45,12 @@ export function flash(cell, before, after, now) {
   cell.dataset.tick = moved;
   cell.flashes ??= new Throttle();
   if (still?.matches || !cell.flashes.passes(now) || !allowance.passes(now)) return;
-  cell.animate?.(
+  light(cell, moved);
+}
+
+/** Light a cell up in the colour of a direction, and let it fade. */
+export function light(cell, moved) {
+  return cell.animate?.(
     [{ backgroundColor: `var(--flash-${moved})` }, { backgroundColor: "transparent" }],
     { duration: 450, easing: "ease-out" },
   );
