@@ -9,7 +9,8 @@ from decimal import Decimal
 from typing import Any
 
 PASSWORD = "a long pass phrase"
-WAIT_MS = 15_000  # a loaded test machine; a person's takes a fraction of a second
+WAIT_MS = 60_000  # a loaded test machine; a person's takes a fraction of a second
+READ_MS = 400  # so long after its opening a review takes no Enter, with some to spare
 # Makes the server doubt its account's updates, while it is told to.
 DOUBT_UPDATES = """
   const doubted = (data) => {
@@ -65,6 +66,12 @@ class Screen:
     def send(self) -> None:
         self.page.click("[data-ticket-submit]")
         self.page.click("[data-review-send]")
+
+    def wait_until_read(self) -> None:
+        """Until Enter would place the order that is under review."""
+        self.page.wait_for_selector("[data-review-send]:focus")
+        self.page.wait_for_timeout(READ_MS)
+        self.page.wait_for_selector("[data-review-send]:enabled:focus")
 
     def open_tab(self, name: str) -> None:
         self.page.click(f"[data-tab={name}]")

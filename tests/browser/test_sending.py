@@ -8,15 +8,15 @@ from tests.browser.screen import DOUBT_UPDATES
 def test_a_key_that_is_held_down_places_no_order_that_nobody_read(desk):
     keyboard = desk.page.keyboard
     desk.fill_ticket(shares="1", limit="1.25")
+    desk.page.wait_for_selector("[data-ticket-submit]:enabled")
     desk.page.focus("#ticket-amount")
     keyboard.down("Enter")
-    desk.page.wait_for_selector("[data-review]")
-    desk.wait_until("performance.now() > (window.heldUntil ??= performance.now() + 500)")
+    desk.wait_until_read()
 
     for _ in range(3):
         keyboard.down("Enter")  # as a key repeats that nobody let go
 
-    assert desk.page.is_enabled("[data-review-send]")
+    desk.page.wait_for_selector("[data-review-send]:enabled:focus")
     keyboard.up("Enter")
     keyboard.press("Enter")
     desk.open_tab("orders")
