@@ -74,7 +74,7 @@ class Limiter:
             ends_at = self._ends_at
         if spent is not None:
             return spent
-        source = self._source or _source(settings.REDIS_STATE_URL)
+        source = self._source or shared_source()
         granted, drawn = source.draw(caller, ends_at, limit)
         with self._lock:
             if ends_at != self._ends_at:  # the minute turned meanwhile: the token was of the last
@@ -100,9 +100,13 @@ class Limiter:
         return Spent(allowed, max(limit - block.drawn, 0) + block.left, self._ends_at)
 
 
+def shared_source() -> Source:
+    """The source of this process: Redis where there is one."""
+    return _source(settings.REDIS_STATE_URL)
+
+
 @cache
 def _source(url: str) -> Source:
-    """The source of this process: Redis where there is one."""
     if not url:
         return Alone()
     from access.redis_tokens import RedisTokens  # the embedded set runs without it

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Sequence
 from datetime import date, time
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
@@ -114,6 +115,15 @@ def one_of(name: str, choices: Sequence[str]) -> str:
 def names(name: str, default: Sequence[str] = ()) -> list[str]:
     """A comma-separated list."""
     return [item.strip() for item in text(name).split(",") if item.strip()] or list(default)
+
+
+def networks(name: str) -> list[IPv4Network | IPv6Network]:
+    """Addresses and networks, separated by commas."""
+    try:
+        return [ip_network(each) for each in names(name)]
+    except ValueError:
+        example = f"{name}=127.0.0.1,10.0.0.0/8"
+        raise _malformed(name, "names something that is no network", example) from None
 
 
 def mysql(name: str) -> Address | None:

@@ -114,6 +114,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "access.guessing.AskToWait",
     "access.idempotency.OnceOnly",
 ]
 
@@ -173,6 +174,7 @@ SESSION_ENGINE = "django.contrib.sessions.backends.cached_db"  # a warm session 
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS else None
+PROXIES = environment.networks("PROXIES")  # are believed in X-Forwarded-For
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
@@ -322,6 +324,16 @@ else:
 
 # --- people -------------------------------------------------------------------------------------
 
+# Wrong passwords that are heard in one window: for one name from one address, and from one address.
+LOGIN_FAILURES_MAX = environment.whole("LOGIN_FAILURES_MAX", default=10, least=1)
+LOGIN_FAILURES_PER_ADDRESS_MAX = environment.whole(
+    "LOGIN_FAILURES_PER_ADDRESS_MAX", default=100, least=1
+)
+LOGIN_WINDOW_SECONDS = environment.whole("LOGIN_WINDOW_SECONDS", default=600, least=1)
+AUTHENTICATION_BACKENDS = [
+    "access.guessing.GuessLimit",  # before whoever looks at a password
+    "django.contrib.auth.backends.ModelBackend",
+]
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "screen"
 LOGOUT_REDIRECT_URL = "login"

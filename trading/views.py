@@ -68,7 +68,7 @@ def sign_up(request: HttpRequest) -> HttpResponse:
         return render(request, "trading/signup.html", {"form": form, **offer()}, status=status)
 
     user = form.save()
-    login(request, user)
+    login(request, user, backend="django.contrib.auth.backends.ModelBackend")
     accounts.open_account(user=user, cash=STARTING_CASH, actor=f"user:{user.pk}")
     return redirect("screen")
 

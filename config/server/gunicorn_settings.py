@@ -19,6 +19,8 @@ try:
     bind = f"{environment.text('HOST', '127.0.0.1')}:{environment.whole('PORT', default=8000)}"
     workers = environment.whole("WEB_WORKERS", default=1, least=1)  # one per core
     threads = environment.whole("HTTP_THREADS", default=8, least=1)
+    forwarded_allow_ips = "127.0.0.1"  # nginx, which sets the headers anew
+    _proxies = ",".join([*environment.names("PROXIES"), forwarded_allow_ips])
 except ImproperlyConfigured as error:  # gunicorn would add a traceback
     raise SystemExit(str(error)) from None
 worker_class = "config.server.gunicorn_worker.ThreadWorker"
@@ -34,7 +36,7 @@ limit_request_line = 8190  # the most there is, and what nginx takes: a thousand
 
 worker_tmp_dir = "/dev/shm" if os.path.isdir("/dev/shm") else None  # the heartbeat's file
 control_socket_disable = True  # would be opened in the home folder of whoever starts us
-forwarded_allow_ips = "127.0.0.1"  # nginx, which sets the headers anew
+raw_env = [f"PROXIES={_proxies}"]
 loglevel = "warning"
 
 

@@ -172,6 +172,7 @@ def _configure_edge(variables: dict[str, str]) -> None:
         web_ports=[variables["WEB1_PORT"], variables["WEB2_PORT"]],
         stream_ports=[variables["STREAM1_PORT"], variables["STREAM2_PORT"]],
         behind_tls=environment.flag("HTTPS", default=False),
+        proxies=map(str, environment.networks("PROXIES")),
     )
     (state / "nginx.conf").write_text(text)
 

@@ -16,17 +16,19 @@ def configuration(
     web_ports: Iterable[int | str],
     stream_ports: Iterable[int | str],
     behind_tls: bool = False,
+    proxies: Iterable[str] = (),
 ) -> str:
     """What makes nginx listen at an address of this machine, before processes on these ports.
 
     It keeps its files in the folder `state`, which exists. It speaks plain HTTP. `behind_tls`:
     whoever stands in front of it ends TLS, and is believed what it says in X-Forwarded-Proto.
+    `proxies`: addresses and networks of those who are believed in X-Forwarded-For, too.
     """
     text = TEMPLATE.read_text()
     for name, value in {
         "user": "user root;" if os.getuid() == 0 else "",  # or it could not read its own folder
         "state": str(state),
-        "real_ip_from": "",  # no client is judged by its address
+        "real_ip_from": "\n  ".join(f"set_real_ip_from {each};" for each in proxies),
         "web_servers": _servers(web_ports, "max_fails=1 fail_timeout=2s"),
         # One that failed would be trusted again when a request of it has ended well. A socket does
         # not end: a stream process that came back would be given one socket in two seconds.

@@ -31,6 +31,8 @@ ROOT = Path(__file__).resolve().parents[2]
         (lambda: environment.time_of_day("X", default="09:29"), "noonish", "X=09:29"),
         (lambda: environment.one_of("X", ("a", "b")), "c", "X=a"),
         (lambda: environment.folder("X", Path("audit")), __file__, "X=audit"),
+        (lambda: environment.networks("X"), "10.0.0.0/8,balancer", "X=127.0.0.1"),
+        (lambda: environment.networks("X"), "10.0.0.1/8", "X=127.0.0.1"),
         (lambda: environment.mysql("X"), "db.example.com", "X=mysql://"),
         (lambda: environment.mysql("X"), "postgres://u:p@h/db", "X=mysql://"),
         (lambda: environment.mysql("X"), "mysql://u:p@h:port/db", "X=mysql://"),

@@ -104,6 +104,7 @@ class Edge:
             "DJANGO_SETTINGS_MODULE": "config.settings",
             "SECRET_KEY": "only-for-this-test",
             "HTTPS": str(behind_tls),
+            "LOGIN_FAILURES_MAX": "2",
         }
         prepare = [sys.executable, "-m", "config.launcher.prepare", f"http://127.0.0.1:{self.port}"]
         if not (home / "demo.env").exists():  # another one's home
@@ -120,6 +121,7 @@ class Edge:
                 web_ports=[self.upstream.port],
                 stream_ports=[self.upstream.port],
                 behind_tls=behind_tls,
+                proxies=["127.0.0.1"] if behind_tls else (),
             )
         )
         nginx = shutil.which("nginx", path=os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin")

@@ -92,6 +92,14 @@ def test_who_came_over_tls_logs_in(edge: Edge) -> None:
         assert (over_tls.status, over_tls.headers.get("location")) == (302, "/")
         assert "sessionid" in over_tls.headers["set-cookie"]
         assert behind.send("POST", "/login", said, form).status == 403
+        # Who asks is whom the proxy names, and not what they wrote themselves before it.
+        said["X-Forwarded-Proto"] = "https"
+        wrong = form.replace("password=", "password=not-")
+        for written, status in (("6.6.6.6", 200), ("7.7.7.7", 200), ("8.8.8.8", 429)):
+            said["X-Forwarded-For"] = f"{written}, 203.0.113.5"
+            assert behind.send("POST", "/login", said, wrong).status == status
+        said["X-Forwarded-For"] = "6.6.6.6, 203.0.113.6"
+        assert behind.send("POST", "/login", said, form).status == 302
     finally:
         behind.stop()
 
