@@ -112,8 +112,9 @@ def heartbeat(socket: Socket, pulse: Pulse) -> bytes:
     is something, `bars`, `updatedBars`, `dailyBars`, `statuses` and `amendments` (of trades) have
     the (epoch, number) of the newest message of each wanted symbol that got one since the last
     heartbeat, be it from before the symbol was subscribed to, and what got lost on its way to this
-    server has a number, too. While `current` is false this server itself may have missed something;
-    it sends snapshots when it has found out.
+    server has a number, too. While `current` is false this server itself may have missed something,
+    be it ticks, bars or statuses: when it has found out, it sends snapshots, the statuses that it
+    missed, and for bars a number that did not arrive.
 
     A client has everything if heartbeats arrive every two seconds, each is current, counts as many
     messages as arrived, and names nothing newer than what arrived, and if the numbers of a symbol's

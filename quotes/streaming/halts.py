@@ -55,6 +55,11 @@ class Halts:
             return None
         return symbol in self.known
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether news may have been missed that no reading has made good yet."""
+        return self._retrying is not None and not self._retrying.done()
+
     async def look(self) -> None:
         """Try once to find out, where nothing is known. All who ask wait for the same reading."""
         if self.known is None:

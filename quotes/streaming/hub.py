@@ -32,7 +32,7 @@ from quotes.streaming.audience import (
     told_of,
 )
 from quotes.streaming.bulletins import Bulletins
-from quotes.streaming.bus import CONTROL, TICK_TOPICS, Subscription, bus
+from quotes.streaming.bus import BARS, CONTROL, TICK_TOPICS, Subscription, bus
 from quotes.streaming.codec import Codec
 from quotes.streaming.fanout import Fanout
 from quotes.streaming.halts import Halts
@@ -56,6 +56,9 @@ SLICE_TICKS = 256
 READ_TIMEOUT_SECONDS = 5.0
 READY_TIMEOUT_SECONDS = 2.0
 HEARTBEAT_SECONDS = 2.0
+
+# What has to reach us for a heartbeat to be current; the streams of accounts judge for themselves.
+MARKET_NEWS = (CONTROL, BARS)
 
 REVOKED_CLOSE = 4401
 
@@ -367,8 +370,9 @@ class Hub:
 
     def _pulse(self) -> Pulse:
         pulse = self._standings.pulse(time.monotonic())
-        is_sure = pulse.current and not self._resync.doubt.is_open
-        return pulse._replace(current=is_sure or not self._tick_mail.topics)
+        has_ticks = pulse.current and not self._resync.doubt.is_open
+        has_news = self._news_mail.is_sure_of(MARKET_NEWS) and not self._halts.is_in_doubt
+        return pulse._replace(current=(has_ticks or not self._tick_mail.topics) and has_news)
 
 
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()

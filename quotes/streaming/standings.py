@@ -52,8 +52,8 @@ class Pulse(NamedTuple):
     # Market time up to which every tick was delivered, None before the first batch.
     watermark_us: int | None
     quiet_ms: int | None  # since the last batch, heartbeats of the feed included
-    # Whether this process is sure to know what the feed has said: nothing is being looked for that
-    # was lost, and the feed was heard a moment ago.
+    # Whether this process is sure to know what was said: nothing is being looked for that was lost,
+    # the feed was heard a moment ago if anybody wants ticks, and bars and halts would reach us.
     current: bool = True
 
 

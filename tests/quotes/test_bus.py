@@ -8,6 +8,7 @@ import select
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -493,6 +494,22 @@ async def test_a_topic_that_is_about_to_be_dropped_does_not_flow(asked_ear: Any)
     await asked.has("subscribe", "subscribe", "unsubscribe", "subscribe")
     confirm()
     assert ear._flowing == {CONTROL}
+
+
+async def test_topics_flow_only_on_a_connection_that_was_heard_of_late(asked_ear: Any) -> None:
+    from quotes.streaming.bus.ear import PING_SECONDS, QUIET_SECONDS
+
+    ear, asked, confirm = asked_ear
+    ear.subscribe([CONTROL], limit=1)
+    await asked.has("subscribe")
+    confirm()
+    link = ear._link = SimpleNamespace(heard_at=ear._loop.time() + 60)
+    assert ear.is_flowing([CONTROL])
+    assert not ear.is_flowing([CONTROL, BARS])
+
+    link.heard_at = ear._loop.time() - QUIET_SECONDS
+    assert not ear.is_flowing([CONTROL])
+    assert QUIET_SECONDS > PING_SECONDS, "or it would be called mute for saying nothing unasked"
 
 
 async def test_publishing_without_redis_neither_waits_nor_grows() -> None:

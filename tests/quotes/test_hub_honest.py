@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 import pytest
+from django.conf import settings
 
 from quotes.latest import Latest
+from quotes.streaming import halts, resync, turns
 from quotes.streaming import hub as hub_module
-from quotes.streaming import resync, turns
 from quotes.streaming.audience import Channel
 from quotes.streaming.bus import BARS, CONTROL, bus
 from quotes.streaming.codec import (
@@ -19,6 +21,8 @@ from quotes.streaming.codec import (
 )
 from quotes.streaming.hub import Hub
 from quotes.ticks import Place, Quote, Trade
+from tests import waiting
+from tests.faults.chaos import chaos, redis_replies
 from tests.quotes.honest_client import ANSWERED, HonestClient
 from tests.quotes.hub_readers import TICKS, Q, Reader, Store, T, hub_on, settled, until
 from tests.streams import OPENING_US, bar, batch, quote, trade
@@ -123,6 +127,57 @@ async def test_where_nobody_wants_ticks_there_is_nothing_to_doubt(hub: Hub) -> N
     await hub.beat()
 
     assert [one["current"] for one in reader.heard] == [True, False]
+
+
+async def test_while_halts_cannot_be_looked_up_that_were_missed_there_is_doubt(
+    hub: Hub, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "HEARTBEAT_SECONDS", 1_000)
+    monkeypatch.setattr(halts, "RETRY_SECONDS", 0.01)
+    look, answers = store.halted, asyncio.Event()
+
+    async def fail() -> dict[str, str]:
+        if not answers.is_set():
+            raise OSError("away")
+        return await look()
+
+    reader = Reader(hub, JSON_HONEST).want(statuses=["AAPL"])
+    store.halted = fail  # type: ignore[method-assign]
+    hub._news_mail.flag_missed()
+    await hub.beat()  # before the hub has read that it missed something
+    await until(lambda: not hub._news_mail.missed)
+    await hub.beat()
+    answers.set()
+    await until(lambda: not hub._halts.is_in_doubt)
+    await hub.beat()
+
+    assert [one["current"] for one in reader.heard] == [False, False, True]
+
+
+@pytest.mark.redis_bus
+@pytest.mark.skipif(not settings.REDIS_URL, reason="NO REDIS: set REDIS_URL")
+async def test_where_no_news_arrive_there_is_doubt_though_nobody_wants_ticks(
+    settings: Any, store: Store
+) -> None:
+    url = urlsplit(settings.REDIS_URL)
+
+    async def beat_until(reader: Reader, current: bool) -> None:
+        async with asyncio.timeout(waiting.PATIENCE_SECONDS):
+            while not reader.heard or reader.heard[-1]["current"] is not current:
+                await asyncio.sleep(0.05)
+                await reader.hub.beat()
+
+    with chaos(url.port or 6379, redis_replies) as way:
+        settings.REDIS_STATE_URL = urlunsplit(url._replace(netloc=f"127.0.0.1:{way.port}"))
+        async with hub_on(store) as hub:
+            reader = Reader(hub, JSON_HONEST).want(bars=["AAPL"], statuses=["AAPL"])
+            await beat_until(reader, current=True)
+            way.mischief.is_away = True
+            await beat_until(reader, current=False)
+            way.mischief.is_away = False
+            await beat_until(reader, current=True)
+
+    assert reader.heard[-1]["quotes"] == {}
 
 
 async def test_a_doubt_ends_with_the_last_socket(hub: Hub, store: Store) -> None:

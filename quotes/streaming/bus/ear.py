@@ -28,6 +28,7 @@ from quotes.streaming.bus.wire import unpack
 
 FLOWING_POLL_SECONDS = 0.02
 PING_SECONDS = 1.0
+QUIET_SECONDS = 2.0  # longer than a ping and its answer take: the connection may be mute
 SILENT_SECONDS = 3.0  # three pings without an answer: the connection is dead
 RETRY_SECONDS_MAX = 1.0
 
@@ -49,6 +50,7 @@ class Ear(Bus):
         self._unconfirmed: Tally[str] = Tally()  # subscriptions that Redis has not answered
         self._closing = False
         self._topics_changed = asyncio.Event()
+        self._link: Hearing | None = None  # the connection on which topics flow
 
     def attach(self, subscription: Subscription, topics: Iterable[str]) -> None:
         super().attach(subscription, topics)
@@ -63,6 +65,11 @@ class Ear(Bus):
         while not wanted <= self._flowing:
             await asyncio.sleep(FLOWING_POLL_SECONDS)
 
+    def is_flowing(self, topics: Iterable[str]) -> bool:
+        link = self._link
+        is_mute = link is None or self._loop.time() - link.heard_at > QUIET_SECONDS
+        return not is_mute and self._flowing.issuperset(topics)
+
     # --- on the loop that hears -----------------------------------------------------------------
 
     async def hear(self) -> None:
@@ -74,6 +81,7 @@ class Ear(Bus):
                     asyncio.TaskGroup() as tasks,
                 ):
                     self._begin_anew()
+                    self._link = hearing
                     tasks.create_task(self._follow_topics(hearing))
                     tasks.create_task(hearing.last(SILENT_SECONDS))
             except* Exception as errors:  # whatever it was, the next connection may do better

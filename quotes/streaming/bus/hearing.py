@@ -25,11 +25,11 @@ class Hearing(Link, asyncio.BufferedProtocol):
         super().__init__(redis)
         self._hear = hear
         self._room = bytearray(READ_BYTES)
-        self._heard_at = 0.0
+        self.heard_at = 0.0  # by the loop's time, when Redis last said anything
 
     async def __aenter__(self) -> Self:
         await super().__aenter__()
-        self._heard_at = self._loop.time()
+        self.heard_at = self._loop.time()
         return self
 
     async def subscribe(self, *channels: str) -> None:
@@ -44,7 +44,7 @@ class Hearing(Link, asyncio.BufferedProtocol):
 
     async def last(self, silent_seconds: float) -> NoReturn:
         """Wait for the end and raise it: the connection is lost, or silent for so long."""
-        while (left := self._heard_at + silent_seconds - self._loop.time()) > 0:
+        while (left := self.heard_at + silent_seconds - self._loop.time()) > 0:
             await asyncio.wait([self._ended], timeout=left)
             if self._ended.done():
                 self._ended.result()
@@ -59,7 +59,7 @@ class Hearing(Link, asyncio.BufferedProtocol):
         self.feed(self._room, nbytes)
 
     def _take(self, replies: Iterator[Any]) -> None:
-        self._heard_at = self._loop.time()
+        self.heard_at = self._loop.time()
         for reply in replies:
             # RESP 3 answers a ping with a plain PONG, RESP 2 with a list of two.
             if isinstance(reply, list) and len(reply) == 3:

@@ -104,6 +104,10 @@ class Bus:
     async def flowing(self, topics: Iterable[str]) -> None:
         """Return once what is published on the topics reaches this process."""
 
+    def is_flowing(self, topics: Iterable[str]) -> bool:
+        """Whether it does, as far as is known now. Any thread."""
+        return True
+
     def room_was_made(self) -> None:
         """Wake the publishers that wait for room. Any thread."""
         for loop, made in self._waiting_for_room:

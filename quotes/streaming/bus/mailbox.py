@@ -38,6 +38,8 @@ class Carrier(Protocol):
 
     async def flowing(self, topics: Iterable[str]) -> None: ...
 
+    def is_flowing(self, topics: Iterable[str]) -> bool: ...
+
     def room_was_made(self) -> None: ...
 
 
@@ -112,6 +114,11 @@ class Subscription:
         """Return once all topics flow; TimeoutError. At once in-process, a round trip on Redis."""
         async with asyncio.timeout(timeout):
             await self._bus.flowing(self.topics)
+
+    def is_sure_of(self, topics: Iterable[str]) -> bool:
+        """Whether all that is published on these topics of ours arrives, and none was `missed`."""
+        # In this order: a topic is flagged as missed before it flows again.
+        return self._bus.is_flowing(self.topics & frozenset(topics)) and not self.missed
 
     # --- the publisher's side, any thread -----------------------------------------------------
 
