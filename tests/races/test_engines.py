@@ -20,7 +20,8 @@ from tests.portfolios.factories import assert_books_balance, funded_account
 from tests.races.test_orders import LockedAccount, only_with_row_locks
 from tests.trading.floor import CLOSE, TradingFloor, now_of
 from trading.execution import intake, pending, settlement
-from trading.execution.engine import Engine, engine_for
+from trading.execution.engine import Engine
+from trading.execution.engines import engine_for
 from trading.execution.pending import TRIES_MAX
 from trading.execution.process import LEASE_NAME
 from trading.models import Fill, Order

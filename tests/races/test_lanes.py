@@ -17,7 +17,7 @@ from tests.races.test_orders import LockedAccount, only_with_row_locks
 from tests.trading.floor import TradingFloor, now_of
 from trading.execution import lanes, pending, settlement
 from trading.execution.decisions import Decision
-from trading.execution.engine import engine_for
+from trading.execution.engines import engine_for
 from trading.execution.process import LEASE_NAME
 from trading.models import Fill, Order
 

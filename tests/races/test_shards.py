@@ -19,7 +19,8 @@ from tests.races.test_orders import only_with_row_locks, together
 from tests.trading.floor import TradingFloor
 from trading import orders
 from trading.execution import lanes, pending
-from trading.execution.engine import Engine, engine_for
+from trading.execution.engine import Engine
+from trading.execution.engines import engine_for
 from trading.execution.shards import Shard
 from trading.models import Fill, Order, OrderStatus
 

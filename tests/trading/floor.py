@@ -18,7 +18,8 @@ from quotes.tick_history.store import insert
 from quotes.ticks import Amendment, Batch, Quote, Trade, to_micros
 from tests.portfolios.factories import make_instrument, new_york
 from trading import orders
-from trading.execution.engine import Engine, engine_for
+from trading.execution.engine import Engine
+from trading.execution.engines import engine_for
 from trading.execution.matching import FillModel
 from trading.models import Order, OrderType, Side, TimeInForce
 from trading.request import OrderRequest

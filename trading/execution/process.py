@@ -26,7 +26,8 @@ from quotes.clock import market_clock
 from quotes.models import MarketClock
 from quotes.streaming.bus import CONTROL, ORDERS, TICK_TOPICS, Subscription, WhenFull, bus
 from trading import corporate_actions, margin_calls
-from trading.execution.engine import Engine, engine_for
+from trading.execution.engine import Engine
+from trading.execution.engines import engine_for
 from trading.execution.matching import FillModel
 from trading.execution.shards import WHOLE, CannotShare, Shard, all_shards, make_sure
 from trading.execution.sharing import ASIDE_SECONDS, Sharing

@@ -19,7 +19,8 @@ from quotes.streaming.bus import TICK_TOPICS
 from quotes.ticks import Batch
 from tests.portfolios.factories import assert_books_balance, funded_account, make_instrument
 from tests.trading.floor import NOON, TradingFloor, now_of
-from trading.execution.engine import Engine, engine_for
+from trading.execution.engine import Engine
+from trading.execution.engines import engine_for
 from trading.execution.shards import WHOLE, CannotShare, Shard, make_sure, refuse_other_numbers
 from trading.execution.sharing import Sharing
 from trading.models import Fill
