@@ -33,6 +33,7 @@ from trading.execution.matching import FillModel
 from trading.execution.pending import Pending
 from trading.execution.shards import WHOLE, Shard
 from trading.execution.taken import Taken
+from trading.execution.tape_order import stretches
 from trading.execution.waiting import write_reasons
 from trading.models import OrderStatus
 from trading.orders import expire_due
@@ -151,7 +152,13 @@ class Engine:
         self._epoch = batch.epoch
         self.clock.observe(batch.watermark_us)
         self.floor.is_stale = False
-        for tick in batch.ticks:
+        for ticks, amendments in stretches(batch):
+            self._hear_ticks(ticks)
+            self.floor.standing.amend(amendments)
+        self._pass_time(batch.watermark_us)
+
+    def _hear_ticks(self, ticks: Iterable[Quote | Trade]) -> None:
+        for tick in ticks:
             if tick.at_us >= self.floor.next_us:
                 self._pass_time(tick.at_us)
             if isinstance(tick, Quote):
@@ -160,8 +167,6 @@ class Engine:
                 self._hear_trade(tick)
             if self.pending.is_full:
                 self.drain()
-        self.floor.standing.amend(batch.amendments)
-        self._pass_time(batch.watermark_us)
 
     def _hear_quote(self, quote: Quote) -> None:
         if not self.floor.standing.is_newer(quote):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from quotes.ticks import Amendment, Quote, Trade
+from quotes.ticks import CANCELED, Amendment, Quote, Trade
 from trading.execution.matching import Level, give_back, roll, touch
 
 Touch = tuple[str, bool]  # (symbol, whether it is the side that buys meet)
@@ -84,6 +84,8 @@ class Standing:
         for amendment in amendments:
             if amendment.last is not None:
                 self._restate(amendment.last)
+            else:
+                self._take_back(amendment)
 
     def is_restated(self, trade: Trade) -> bool:
         """Whether a latest trade stands where it does by amendments only; then it is taken here."""
@@ -97,6 +99,16 @@ class Standing:
         if held is None or last.rank > held.rank:
             self._trades[symbol] = last
             self._heard[symbol] = max(self._heard.get(symbol, (-1, -1)), (epoch, number))
+
+    def _take_back(self, amendment: Amendment) -> None:
+        """Where this print is still the last here, a newer one is on its way: until that is heard,
+        it is what it was amended to."""
+        held = self._trades.get(amendment.symbol)
+        if held is not None and (held.epoch, held.sequence) == amendment.number:
+            now = amendment.as_print()
+            if now is None or not now.sets_price:
+                now = held._replace(amended=CANCELED)
+            self._trades[amendment.symbol] = now._replace(stands=held.stands)
 
     def is_newer_trade(self, trade: Trade) -> bool:
         """Whether the trade came after the last one heard."""
