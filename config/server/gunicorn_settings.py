@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
+import fcntl
+import hashlib
 import os
 import shutil
 import tempfile
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -45,7 +49,10 @@ def _share_metrics() -> None:
 
     The library looks for its name when it is first imported, which is later.
     """
-    folder = tempfile.mkdtemp(prefix="openbell-metrics-", dir=worker_tmp_dir)
+    mark = hashlib.sha256(str(environment.home()).encode()).hexdigest()[:10]
+    prefix = f"openbell-metrics-{mark}-"
+    _remove_those_left(prefix)
+    folder = _new_folder(prefix)
     os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
     master = os.getpid()
 
@@ -54,6 +61,27 @@ def _share_metrics() -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
     atexit.register(forget)
+
+
+def _remove_those_left(prefix: str) -> None:
+    """Remove the folders of masters that were killed: nobody holds them any more."""
+    for left in Path(worker_tmp_dir or tempfile.gettempdir()).glob(f"{prefix}*"):
+        with contextlib.suppress(OSError):
+            held = os.open(left, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(left, ignore_errors=True)
+            finally:
+                os.close(held)
+
+
+def _new_folder(prefix: str) -> str:
+    """A folder that is held as long as a process lives of those that the master makes."""
+    while True:
+        folder = tempfile.mkdtemp(prefix=prefix, dir=worker_tmp_dir)
+        fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_EX)
+        if os.path.isdir(folder):  # else taken for one that was left, before it was held
+            return folder
 
 
 if workers > 1:

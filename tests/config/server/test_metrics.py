@@ -44,6 +44,35 @@ def test_what_a_worker_has_counted_outlives_it(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
+def test_what_a_killed_master_left_is_removed_by_the_next_and_no_other(tmp_path: Path) -> None:
+    said = "import os, config.server.gunicorn_settings; print(os.environ[%r], flush=True); input()"
+    told = os.environ | {"OPENBELL_HOME": str(tmp_path), "WEB_WORKERS": "2"}
+    masters: list[subprocess.Popen[str]] = []
+
+    def folder_of_another() -> Path:
+        command = [sys.executable, "-c", said % "PROMETHEUS_MULTIPROC_DIR"]
+        another = subprocess.Popen(
+            command, cwd=ROOT, env=told, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        masters.append(another)
+        assert another.stdout is not None
+        return Path(another.stdout.readline().strip())
+
+    try:
+        killed, lives = folder_of_another(), folder_of_another()
+        assert killed.is_dir()
+        masters[0].kill()
+        masters[0].wait(PATIENCE_SECONDS)
+        last = folder_of_another()
+
+        assert [each.is_dir() for each in (killed, lives, last)] == [False, True, True]
+    finally:
+        for master in masters:
+            master.communicate("\n", PATIENCE_SECONDS)
+    assert not lives.exists()
+    assert not last.exists()
+
+
 def workers(web: Web) -> set[int]:
     return set(workers_of(web.process.pid))
 
