@@ -39,6 +39,7 @@ SIGN_EVENTS = 1_000
 SIGN_SECONDS = 60.0
 OWNER_ONLY = 0o600
 LINE_BYTES_MAX = 512
+NO_SEQUENCE = (ValueError, KeyError, TypeError, OverflowError)  # of a line without a sequence
 
 SIGNED = Gauge("openbell_events_signed", "The last event that a signature vouches for.")
 UNSIGNED = Gauge("openbell_events_unsigned", "Chained events after the last that was signed.")
@@ -63,7 +64,7 @@ class Signer:
         self._key: Ed25519PrivateKey | None = None
         self._unsigned = SIGN_EVENTS  # whatever was chained before: look at the first turn
         self._tried_at = -SIGN_SECONDS
-        self._signed = 0  # the last event of this signer's own signatures
+        self._signed = 0  # the last event that is signed, as far as this signer knows
 
     def sign_if_due(self, chained: int) -> None:
         """Sign `SIGN_EVENTS` after the last time, or `SIGN_SECONDS` where anything was chained."""
@@ -86,9 +87,11 @@ class Signer:
             self._signed = head.sequence
         except (OSError, BadSignature, BadKey) as error:
             self._unsigned = 1  # or nothing would be tried again before there is more to sign
+            self._signed = max(self._signed, _signed_until(self._folder / "signatures.jsonl"))
             FAILED.inc()
             logger.error("the event log is not signed: %s", error)
-        UNSIGNED.set(head.sequence - self._signed)
+        SIGNED.set(self._signed)
+        UNSIGNED.set(max(0, head.sequence - self._signed))
 
 
 def read_signatures(folder: Path) -> Iterator[Signed]:
@@ -143,9 +146,11 @@ def _append(file: Path, key: Ed25519PrivateKey, head: ChainHead) -> None:
     with file.open("a+b") as signatures:
         fcntl.flock(signatures, fcntl.LOCK_EX)  # a former owner may be about to write, too
         try:
-            last = _last_signed(signatures)
-        except (ValueError, KeyError, TypeError, OverflowError) as error:
+            last, torn = _last_signed(signatures)
+        except NO_SEQUENCE as error:
             raise BadSignature(f"the last line of {file} was not written by the relay") from error
+        if torn:
+            signatures.truncate(signatures.seek(0, os.SEEK_END) - torn)
         if last > head.sequence:
             FAILED.inc()
             logger.error("the event log ends at %d, and was signed up to %d", head.sequence, last)
@@ -153,19 +158,26 @@ def _append(file: Path, key: Ed25519PrivateKey, head: ChainHead) -> None:
             signatures.write(json.dumps(line).encode() + b"\n")
             signatures.flush()
             os.fsync(signatures.fileno())
-            SIGNED.set(head.sequence)
 
 
-def _last_signed(signatures: IO[bytes]) -> int:
-    """The sequence of the last line; what stands behind it was not written to its end, and goes."""
+def _signed_until(file: Path) -> int:
+    """The last event that signatures on file vouch for; 0 where that cannot be read."""
+    try:
+        with file.open("rb") as signatures:
+            return _last_signed(signatures)[0]
+    except (OSError, *NO_SEQUENCE):
+        return 0
+
+
+def _last_signed(signatures: IO[bytes]) -> tuple[int, int]:
+    """The sequence of the last line, and how many bytes stand behind it: of one not written to its
+    end. Raises one of `NO_SEQUENCE`.
+    """
     size = signatures.seek(0, os.SEEK_END)
     signatures.seek(max(0, size - 2 * LINE_BYTES_MAX))
     whole, ends, torn = signatures.read().rpartition(b"\n")
-    if torn:
-        signatures.truncate(size - len(torn))
-    if not ends:
-        return 0
-    return int(json.loads(whole.rpartition(b"\n")[2])["sequence"])
+    last = int(json.loads(whole.rpartition(b"\n")[2])["sequence"]) if ends else 0
+    return last, len(torn)
 
 
 # --- keys ---------------------------------------------------------------------------------------

@@ -393,6 +393,14 @@ def test_metrics_say_what_is_not_signed_for(written: list[Event], folder: Path) 
     assert (told("events_signed"), told("events_unsigned")) == (30, 4)
     assert told("signatures_failed_total") == failed + 1
 
+    (folder / "signatures.jsonl").rmdir()
+    (folder / "moved").rename(folder / "signatures.jsonl")
+    (folder / "signing-key.pem").write_bytes(b"")
+    for gauge in (signing.SIGNED, signing.UNSIGNED):
+        gauge.set(0)
+    Signer(folder).sign()  # of a process that begins now
+    assert (told("events_signed"), told("events_unsigned")) == (30, 4)
+
 
 def told(name: str) -> float:
     return prometheus_client.REGISTRY.get_sample_value(f"openbell_{name}") or 0.0
