@@ -70,6 +70,20 @@ def test_held_exits_take_other_prices(floor: TradingFloor, account: Account) -> 
     assert_proved(account)
 
 
+@pytest.mark.parametrize(("asked", "first"), [("98", "take_profit"), ("99", "stop_loss")])
+def test_exits_that_meet_the_market_at_once_go_as_they_were_submitted(
+    floor: TradingFloor, account: Account, asked: str, first: str
+) -> None:
+    """A replaced exit is submitted anew, so it has lost its place before the other."""
+    order = bracket(floor, account, limit="98", take_profit=Decimal(asked), stop_loss=Decimal(97))
+    if asked != "98":
+        change(family(order)[1], limit_price="98")
+    floor.prints("97")
+    floor.show("98", "98")
+    assert [leg.leg for leg in family(order)[1:] if leg.status == "filled"] == [first]
+    assert_proved(account)
+
+
 def test_a_replaced_entry_keeps_its_exits(floor: TradingFloor, account: Account) -> None:
     order = bracket(floor, account, limit="98")
     floor.pass_time(seconds=1)

@@ -83,10 +83,13 @@ def orders(pks: Collection[int]) -> Iterator[Order]:
 
 
 def relatives(families: Collection[int]) -> Iterator[Order]:
-    """The open orders of these brackets, OCOs and OTOs, each named by its parent's row id."""
+    """The open orders of these brackets, OCOs and OTOs, each named by its parent's row id.
+
+    A parent's exits come as they were submitted: so they go to work.
+    """
     wanted = sorted(families)
     is_open = sorted(states.OPEN)
     for start in range(0, len(wanted), CHUNK):
         some = wanted[start : start + CHUNK]
         yield from Order.objects.filter(pk__in=some, status__in=is_open)
-        yield from Order.objects.filter(parent_id__in=some, status__in=is_open)
+        yield from Order.objects.filter(parent_id__in=some, status__in=is_open).order_by("pk")

@@ -45,7 +45,7 @@ class Orders(Accounts):
         old.become("replaced")
         order.become(order.status)
         self.orders.append(order)
-        order.family = [order, *old.relatives]
+        order.family = [*old.relatives, order]  # it is the newest of them, and goes to work last
         for one in old.relatives:
             one.family = order.family
 
