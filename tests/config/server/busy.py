@@ -1,4 +1,4 @@
-"""An application for the tests of the gunicorn worker: `/slow?0.5` sleeps, the rest is quick.
+"""An application for the tests of the gunicorn worker: `/held` waits at its gate, all else is quick.
 
 As a settings module it says that there is no database to look at.
 """
@@ -6,9 +6,11 @@ As a settings module it says that there is no database to look at.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
+
+from tests.config.server.gate import Gate
 
 SECRET_KEY = "only-for-tests"
 ROOT_URLCONF = __name__
@@ -26,8 +28,8 @@ def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> 
         _running += 1
         _most = max(_most, _running)
     try:
-        if environ["PATH_INFO"] == "/slow":
-            time.sleep(float(environ["QUERY_STRING"]))
+        if environ["PATH_INFO"] == "/held":
+            Gate(Path(environ["QUERY_STRING"])).hold()
     finally:
         with _lock:
             _running -= 1

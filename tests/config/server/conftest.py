@@ -5,11 +5,15 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.config.server.gate import Gate
+from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -28,9 +32,19 @@ class Floor:
     def ask_to_stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
-    def output(self, timeout_seconds: float = 10) -> tuple[str, str]:
-        """What it printed and logged, once it has ended."""
-        return self.process.communicate(timeout=timeout_seconds)
+    def next_line(self) -> str:
+        """The next line it prints; "" where it ends before, or prints none for long."""
+        assert self.process.stdout is not None
+        last_resort = threading.Timer(PATIENCE_SECONDS, self.process.kill)
+        last_resort.start()
+        try:
+            return self.process.stdout.readline()
+        finally:
+            last_resort.cancel()
+
+    def output(self) -> tuple[str, str]:
+        """The rest of what it printed, and what it logged, once it has ended."""
+        return self.process.communicate(timeout=PATIENCE_SECONDS)
 
 
 @pytest.fixture
@@ -48,3 +62,11 @@ def floor() -> Iterator[Floor]:
     finally:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Iterator[Gate]:
+    """Where requests wait until the test opens it, or ends."""
+    gate = Gate(tmp_path)
+    yield gate
+    gate.open()

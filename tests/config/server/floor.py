@@ -1,8 +1,8 @@
 """A small server for the tests beside it: `python -m tests.config.server.floor`.
 
 Prints the port it listens on, then one line per thing that ended well. The WSGI side answers
-`/` with what it got, `/slow` late, and `/sockets` with how many it has in memory; each socket does
-what its path says.
+`/` with what it got, `/held` once its gate is open, and `/sockets` with how many it has in memory;
+each socket does what its path says.
 """
 
 from __future__ import annotations
@@ -12,22 +12,24 @@ import gc
 import json
 import os
 import socket
-import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from config.server.frames import EXTENSION
 from config.server.http import HttpApplication
 from config.server.server import OpenbellServer
 from config.server.sockets import BoundedSocket
+from tests.config.server.gate import Gate
 
 MEGABYTE = b"x" * 1024 * 1024
+WAIT_SECONDS_MAX = 1.0  # for a thread
 FRAME = b"\x82\x05frame"
 
 
 def wsgi(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    if environ["PATH_INFO"] == "/slow":
-        time.sleep(float(environ["QUERY_STRING"]))
+    if environ["PATH_INFO"] == "/held":
+        Gate(Path(environ["QUERY_STRING"])).hold()
     if environ["PATH_INFO"] == "/sockets":
         gc.disable()
         kept = sum(isinstance(each, BoundedSocket) for each in gc.get_objects())
@@ -116,27 +118,49 @@ async def sleepy(receive: Any, send: Any, frames: Any) -> None:
 ROOMS = {f"/{room.__name__}": room for room in (echo, shared, flood, pile, brim, sleepy)}
 
 
+async def answer(http: Any, scope: dict[str, Any], receive: Any, send: Any) -> None:
+    """And print what is not answered, because its client left."""
+    said = []
+
+    async def say(message: dict[str, Any]) -> None:
+        said.append(message["type"])
+        await send(message)
+
+    await http(scope, receive, say)
+    if not said:
+        print("left", scope["path"], flush=True)
+
+
+def seconds(name: str, otherwise: float) -> float:
+    return float(os.environ.get(name, otherwise))
+
+
 def main() -> None:
     # After the server's module, which installs the reactor.
     from config.server import requests
     from config.server import sockets as server_sockets
 
-    server_sockets.CLOSE_TIMEOUT_SECONDS = float(
-        os.environ.get("CLOSE_SECONDS", server_sockets.CLOSE_TIMEOUT_SECONDS)
+    server_sockets.CLOSE_TIMEOUT_SECONDS = seconds(
+        "CLOSE_SECONDS", server_sockets.CLOSE_TIMEOUT_SECONDS
     )
-    requests.HEAD_SECONDS_MAX = float(os.environ.get("HEAD_SECONDS", requests.HEAD_SECONDS_MAX))
+    server_sockets.STALL_SECONDS_MAX = seconds("STALL_SECONDS", server_sockets.STALL_SECONDS_MAX)
+    requests.HEAD_SECONDS_MAX = seconds("HEAD_SECONDS", requests.HEAD_SECONDS_MAX)
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
-    http = HttpApplication(wsgi, threads=2, waiting_max=2, wait_seconds_max=1.0)
+    waits = seconds("WAIT_SECONDS", WAIT_SECONDS_MAX)
+    http = HttpApplication(wsgi, threads=2, waiting_max=2, wait_seconds_max=waits)
 
     async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
-        await (http if scope["type"] == "http" else sockets)(scope, receive, send)
+        if scope["type"] == "http":
+            await answer(http, scope, receive, send)
+        else:
+            await sockets(scope, receive, send)
 
     OpenbellServer(
         application,
         listener=listener,
         when_ready=lambda: print(port, flush=True),
-        notice_seconds=float(os.environ.get("NOTICE_SECONDS", "0")),
+        notice_seconds=seconds("NOTICE_SECONDS", 0.0),
         when_told=lambda: print("told", flush=True),
         when_draining=lambda: print("draining", flush=True),
     ).run()

@@ -18,9 +18,11 @@ pytest.importorskip("gunicorn", reason="NO GUNICORN: the production set is not i
 from gunicorn.config import Config
 
 from config.server.at_once import AtOnce
-from config.server.gunicorn_worker import WAITING_PER_THREAD, Connection, Line, ThreadWorker
+from config.server.gunicorn_worker import Connection, Line, ThreadWorker
+from tests.config.server.gate import Gate
 from tests.config.server.remembering import from_memory
-from tests.config.server.web import THREADS, Web, answer_of, next_answer, request, running
+from tests.config.server.web import THREADS, Web, answer_of, fill, next_answer, request, running
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 APPLICATION = "tests.config.server.remembering:application"
 MEMORY = request("/memory?6")
@@ -33,17 +35,6 @@ LARGE = 16 * 1024 * 1024  # more than both ends of a connection buffer
 def web() -> Iterator[Web]:
     with running(APPLICATION) as web:
         yield web
-
-
-def fill(web: Web) -> list[socket.socket]:
-    """Clients that keep every thread and every place in the queue for most of a second."""
-    clients = [web.connect() for _ in range(THREADS * (1 + WAITING_PER_THREAD))]
-    for client in clients:
-        client.sendall(request("/slow?0.8", "Connection: close"))
-    deadline = time.monotonic() + 5
-    while web.ask("/").status != 503:
-        assert time.monotonic() < deadline
-    return clients
 
 
 def test_both_ways_frame_an_answer_alike(web: Web) -> None:
@@ -62,11 +53,13 @@ def test_both_ways_frame_an_answer_alike(web: Web) -> None:
     assert len(lines(short.head)) == 6
 
 
-def test_with_every_thread_busy_and_the_queue_full_memory_still_answers(web: Web) -> None:
+def test_with_every_thread_busy_and_the_queue_full_memory_still_answers(
+    web: Web, gate: Gate
+) -> None:
     with web.connect() as kept:
         kept.sendall(ORDINARY)
         next_answer(kept)
-        busy = fill(web)
+        busy = fill(web, gate)
         for _ in range(50):
             kept.sendall(MEMORY)
             assert next_answer(kept).body == FROM_MEMORY
@@ -74,6 +67,7 @@ def test_with_every_thread_busy_and_the_queue_full_memory_still_answers(web: Web
             fresh.sendall(MEMORY)
             assert next_answer(fresh).body == FROM_MEMORY
         assert web.ask("/").status == 503
+    gate.open()
     for client in busy:
         assert answer_of(client).status in (200, 503)
         client.close()
@@ -160,10 +154,7 @@ def test_a_reader_that_leaves_with_half_an_answer_harms_nobody(web: Web) -> None
             leaving.close()
             client.sendall(MEMORY)
             assert next_answer(client).body == FROM_MEMORY
-        deadline = time.monotonic() + 5
-        while web.open_files() > sockets:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        eventually(lambda: web.open_files() <= sockets, "its sockets to be closed")
 
 
 def test_a_worker_that_stops_closes_what_it_answered_at_once() -> None:
@@ -172,7 +163,7 @@ def test_a_worker_that_stops_closes_what_it_answered_at_once() -> None:
         assert next_answer(client).body == FROM_MEMORY
         web.process.send_signal(signal.SIGTERM)
         assert client.recv(1) == b""
-        assert web.process.wait(10) == 0
+        assert web.process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_each_answer_renews_the_deadline_of_its_connection() -> None:

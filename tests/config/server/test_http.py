@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
+import select
 import socket
-import threading
 import time
 from typing import Any
 
+import pytest
+
 from tests.config.server.conftest import Floor
+from tests.config.server.floor import WAIT_SECONDS_MAX
+from tests.config.server.gate import Gate
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 
 def ask(floor: Floor, method: str = "GET", path: str = "/", **kwargs: Any) -> Any:
-    connection = http.client.HTTPConnection("127.0.0.1", floor.port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", floor.port, timeout=PATIENCE_SECONDS)
     connection.request(method, path, **kwargs)
     response = connection.getresponse()
     body = response.read()
@@ -23,7 +29,7 @@ def ask(floor: Floor, method: str = "GET", path: str = "/", **kwargs: Any) -> An
 
 def raw(floor: Floor, request: bytes) -> bytes:
     """Everything the server says to these bytes until it closes."""
-    with socket.create_connection(("127.0.0.1", floor.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", floor.port), timeout=PATIENCE_SECONDS) as client:
         client.sendall(request)
         parts = []
         while part := client.recv(65536):
@@ -122,64 +128,83 @@ def test_a_chunked_body_within_the_limit_is_plain_to_django(floor):
     assert "HTTP_TRANSFER_ENCODING" not in seen
 
 
-def test_requests_beyond_the_queue_are_told_to_come_back(floor):
-    answers: list[Any] = []
-    threads = [
-        threading.Thread(target=lambda: answers.append(ask(floor, path="/slow?0.5")))
-        for _ in range(12)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-
-    statuses = sorted(response.status for response, _ in answers)
-    assert statuses == [200] * 4 + [503] * 8  # two threads, two may wait
-    refused = [pair for pair in answers if pair[0].status == 503]
-    for response, body in refused:
-        assert response.headers["Retry-After"] == "1"
-        assert json.loads(body)["code"] == 50310000
+@pytest.fixture
+def patient(monkeypatch):
+    monkeypatch.setenv("WAIT_SECONDS", "60")
 
 
-def test_a_request_that_waited_too_long_is_not_begun(floor):
-    blockers = [threading.Thread(target=ask, args=(floor, "GET", "/slow?1.5")) for _ in range(2)]
-    for thread in blockers:
-        thread.start()
-    time.sleep(0.2)
+@pytest.fixture
+def send(floor):
+    """Asks for a path and does not wait for the answer; the connection is open until the end."""
+    with contextlib.ExitStack() as stack:
 
-    response, _ = ask(floor)
+        def send(path: str) -> http.client.HTTPConnection:
+            client = http.client.HTTPConnection("127.0.0.1", floor.port, timeout=PATIENCE_SECONDS)
+            stack.callback(client.close)
+            client.request("GET", path)
+            return client
 
-    assert response.status == 503
-    for thread in blockers:
-        thread.join()
+        yield send
 
 
-def test_a_request_whose_client_left_is_not_begun(floor):
-    blockers = [threading.Thread(target=ask, args=(floor, "GET", "/slow?0.6")) for _ in range(2)]
-    for thread in blockers:
-        thread.start()
-    time.sleep(0.2)
-    with socket.create_connection(("127.0.0.1", floor.port)) as client:
-        client.sendall(b"GET /broken HTTP/1.1\r\nHost: x\r\n\r\n")
-        time.sleep(0.1)
-    for thread in blockers:
-        thread.join()
+def answered(clients: list[http.client.HTTPConnection], timeout: float = 0) -> list[Any]:
+    """Those of them that have something to read."""
+    ready, _, _ = select.select([client.sock for client in clients], [], [], timeout)
+    return [client for client in clients if client.sock in ready]
+
+
+def wait_in_vain(send: Any, gate: Gate, path: str) -> list[http.client.HTTPConnection]:
+    """Two requests that wait for the two threads, which are busy until the gate opens.
+
+    A third finds no room: by then the two have come.
+    """
+    for _ in range(2):
+        send(gate.path)
+    gate.wait_for(2)
+    clients = [send(path) for _ in range(3)]
+    refused = answered(clients, PATIENCE_SECONDS)
+    assert [client.getresponse().status for client in refused] == [503]
+    return [client for client in clients if client not in refused]
+
+
+def test_requests_beyond_the_queue_are_told_to_come_back(patient, send, gate):
+    clients = [send(gate.path) for _ in range(12)]
+    eventually(lambda: len(answered(clients)) == 8, "those that find no room")
+    gate.open()
+
+    answers = [client.getresponse() for client in clients]
+    assert sorted(each.status for each in answers) == [200] * 4 + [503] * 8  # two run, two wait
+    for refused in (each for each in answers if each.status == 503):
+        assert refused.headers["Retry-After"] == "1"
+        assert json.loads(refused.read())["code"] == 50310000
+
+
+def test_a_request_that_waited_too_long_is_not_begun(send, gate):
+    late = wait_in_vain(send, gate, "/broken")
+    time.sleep(WAIT_SECONDS_MAX)
+    gate.open()
+
+    assert [client.getresponse().status for client in late] == [503, 503]
+
+
+def test_a_request_whose_client_left_is_not_begun(patient, floor, send, gate):
+    for client in wait_in_vain(send, gate, "/broken"):
+        client.close()
+    assert [floor.next_line() for _ in range(2)] == ["left /broken\n"] * 2
+    gate.open()
 
     assert ask(floor)[0].status == 200  # the thread that would have run it is free and well
     floor.ask_to_stop()
     assert "broken on purpose" not in floor.output()[1]
 
 
-def test_a_stop_finishes_what_runs(floor):
-    answers: list[Any] = []
-    thread = threading.Thread(target=lambda: answers.append(ask(floor, path="/slow?1")))
-    thread.start()
-    time.sleep(0.3)
-
+def test_a_stop_finishes_what_runs(floor, send, gate):
+    client = send(gate.path)
+    gate.wait_for(1)
     floor.ask_to_stop()
-    thread.join()
-    printed, _ = floor.output()
+    assert [floor.next_line() for _ in range(2)] == ["told\n", "draining\n"]
+    gate.open()
 
-    assert answers[0][0].status == 200
-    assert printed.endswith("clean exit\n")
+    assert client.getresponse().status == 200
+    assert floor.output()[0] == "clean exit\n"
     assert floor.process.returncode == 0

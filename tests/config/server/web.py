@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -11,10 +12,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from config.server.gunicorn_worker import WAITING_PER_THREAD
+from tests.config.server.gate import Gate
 from tests.running import free_port, workers_of
+from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[3]
 THREADS = 4
+ADMITTED = THREADS * (1 + WAITING_PER_THREAD)  # requests that run or wait
 BUSY = "tests.config.server.busy"  # an application, and settings without a database
 READY_SECONDS_MAX = 60
 GUNICORN = [sys.executable, "-m", "gunicorn", "-c", "python:config.server.gunicorn_settings"]
@@ -45,7 +50,7 @@ class Web:
         raise RuntimeError(f"gunicorn did not start:\n{self.kill()}")
 
     def connect(self) -> socket.socket:
-        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_SECONDS)
 
     def ask(self, path: str, *headers: str) -> Answer:
         with self.connect() as client:
@@ -81,6 +86,20 @@ def running(application: str = f"{BUSY}:application", **more: str) -> Iterator[W
         yield web
     finally:
         web.kill()
+
+
+def fill(web: Web, gate: Gate) -> list[socket.socket]:
+    """Clients that keep every thread, until the gate opens, and every place in the queue.
+
+    One of them found it full.
+    """
+    clients = [web.connect() for _ in range(ADMITTED + 1)]
+    for client in clients:
+        client.sendall(request(gate.path, "Connection: close"))
+    gate.wait_for(THREADS)
+    refused, _, _ = select.select(clients, [], [], PATIENCE_SECONDS)
+    assert refused
+    return clients
 
 
 def request(path: str, *headers: str) -> bytes:
