@@ -21,10 +21,13 @@ from django.db import connections
 from django.db.backends.signals import connection_created
 
 from events.models import Lease
+from tests.conftest import LONG
+from tests.waiting import eventually
 
 Fork = Callable[..., "Forked"]
 
-WAIT_SECONDS_MAX = 20.0
+WAIT_SECONDS_MAX = 60.0
+TAKEOVER_SECONDS_MAX = 2.0 if LONG else 8.0  # two are promised, to a machine that has time
 LABEL_CHARS = 60
 BYSTANDER = "bystander"  # name of a thread whose statements are not counted
 
@@ -43,10 +46,7 @@ class Forked:
 
     def wait(self, seconds: float = WAIT_SECONDS_MAX) -> int:
         """Wait for the end; 0 or 1 as it ended, or the negative number of the signal."""
-        deadline = time.monotonic() + seconds
-        while not self.has_ended():
-            assert time.monotonic() < deadline, f"process {self.pid} does not end"
-            time.sleep(0.001)
+        eventually(self.has_ended, f"the end of process {self.pid}", seconds)
         assert self.result is not None
         return self.result
 
@@ -59,11 +59,12 @@ class Forked:
 
     def wait_for_stop(self, seconds: float = WAIT_SECONDS_MAX) -> None:
         """Wait until it has stopped itself."""
-        deadline = time.monotonic() + seconds
-        while _state(self.pid) != "T":
+
+        def has_stopped() -> bool:
             assert not self.has_ended(), f"process {self.pid} ended with {self.result}"
-            assert time.monotonic() < deadline, f"process {self.pid} does not stop"
-            time.sleep(0.001)
+            return _state(self.pid) == "T"
+
+        eventually(has_stopped, f"process {self.pid} to stop", seconds)
 
     def send(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
@@ -103,13 +104,6 @@ def owner_of(lease: str) -> int:
     """The number of the process that the lease's row names; 0 as long as it names none."""
     owner = Lease.objects.get(name=lease).owner
     return int(owner.split(":")[1]) if owner else 0
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS_MAX
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.005)
 
 
 class Armed:

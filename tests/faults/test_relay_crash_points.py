@@ -17,19 +17,19 @@ from events.relay import LEASE_NAME, run_relay
 from tests.conftest import LONG
 from tests.faults.crash_points import (
     BYSTANDER,
+    TAKEOVER_SECONDS_MAX,
     WAIT_SECONDS_MAX,
     Armed,
     Fork,
     owner_of,
-    wait_until,
 )
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 STRIDE = 1 if LONG else 4
 POINTS_MAX = 500
 TAKEOVERS = 10 if LONG else 1
-TAKEOVER_SECONDS_MAX = 2.0
 SMALL_BATCH = 4
 
 # What a relay of the whole run is killed at, among much else.
@@ -134,15 +134,15 @@ def test_the_standby_chains_within_two_seconds(fork: Fork) -> None:
     owner, standby = fork(chain_until_told), fork(chain_until_told)
     for _ in range(TAKEOVERS):
         write()
-        wait_until(is_all_chained, "the relay")
+        eventually(is_all_chained, "the relay")
         if owner_of(LEASE_NAME) == standby.pid:
             owner, standby = standby, owner
         killed_at = time.monotonic()
         owner.send(signal.SIGKILL)
-        wait_until(lambda owner=standby.pid: owner_of(LEASE_NAME) == owner, "the standby")
+        eventually(lambda owner=standby.pid: owner_of(LEASE_NAME) == owner, "the standby")
         assert time.monotonic() - killed_at < TAKEOVER_SECONDS_MAX
         write()
-        wait_until(is_all_chained, "the standby")
+        eventually(is_all_chained, "the standby")
         owner, standby = standby, fork(chain_until_told)
     assert_whole("taken over")
 
@@ -155,18 +155,18 @@ def test_a_stopped_relay_does_no_harm_when_it_goes_on(fork: Fork, where: str) ->
     stopped.wait_for_stop()
     stopped_at = time.monotonic()
     standby = fork(chain_until_told)
-    wait_until(lambda: owner_of(LEASE_NAME) == standby.pid, "the standby")
+    eventually(lambda: owner_of(LEASE_NAME) == standby.pid, "the standby")
     assert time.monotonic() - stopped_at < TAKEOVER_SECONDS_MAX
-    wait_until(is_all_chained, "the standby")
+    eventually(is_all_chained, "the standby")
     epoch = Lease.objects.get(name=LEASE_NAME).epoch
 
     stopped.send(signal.SIGCONT)
     write()
-    wait_until(is_all_chained, "the relay beside its former owner")
+    eventually(is_all_chained, "the relay beside its former owner")
     assert (owner_of(LEASE_NAME), Lease.objects.get(name=LEASE_NAME).epoch) == (standby.pid, epoch)
 
     standby.send(signal.SIGKILL)
     write()
-    wait_until(is_all_chained, "the former owner to take over")
+    eventually(is_all_chained, "the former owner to take over")
     assert owner_of(LEASE_NAME) == stopped.pid
     assert_whole(where)

@@ -21,8 +21,9 @@ from quotes.clock import market_clock
 from quotes.models import MarketClock
 from quotes.streaming.bus import TICK_TOPICS, bus
 from quotes.ticks import Batch, Quote
-from tests.faults.crash_points import BYSTANDER, Fork, wait_until
+from tests.faults.crash_points import BYSTANDER, Fork
 from tests.portfolios.factories import assert_books_balance, funded_account, make_instrument
+from tests.waiting import eventually
 from trading import orders
 from trading.execution import process, sharing
 from trading.execution.process import run_execution
@@ -96,7 +97,7 @@ def trade_everything(account: Account) -> None:
         for symbol in SYMBOLS
     ]
     mine = Order.objects.filter(pk__in=placed)
-    wait_until(lambda: set(mine.values_list("status", flat=True)) == {"filled"}, "every fill")
+    eventually(lambda: set(mine.values_list("status", flat=True)) == {"filled"}, "every fill")
     assert Fill.objects.filter(order__in=placed).count() == len(SYMBOLS)
 
 
@@ -119,11 +120,11 @@ def test_shards_of_a_killed_process_go_on_and_are_shared_out_again(
     account: Account, fork: Fork
 ) -> None:
     first = fork(execute_until_told)
-    wait_until(has(4), "one process to own all")
+    eventually(has(4), "one process to own all")
     trade_everything(account)
 
     second = fork(execute_until_told)
-    wait_until(has(2, 2), "two processes to share")
+    eventually(has(2, 2), "two processes to share")
     trade_everything(account)
 
     first.send(signal.SIGKILL)
@@ -132,7 +133,7 @@ def test_shards_of_a_killed_process_go_on_and_are_shared_out_again(
     assert owned() == {second.pid: 4}, f"after {time.monotonic() - killed_at:.1f} s"
 
     third = fork(execute_until_told)
-    wait_until(has(2, 2), "the next process to have its share")
+    eventually(has(2, 2), "the next process to have its share")
     trade_everything(account)
 
     for each in (second, third):

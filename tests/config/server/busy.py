@@ -1,4 +1,4 @@
-"""An application for the tests of the gunicorn worker: `/held` waits at its gate, all else is quick.
+"""An application for the tests of the gunicorn worker: `/held` waits at a gate, the rest is quick.
 
 As a settings module it says that there is no database to look at.
 """

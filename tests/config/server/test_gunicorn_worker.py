@@ -102,9 +102,7 @@ def test_a_client_that_does_not_close_holds_up_nobody(web: Web) -> None:
         client.close()
 
 
-def test_a_refused_client_reads_its_answer_whatever_it_was_sending(
-    web: Web, gate: Gate
-) -> None:
+def test_a_refused_client_reads_its_answer_whatever_it_was_sending(web: Web, gate: Gate) -> None:
     """A reset would take the 503 with it: unread input must not become one."""
     busy = fill(web, gate)
     with web.connect() as client:

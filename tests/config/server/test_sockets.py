@@ -164,7 +164,8 @@ def test_backlog_says_what_a_stalled_reader_has_not_taken(floor):
 
 def kept(floor: Floor) -> int:
     """The sockets it has in memory; once asked, it collects no garbage any more."""
-    with urllib.request.urlopen(f"http://127.0.0.1:{floor.port}/sockets", timeout=PATIENCE_SECONDS) as said:
+    asked = f"http://127.0.0.1:{floor.port}/sockets"
+    with urllib.request.urlopen(asked, timeout=PATIENCE_SECONDS) as said:
         return int(said.read())
 
 

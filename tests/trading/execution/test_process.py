@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,6 +13,7 @@ from unittest.mock import patch
 import pytest
 from django.db import connections
 
+from events import leases
 from events.leases import acquire, owner_of
 from events.models import Lease
 from portfolios.models import Account
@@ -23,6 +24,7 @@ from quotes.streaming.bus import TICK_TOPICS, bus
 from quotes.ticks import Batch, Quote
 from tests.portfolios.factories import assert_books_balance, funded_account, make_instrument
 from tests.trading.floor import now_of
+from tests.waiting import PATIENCE_SECONDS, eventually
 from trading import orders
 from trading.execution.process import LEASE_NAME, run_execution
 from trading.models import Order, OrderType, Side, TimeInForce
@@ -30,7 +32,6 @@ from trading.request import OrderRequest
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-WAIT_SECONDS_MAX = 10.0
 DOLLAR = 10_000
 
 
@@ -80,17 +81,8 @@ def execution() -> Iterator[threading.Event]:
         yield stop
     finally:
         stop.set()
-        thread.join(WAIT_SECONDS_MAX)
+        thread.join(PATIENCE_SECONDS)
     assert not thread.is_alive()
-
-
-def until(condition: Callable[[], bool], what: str = "") -> float:
-    """Wait for it; returns how many seconds that took."""
-    begun = time.monotonic()
-    while not condition():
-        assert time.monotonic() - begun < WAIT_SECONDS_MAX, f"waited in vain {what}"
-        time.sleep(0.002)
-    return time.monotonic() - begun
 
 
 def limit_buy(account: Account, price: int = 100, **changes: object) -> Order:
@@ -114,18 +106,17 @@ def wait_for_quote(market: Market, account: Account) -> None:
         time.sleep(0.02)
         return now_of(first).status == "filled"
 
-    until(filled, "for the engine to start")
+    eventually(filled, "the engine to start")
 
 
 def test_an_accepted_order_fills_at_once(market: Market, account: Account) -> None:
     with execution():
         wait_for_quote(market, account)
-        market.tick()
-        taken = []
-        for _ in range(5):
-            order = limit_buy(account)
-            taken.append(until(lambda order=order: now_of(order).status == "filled"))
-    assert sorted(taken)[len(taken) // 2] < 0.5, taken  # typically 10 ms; this machine is shared
+        with patch("trading.execution.engine.POLL_SECONDS", 600.0):  # nobody waits for the poll
+            for _ in range(5):
+                market.tick()
+                order = limit_buy(account)
+                eventually(lambda order=order: now_of(order).status == "filled")
     assert_books_balance(account)
 
 
@@ -134,18 +125,18 @@ def test_the_safety_poll_finds_an_order_that_the_bus_lost(market: Market, accoun
         wait_for_quote(market, account)
         with patch("trading.updates._news", lambda order: {"status": "lost"}):
             order = limit_buy(account, price=90)
-        until(lambda: now_of(order).status == "new")
+        eventually(lambda: now_of(order).status == "new")
 
 
 def test_a_canceled_order_is_never_filled(market: Market, account: Account) -> None:
     with execution():
         wait_for_quote(market, account)
         order = limit_buy(account, price=95)
-        until(lambda: now_of(order).status == "new")
+        eventually(lambda: now_of(order).status == "new")
         orders.cancel(account_id=account.pk, order_id=order.public_id, actor="test")
         market.tick(93, 94)
         witness = limit_buy(account, price=94)
-        until(lambda: now_of(witness).status == "filled")
+        eventually(lambda: now_of(witness).status == "filled")
     assert (now_of(order).status, now_of(order).fill_count) == ("canceled", 0)
     assert_books_balance(account)
 
@@ -157,17 +148,19 @@ def test_an_ioc_that_waited_too_long_is_canceled_with_that_reason(
     long_ago = datetime.now(UTC) - timedelta(seconds=6)
     Order.objects.filter(pk=order.pk).update(recorded_at=long_ago)
     with execution():
-        until(lambda: now_of(order).status == "canceled")
+        eventually(lambda: now_of(order).status == "canceled")
     assert "within 5 s" in now_of(order).reason
     assert_books_balance(account)
 
 
+@patch("trading.execution.admission.IMMEDIATE_WALL_SECONDS", 600.0)
 def test_an_ioc_meets_the_first_quote_after_a_takeover(market: Market, account: Account) -> None:
     order = limit_buy(account, time_in_force=TimeInForce.IOC)
+    after = limit_buy(account, price=90)
     with execution():
-        time.sleep(0.5)
+        eventually(lambda: now_of(after).status == "new", "the orders to be taken in")
         assert now_of(order).status == "accepted"
-        until(lambda: market.tick() or now_of(order).status != "accepted")
+        eventually(lambda: market.tick() or now_of(order).status != "accepted")
     assert now_of(order).status == "filled"
     assert_books_balance(account)
 
@@ -175,28 +168,39 @@ def test_an_ioc_meets_the_first_quote_after_a_takeover(market: Market, account: 
 def test_nothing_fills_while_the_feed_is_silent(market: Market, account: Account) -> None:
     with execution():
         wait_for_quote(market, account)
-        with patch.object(type(market_clock()), "feed_is_silent", lambda clock: True):
+        silent = threading.Event()
+        silent.set()
+        with patch.object(type(market_clock()), "feed_is_silent", lambda clock: silent.is_set()):
             order = limit_buy(account)
-            until(lambda: now_of(order).status == "new")
-            until(lambda: "silent" in now_of(order).reason)
-        until(lambda: now_of(order).status == "filled")
+            eventually(lambda: now_of(order).status == "new")
+            eventually(lambda: "silent" in now_of(order).reason)
+            silent.clear()
+            eventually(lambda: now_of(order).status == "filled")
     assert_books_balance(account)
 
 
-def test_a_standby_takes_over_from_an_owner_that_went(market: Market, account: Account) -> None:
+def test_a_standby_takes_over_from_an_owner_that_went(
+    market: Market,
+    account: Account,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "events.leases")
+    monkeypatch.setattr(leases, "EXPIRE_SECONDS", 600.0)
     with ThreadPoolExecutor(1) as another:  # whose connection the standby will end
         gone = another.submit(acquire, LEASE_NAME).result()
         another.submit(connections.close_all).result()
     assert gone is not None
+    order = limit_buy(account, price=90)
     with execution():
-        order = limit_buy(account, price=90)
-        time.sleep(0.3)
-        assert now_of(order).status == "accepted"  # the lease is another's
-        until(lambda: now_of(order).status == "new", "for the lease to run out")
+        eventually(lambda: "standing by" in caplog.text, "the standby to find the lease taken")
+        assert now_of(order).status == "accepted"
+        Lease.objects.filter(name=LEASE_NAME).update(expires_at=leases.DatabaseTime(-0.1))
+        eventually(lambda: now_of(order).status == "new", "the standby to take over")
     assert Lease.objects.get(name=LEASE_NAME).epoch == gone.epoch + 1
 
 
 def test_it_lets_go_of_its_shard_when_told_even_without_a_market(transactional_db: None) -> None:
     with execution():
-        until(lambda: owner_of(LEASE_NAME) is not None, "for an owner")
+        eventually(lambda: owner_of(LEASE_NAME) is not None, "an owner")
     assert owner_of(LEASE_NAME) is None
