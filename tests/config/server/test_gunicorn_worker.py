@@ -37,6 +37,13 @@ def web() -> Iterator[Web]:
         yield web
 
 
+@pytest.fixture(scope="module")
+def patient() -> Iterator[Web]:
+    """Whose requests may wait for a thread as long as they like."""
+    with running("tests.config.server.patient:application") as web:
+        yield web
+
+
 async def ask(web: Web, path: str) -> Answer:
     begun = time.monotonic()
     reader, writer = await asyncio.open_connection("127.0.0.1", web.port)
@@ -46,35 +53,39 @@ async def ask(web: Web, path: str) -> Answer:
     return Answer(raw, time.monotonic() - begun)
 
 
-async def test_500_requests_at_once_are_answered_or_refused(gate: Gate) -> None:
-    """Whoever finds the queue full is refused while all others run or wait."""
-    with running("tests.config.server.patient:application") as patient:
-        asked = [asyncio.create_task(ask(patient, gate.path)) for _ in range(500)]
-        answers = asyncio.as_completed(asked)
-        refused = [await next(answers) for _ in range(500 - ADMITTED)]
-        await asyncio.to_thread(gate.wait_for, THREADS)
-        gate.open()
-        served = [await answer for answer in answers]
+async def keep_busy(web: Web, gate: Gate) -> list[asyncio.Task[Answer]]:
+    """A request for each thread, which runs until the gate opens."""
+    begun = [asyncio.create_task(ask(web, gate.path)) for _ in range(THREADS)]
+    await asyncio.to_thread(gate.wait_for, THREADS)
+    return begun
 
-        assert {answer.status for answer in refused} == {503}
-        assert all(b"retry-after: 1" in answer.head.lower() for answer in refused)
-        assert all(answer.body.startswith(b'{"code":50310000,') for answer in refused)
-        assert {answer.status for answer in served} == {200}
-        assert max(int(answer.body) for answer in served) == THREADS
-        assert patient.ask("/").status == 200
+
+async def test_500_requests_at_once_are_answered_or_refused(patient: Web, gate: Gate) -> None:
+    """Whoever finds the queue full is refused while all others run or wait."""
+    begun = await keep_busy(patient, gate)
+    answers = asyncio.as_completed([ask(patient, "/") for _ in range(500 - THREADS)])
+    refused = [await next(answers) for _ in range(500 - ADMITTED)]
+    gate.open()
+    served = [await answer for answer in (*begun, *answers)]
+
+    assert {answer.status for answer in refused} == {503}
+    assert all(b"retry-after: 1" in answer.head.lower() for answer in refused)
+    assert all(answer.body.startswith(b'{"code":50310000,') for answer in refused)
+    assert {answer.status for answer in served} == {200}
+    assert max(int(answer.body) for answer in served) == THREADS
+    assert patient.ask("/").status == 200
 
 
 async def test_who_waits_for_a_second_is_refused_while_every_thread_is_busy(
     web: Web, gate: Gate
 ) -> None:
-    busy = [asyncio.create_task(ask(web, gate.path)) for _ in range(THREADS)]
-    await asyncio.to_thread(gate.wait_for, THREADS)
+    begun = await keep_busy(web, gate)
     refused = await asyncio.gather(*(ask(web, "/") for _ in range(THREADS)))
     gate.open()
 
     assert {answer.status for answer in refused} == {503}
     assert all(0.9 < answer.seconds < 10 for answer in refused)
-    assert {(await answer).status for answer in busy} == {200}
+    assert {(await answer).status for answer in begun} == {200}
 
 
 def test_a_query_of_a_thousand_symbols_is_let_in(web: Web) -> None:
@@ -116,13 +127,14 @@ def test_a_refused_client_reads_its_answer_whatever_it_was_sending(web: Web, gat
 
 
 def test_a_stop_finishes_what_was_begun(gate: Gate) -> None:
-    with running() as web, web.connect() as client:
-        client.sendall(request(gate.path, "Connection: close"))
-        gate.wait_for(1)
-        web.process.send_signal(signal.SIGTERM)
-        eventually(lambda: is_refused(web), "the stop")
-        gate.open()
-        assert answer_of(client).status == 200
+    with running() as web:
+        with web.connect() as client:
+            client.sendall(request(gate.path, "Connection: close"))
+            gate.wait_for(1)
+            web.process.send_signal(signal.SIGTERM)
+            eventually(lambda: is_refused(web), "the stop")
+            gate.open()
+            assert answer_of(client).status == 200
         assert web.process.wait(PATIENCE_SECONDS) == 0
 
 

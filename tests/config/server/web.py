@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -37,6 +39,7 @@ class Web:
             env={**os.environ, "DJANGO_SETTINGS_MODULE": BUSY, **told},
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
 
     def wait_until_ready(self) -> None:
@@ -63,8 +66,9 @@ class Web:
         return len(list(Path(f"/proc/{worker}/fd").iterdir()))
 
     def kill(self) -> str:
-        """End it, whatever it does; what it complained of."""
-        self.process.kill()
+        """End it and its workers, whatever they do; what they complained of."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
         assert self.process.stderr is not None
         return "" if self.process.stderr.closed else self.process.communicate()[1]
 
@@ -94,9 +98,9 @@ def fill(web: Web, gate: Gate) -> list[socket.socket]:
     One of them found it full.
     """
     clients = [web.connect() for _ in range(ADMITTED + 1)]
-    for client in clients:
+    for number, client in enumerate(clients, 1):
         client.sendall(request(gate.path, "Connection: close"))
-    gate.wait_for(THREADS)
+        gate.wait_for(min(number, THREADS))
     refused, _, _ = select.select(clients, [], [], PATIENCE_SECONDS)
     assert refused
     return clients
