@@ -9,7 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Mapping
 
-from quotes.streaming.audience import Audience, Changed, Channel, note_unreported, wants_any
+from quotes.streaming.audience import (
+    STOOD_FOR,
+    Audience,
+    Changed,
+    Channel,
+    note_unreported,
+    wants_any,
+)
 from quotes.streaming.codec import Codec
 from quotes.streaming.fanout import Fanout
 from quotes.streaming.halts import Halts
@@ -23,7 +30,6 @@ log = logging.getLogger(__name__)
 # Some 2 ms of heartbeats, which differ from socket to socket.
 SLICE_SOCKETS = 128
 SLICE_SYMBOLS = 128
-_TOLD_ANEW = (Channel.QUOTES, Channel.TRADES)
 
 
 class Bulletins:
@@ -65,10 +71,10 @@ class Bulletins:
         stored: Mapping[str, Standing],
         turns: Turns,
     ) -> None:
-        """Say to all who want its quotes or trades where a symbol stands, as `tell` does."""
-        sockets = set[Socket]().union(*(audiences[each].honest(symbol) for each in _TOLD_ANEW))
+        """Say to all who are told of a symbol where it stands, as `tell` does."""
+        sockets = set[Socket]().union(*(audiences[each].honest(symbol) for each in STOOD_FOR))
         for some in chunks(tuple(sockets), SLICE_SOCKETS):
-            here = [socket for socket in some if wants_any(socket, _TOLD_ANEW, symbol)]
+            here = [socket for socket in some if wants_any(socket, STOOD_FOR, symbol)]
             for _, stands in self._standings.standing([symbol], stored).items():
                 self.snapshot(here, symbol, stands)
             await turns.give()

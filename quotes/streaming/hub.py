@@ -24,6 +24,7 @@ from django.conf import settings
 from prometheus_client import Counter, Gauge
 
 from quotes.streaming.audience import (
+    STOOD_FOR,
     Audience,
     Channel,
     Wants,
@@ -296,8 +297,16 @@ class Hub:
 
         Trades that were lost stay lost, as their numbers show; a snapshot says from where on.
         """
-        quotes, trades = self._audiences[Channel.QUOTES], self._audiences[Channel.TRADES]
-        names = await self._lookup.names({*quotes.of, *trades.of})
+        wanted = set[str]().union(*(self._audiences[each].of for each in STOOD_FOR))
+        names = await self._lookup.names(wanted)
+        topics = {topic for symbol in names for topic in topics_of(Channel.QUOTES, symbol)}
+        self.use(topics)  # which nobody does who wants statuses alone; what is learned is forgotten
+        try:
+            await self._tell_anew(names)
+        finally:
+            self.disuse(topics)
+
+    async def _tell_anew(self, names: set[str]) -> None:
         turns = Turns(self._tick_mail)
         for symbols in chunks(sorted(names), LOOK_UP_MAX):
             stored = await self._lookup.stored(symbols)
@@ -321,6 +330,7 @@ class Hub:
         except Exception:
             log.exception("the store of latest quotes did not answer")
             self._lost()
+            self._resync.owe()
             return {}
 
     # --- news and heartbeats ------------------------------------------------------------------

@@ -24,23 +24,21 @@ class Doubt:
     def __init__(self) -> None:
         self.is_open = False
         self._needed: Place | None = None  # None: no batch was heard since the loss
-        self._heard = asyncio.Event()
 
     def raise_(self) -> None:
         """Something was lost before whatever is heard next."""
         self.is_open = True
         self._needed = None
-        self._heard.clear()
 
     def hear(self, batch: Batch) -> None:
         """A batch arrived: what was lost came before it."""
         if self.is_open and self._needed is None:
             self._needed = batch.place
-            self._heard.set()
 
-    async def heard_since(self) -> None:
-        """Wait for the first batch after the loss: a mute bus or feed leaves the doubt."""
-        await self._heard.wait()
+    @property
+    def may_end(self) -> bool:
+        """Whether a batch was heard since the loss: a mute bus or feed leaves the doubt."""
+        return self._needed is not None
 
     def is_covered_by(self, place: Place | None) -> bool:
         """Whether a store that has come to this place holds all that was lost."""
@@ -63,11 +61,18 @@ class Resync:
         self.doubt = Doubt()
         self._place = place
         self._take_stock = take_stock
+        self._owes = False  # somebody waits to be told, whatever was heard since
         self._running: asyncio.Task[None] | None = None
 
     def lost(self) -> None:
         """Something was lost: begin, unless begun."""
         self.doubt.raise_()
+        if self._running is None or self._running.done():
+            self.owe()
+
+    def owe(self) -> None:
+        """Take stock as soon as that is possible: somebody asked, and the store did not answer."""
+        self._owes = True
         if self._running is None or self._running.done():
             self._running = asyncio.create_task(self._run())
 
@@ -75,20 +80,23 @@ class Resync:
         """Nobody listens any more: whoever comes next begins without doubt."""
         if self._running is not None:
             self._running.cancel()
-        self._running, self.doubt = None, Doubt()
+        self._running, self.doubt, self._owes = None, Doubt(), False
 
     async def _run(self) -> None:
         """Take stock at once, and again when the store has all that may have been lost."""
-        has_stock = False
-        while self.doubt.is_open:
-            try:
-                place = await self._place()  # first, for what is read then is not older
-                if self.doubt.is_covered_by(place) or not has_stock:
-                    await self._take_stock()
-                    has_stock = True
-                    self.doubt.settle(place)
-            except Exception:
-                log.exception("the store of latest quotes did not answer")
-            if self.doubt.is_open:
-                await self.doubt.heard_since()
+        while self.doubt.is_open or self._owes:
+            if self.doubt.may_end or self._owes:
+                await self._try()
+            if self.doubt.is_open or self._owes:
                 await asyncio.sleep(RETRY_SECONDS)
+
+    async def _try(self) -> None:
+        try:
+            place = await self._place()  # first, for what is read then is not older
+            if self.doubt.is_covered_by(place) or self._owes:
+                self._owes = False
+                await self._take_stock()
+                self.doubt.settle(place)
+        except Exception:
+            log.exception("the store of latest quotes did not answer")
+            self._owes = True

@@ -440,6 +440,43 @@ async def test_a_request_that_the_store_fails_is_answered_when_it_is_back(
     assert [one["resync"] for one in snapshots(reader)] == [7]
 
 
+async def test_who_wants_only_statuses_is_answered_when_the_store_is_back(
+    hub: Hub, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No batch is heard there, with which a quote's reader is told. More than once, too."""
+    monkeypatch.setattr(resync, "RETRY_SECONDS", 0.01)
+    look, is_away = store.latest, True
+
+    async def fail(symbols: Sequence[str]) -> dict[str, Latest]:
+        if is_away:
+            raise OSError("away")
+        return await look(symbols)
+
+    store.latest = fail  # type: ignore[method-assign]
+    store.holds, store.halts = {"AAPL": Latest(quote(n=1))}, {"AAPL": "news"}
+    reader = Reader(hub, JSON_HONEST)
+    for asked, ask in enumerate(
+        (
+            lambda: hub.want_from_here(reader.socket, {Channel.STATUSES: ["AAPL"]}),
+            lambda: hub.resync(reader.socket, 7),
+            lambda: hub.resync(reader.socket, 8),
+        )
+    ):
+        is_away = True
+        await ask()
+        assert len(snapshots(reader)) == asked
+        is_away = False
+        await until(lambda asked=asked: len(snapshots(reader)) > asked)
+
+    assert [(one["resync"], one["halted"]) for one in snapshots(reader)] == [
+        (None, True),
+        (7, True),
+        (8, True),
+    ]
+    # Nobody hears its ticks: what is known of it would grow old.
+    await until(lambda: not hub._standings.symbols())
+
+
 async def test_a_second_subscription_snapshots_only_what_is_new(hub: Hub, store: Store) -> None:
     store.holds = {name: Latest(quote(name)) for name in ("AAPL", "IBM")}
     reader = Reader(hub, JSON_HONEST)
