@@ -109,3 +109,28 @@ def test_the_commands_it_mentions_exist() -> None:
 
     assert {"reconcile", "announce_action", "export_events"} <= mentioned
     assert mentioned <= get_commands().keys()
+
+
+def test_it_names_what_make_test_installs() -> None:
+    script = (ROOT / "deploy" / "local" / "test.sh").read_text()
+    found = re.search(r'^PACKAGES="([^"]+)"', script, re.MULTILINE)
+    assert found is not None
+    words = {
+        **{"mariadb-server": "MariaDB", "redis-server": "Redis", "nginx-light": "nginx"},
+        **{"chromium": "Chromium", "gcc": "a compiler", "pkg-config": "a compiler"},
+        **{"default-libmysqlclient-dev": "headers", "python3-dev": "headers"},
+    }
+    (sentence,) = re.findall(r"it installs ([^;]+);", README)
+
+    assert [word for word in found[1].split() if words[word] not in sentence] == []
+    assert ("nodejs" in script) == ("Node" in sentence)
+
+
+def test_it_names_the_process_that_tells_no_metrics() -> None:
+    """A process of ours does so at a port of its own, which the Procfile gives it."""
+    lines = (ROOT / "deploy" / "local" / "Procfile").read_text().splitlines()
+    without = [
+        line.partition(":")[0] for line in lines if "$PYTHON" in line and "PORT=" not in line
+    ]
+
+    assert without == re.findall(r"Each of Openbell's processes but `(\w+)`", README)
