@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from io import StringIO
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,8 +23,7 @@ from portfolios.models import Account
 from tests.events.test_audit import audit, chain_all
 from tests.people import a_trader
 from tests.portfolios.factories import assert_books_balance, funded_account
-
-WAIT_SECONDS_MAX = 30.0
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -199,9 +197,9 @@ def test_the_salt_goes_when_the_relay_has_sealed_what_it_read(accounts: list[Acc
     with transaction.atomic():  # as the relay holds it
         assert chain.lock_head() is not None
         eraser.start()
-        _wait_until(lambda: _another_asks_for("events_chainhead"))
+        eventually(lambda: _another_asks_for("events_chainhead"), "the other one")
         assert Salt.objects.filter(account_id=account.pk).exists()
-    eraser.join(WAIT_SECONDS_MAX)
+    eraser.join(PATIENCE_SECONDS)
 
     assert not eraser.is_alive()
     assert not Salt.objects.filter(account_id=account.pk).exists()
@@ -221,13 +219,6 @@ def _another_asks_for(table: str) -> bool:
             "SELECT info FROM information_schema.processlist WHERE id <> CONNECTION_ID()"
         )
         return any(table in (statement or "") for (statement,) in cursor.fetchall())
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS_MAX
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.02)
 
 
 def test_what_was_erased_cannot_be_altered_all_the_same(accounts: list[Account]) -> None:

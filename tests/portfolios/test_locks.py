@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from portfolios.errors import AccountNotFound
 from portfolios.locks import lock_account, lock_accounts
+from tests.meeting import LockedAccount, only_with_row_locks
 from tests.portfolios.factories import funded_account
 
 pytestmark = pytest.mark.django_db
@@ -43,17 +42,9 @@ def test_a_lock_outside_a_transaction_is_a_bug():
 
 @pytest.mark.django_db(transaction=True)
 def test_accounts_that_somebody_holds_are_skipped_not_waited_for():
-    if not connection.features.has_select_for_update_skip_locked:
-        pytest.skip("THIS DATABASE LOCKS NO ROWS: it is tested on MySQL and MariaDB")
-    ids = [funded_account().pk for _ in range(3)]
+    only_with_row_locks()
+    accounts = [funded_account() for _ in range(3)]
+    ids = [account.pk for account in accounts]
 
-    def lock_elsewhere() -> list[int]:
-        try:
-            with transaction.atomic():
-                return list(lock_accounts(ids, skip_locked=True))
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(1) as elsewhere, transaction.atomic():
-        lock_account(ids[1])
-        assert elsewhere.submit(lock_elsewhere).result(timeout=5) == [ids[0], ids[2]]
+    with LockedAccount(accounts[1]), transaction.atomic():
+        assert list(lock_accounts(ids, skip_locked=True)) == [ids[0], ids[2]]

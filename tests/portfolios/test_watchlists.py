@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import threading
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from uuid import uuid4
 
 import pytest
-from django.db import connection
 
 from events.errors import Unavailable
 from portfolios.errors import WatchlistInvalid, WatchlistNameTaken, WatchlistNotFound
@@ -20,6 +18,7 @@ from portfolios.watchlists import (
     remove_instrument,
     replace_watchlist,
 )
+from tests.meeting import together
 from tests.portfolios.factories import funded_account, make_instrument
 
 pytestmark = pytest.mark.django_db
@@ -118,21 +117,15 @@ def test_lists_and_entries_are_bounded(account, monkeypatch):
 @pytest.mark.django_db(transaction=True)
 def test_the_bound_holds_however_many_are_created_at_once(account, monkeypatch):
     monkeypatch.setattr("portfolios.watchlists.WATCHLISTS_MAX", 2)
-    start = threading.Barrier(6)
 
-    def create(number: int) -> bool:
-        try:
-            start.wait(10)
-            create_watchlist(account_id=account.pk, name=f"List {number}")
-        except (WatchlistInvalid, Unavailable):
-            return False
-        finally:
-            connection.close()
-        return True
+    def create(number: int) -> Watchlist:
+        return create_watchlist(account_id=account.pk, name=f"List {number}")
 
-    with ThreadPoolExecutor(6) as threads:
-        created = sum(threads.map(create, range(6)))
-    assert created == Watchlist.objects.count() == 2
+    outcomes = together(*[partial(create, number) for number in range(6)])
+    created = [outcome for outcome in outcomes if isinstance(outcome, Watchlist)]
+    assert len(created) == Watchlist.objects.count() == 2
+    others = [outcome for outcome in outcomes if outcome not in created]
+    assert all(isinstance(outcome, WatchlistInvalid | Unavailable) for outcome in others)
 
 
 def test_another_account_does_not_find_it(account):

@@ -9,7 +9,8 @@ import select
 import socket
 from typing import Any
 
-PATIENCE_SECONDS = 10
+from tests.waiting import PATIENCE_SECONDS
+
 AUTH = {"action": "auth", "key": "KEY", "secret": "secret"}
 
 CONTINUES, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA

@@ -29,10 +29,10 @@ from quotes.streaming.bus import (
 )
 from quotes.streaming.bus.numbers import MARK_SECONDS
 from quotes.ticks import Bar, Batch, Quote, Trade
+from tests.waiting import PATIENCE_SECONDS, until
 
 pytestmark = pytest.mark.redis_bus
 
-ARRIVAL_SECONDS_MAX = 3.0
 QUOTE = Quote("AAPL", 1_000_000, 1_000_000, 3, 1_000_100, 4, sequence=7, epoch=2)
 TRADE = Trade("BRK.B", 1_000_001, 999, 10, sequence=8, epoch=2, conditions=("@", "I"))
 BAR = Bar("AAPL", "1Min", 60, 1, 4, 1, 2, 100, 5, 2)
@@ -41,7 +41,7 @@ BAR = Bar("AAPL", "1Min", 60, 1, 4, 1, 2, 100, 5, 2)
 async def hear(subscription: Subscription, count: int) -> list[tuple[str, object]]:
     """The next `count` messages; fails when they do not arrive."""
     heard: list[tuple[str, object]] = []
-    deadline = time.monotonic() + ARRIVAL_SECONDS_MAX
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while len(heard) < count:
         assert time.monotonic() < deadline, f"heard {len(heard)} of {count}"
         heard += await subscription.get_many(0.1)
@@ -53,7 +53,7 @@ async def listening(
 ) -> Subscription:
     """A subscription on which all topics already flow."""
     subscription = bus.subscribe(topics, limit=limit, when_full=when_full)
-    await subscription.ready(ARRIVAL_SECONDS_MAX)
+    await subscription.ready(PATIENCE_SECONDS)
     subscription.missed = False
     return subscription
 
@@ -71,7 +71,7 @@ async def assert_slow_reader_gets_everything(publishing: Bus, reading: Bus) -> N
     publisher = asyncio.create_task(publish_all())
     heard: list[int] = []
     while len(heard) < total:
-        messages = await reader.get_many(ARRIVAL_SECONDS_MAX)
+        messages = await reader.get_many(PATIENCE_SECONDS)
         assert messages, f"stuck after {len(heard)}"
         assert len(messages) <= reader.limit
         heard += [batch.number for _, batch in messages]
@@ -107,7 +107,7 @@ class BusContract:
         reader = await listening(bus, account_topic(1))
         reader.add([account_topic(2)])
         reader.discard([account_topic(1)])
-        await reader.ready(ARRIVAL_SECONDS_MAX)
+        await reader.ready(PATIENCE_SECONDS)
 
         for account in (1, 2, 3):
             bus.publish(account_topic(account), {"account_sequence": account})
@@ -187,9 +187,9 @@ class BusContract:
 
     async def test_a_reader_of_very_much_hears_its_topics_as_they_change(self, bus: Bus) -> None:
         reader = bus.subscribe_here(["ticks:0"], limit=100)
-        await reader.ready(ARRIVAL_SECONDS_MAX)
+        await reader.ready(PATIENCE_SECONDS)
         reader.add([BARS])
-        await reader.ready(ARRIVAL_SECONDS_MAX)
+        await reader.ready(PATIENCE_SECONDS)
         for number in range(3):
             bus.publish("ticks:0", Batch((TRADE,), 0, 1, number))
         bus.publish(BARS, [BAR])
@@ -206,11 +206,11 @@ class BusContract:
         reader = await listening(bus, CONTROL)
         began = time.monotonic()
         assert await reader.get_many(0.05) == []
-        assert 0.04 < time.monotonic() - began < 1.0
+        assert time.monotonic() - began > 0.04
 
     async def test_publishing_never_runs_the_reader(self, bus: Bus) -> None:
         reader = await listening(bus, CONTROL)
-        reading = asyncio.create_task(reader.get_many(ARRIVAL_SECONDS_MAX))
+        reading = asyncio.create_task(reader.get_many(PATIENCE_SECONDS))
         await asyncio.sleep(0)
 
         bus.publish(CONTROL, "news")
@@ -272,7 +272,7 @@ class TestRedisBus(BusContract):
 
     async def test_new_topic_says_that_it_may_have_missed(self, bus: Bus) -> None:
         reader = bus.subscribe([CONTROL], limit=10)
-        await reader.ready(ARRIVAL_SECONDS_MAX)
+        await reader.ready(PATIENCE_SECONDS)
         assert reader.missed
 
     async def test_broken_connection_is_mended_and_said(self, bus: Bus, elsewhere: Bus) -> None:
@@ -282,7 +282,7 @@ class TestRedisBus(BusContract):
         with Redis.from_url(settings.REDIS_STATE_URL) as operator:
             operator.client_kill_filter(_type="pubsub")
 
-        assert await reader.get_many(ARRIVAL_SECONDS_MAX) == []
+        assert await reader.get_many(PATIENCE_SECONDS) == []
         assert reader.missed
         elsewhere.publish(CONTROL, "after")
         assert await hear(reader, 1) == [(CONTROL, "after")]
@@ -293,7 +293,7 @@ class TestRedisBus(BusContract):
         reader = await listening(bus, CONTROL)
         elsewhere._said.next(CONTROL)  # type: ignore[attr-defined]  # and Redis never hears it
 
-        assert await reader.get_many(ARRIVAL_SECONDS_MAX) == []
+        assert await reader.get_many(PATIENCE_SECONDS) == []
         assert reader.missed
 
     async def test_a_lost_message_is_missed_when_the_next_one_comes(
@@ -307,7 +307,7 @@ class TestRedisBus(BusContract):
 
         heard = []
         while not heard:
-            heard = await reader.get_many(ARRIVAL_SECONDS_MAX)
+            heard = await reader.get_many(PATIENCE_SECONDS)
         assert heard == [(CONTROL, "after")]
         assert reader.missed
 
@@ -348,7 +348,7 @@ class TestRedisBus(BusContract):
                 """At time that is up, with the answer there and not read."""
                 looks.append(is_owed(seconds))
                 if looks[-1]:
-                    select.select([answers], [], [], ARRIVAL_SECONDS_MAX)
+                    select.select([answers], [], [], PATIENCE_SECONDS)
                     transport.resume_reading()
                 return looks[-1]
 
@@ -357,9 +357,7 @@ class TestRedisBus(BusContract):
             outbox.put("nobody's", b"word")
             outbox.wake()
             lasting = asyncio.create_task(saying.last(0.1))
-            async with asyncio.timeout(ARRIVAL_SECONDS_MAX):
-                while looks[-2:] != [True, False] and not lasting.done():
-                    await asyncio.sleep(0.01)
+            await until(lambda: looks[-2:] == [True, False] or lasting.done(), "both looks")
             assert not lasting.done()
             lasting.cancel()
 
@@ -392,14 +390,12 @@ class TestRedisBus(BusContract):
         self, bus: Bus, elsewhere: Bus
     ) -> None:
         reader = bus.subscribe_here([CONTROL], limit=3)
-        await reader.ready(ARRIVAL_SECONDS_MAX)
+        await reader.ready(PATIENCE_SECONDS)
         reader.missed = False
 
         for n in range(10):
             elsewhere.publish(CONTROL, n)
-        async with asyncio.timeout(ARRIVAL_SECONDS_MAX):
-            while not reader.missed or reader._waiting[-1] != (CONTROL, 9):
-                await asyncio.sleep(0.01)
+        await until(lambda: reader.missed and reader._waiting[-1] == (CONTROL, 9), "the last")
 
         assert [message for _, message in await hear(reader, 3)] == [7, 8, 9]
         reader.close()
@@ -410,14 +406,12 @@ class TestRedisBus(BusContract):
         from redis import Redis
 
         reader = bus.subscribe_here([CONTROL], limit=10)
-        await reader.ready(ARRIVAL_SECONDS_MAX)
+        await reader.ready(PATIENCE_SECONDS)
         reader.missed = False
         with Redis.from_url(settings.REDIS_STATE_URL) as operator:
             operator.client_kill_filter(_type="pubsub")
 
-        async with asyncio.timeout(ARRIVAL_SECONDS_MAX):
-            while not reader.missed:
-                await asyncio.sleep(0.01)
+        await until(lambda: reader.missed, "word of the gap")
         elsewhere.publish(CONTROL, "after")
         assert await hear(reader, 1) == [(CONTROL, "after")]
         reader.close()
@@ -442,9 +436,7 @@ class Asked:
         pass
 
     async def has(self, *commands: str) -> None:
-        async with asyncio.timeout(ARRIVAL_SECONDS_MAX):
-            while self.commands != [*commands]:
-                await asyncio.sleep(0)
+        await until(lambda: self.commands == [*commands], f"{commands}, not {self.commands}")
 
 
 @pytest.fixture
@@ -521,7 +513,7 @@ async def test_publishing_without_redis_neither_waits_nor_grows() -> None:
     began = time.monotonic()
     for _ in range(3 * outbox.BYTES_MAX // 2**20):
         bus.publish(CONTROL, "x" * 2**20)
-    assert time.monotonic() - began < 5.0
+    assert time.monotonic() - began < 30.0
     assert bus._outbox._bytes <= outbox.BYTES_MAX
     with pytest.raises(NoRoom):
         await bus.room(["ticks:0"], timeout_seconds=0.1)

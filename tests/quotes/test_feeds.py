@@ -18,6 +18,7 @@ from quotes.models import Exchange
 from quotes.ticks import MICROSECONDS, Quote, Trade
 from tests.quotes.lean_folder import DAY, write_lean_folder
 from tests.quotes.upstream import frames_of, upstream
+from tests.waiting import eventually
 
 SECOND = MICROSECONDS
 NOON_US = 1_750_000_000 * MICROSECONDS + 123_456
@@ -36,8 +37,7 @@ def fed_by_another() -> Iterator[OpenFeed]:
         feed = AlpacaFeed(Upstream(playing.url, "KEY", "secret"), {tick.symbol for tick in heard})
         feeds.append(feed)
         feed.read(0)
-        while len(feed._intake._waiting) < len(heard):
-            time.sleep(0.01)
+        eventually(lambda: len(feed._intake._waiting) == len(heard), "all that was said")
         return feed
 
     with upstream(lambda attempt: frames_of(heard)) as playing:

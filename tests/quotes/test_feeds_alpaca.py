@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -27,8 +26,8 @@ from quotes.streaming.limits import SYMBOLS_MAX
 from quotes.ticks import CANCELED, CORRECTED, MICROSECONDS, Amendment, Quote, Trade
 from tests.quotes.upstream import ScriptedUpstream, frames_of, upstream
 from tests.streams import OPENING_US, quote, trade
+from tests.waiting import eventually
 
-PATIENCE_SECONDS = 10
 NOW_US = OPENING_US
 
 prices = st.integers(1, 10**9)
@@ -289,13 +288,6 @@ def test_waits_are_spread_over_all_of_a_growing_bound():
     assert widest[:4] == [0.5, 1.0, 2.0, 4.0]
     assert widest[-1] == LONGEST_WAIT_SECONDS
     assert wait_seconds(5, lambda least, most: least) == 0
-
-
-def eventually(holds: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.01)
 
 
 @pytest.fixture

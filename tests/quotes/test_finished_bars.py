@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -21,6 +20,7 @@ from quotes.bars import DAY, midnight
 from tests.api import recording
 from tests.api.recording import NOW, OPENED, TODAY, minute_bar
 from tests.portfolios.market import set_market_time
+from tests.waiting import eventually
 
 TOMORROW = NOW + timedelta(days=1)
 WHOLE_DAY = {"start": "2013-10-07", "end": "2013-10-07", "timeframe": "1Min"}
@@ -148,11 +148,13 @@ def test_write_that_is_rolled_back_forgets_nothing() -> None:
 def test_nothing_is_kept_while_a_replica_may_not_know_it(
     write: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    policy = replace(NAMESPACES["bars"], settle_seconds=0.3)
-    monkeypatch.setitem(NAMESPACES, "bars", policy)
+    def settles_in(seconds: float) -> None:
+        policy = replace(NAMESPACES["bars"], settle_seconds=seconds)
+        monkeypatch.setitem(NAMESPACES, "bars", policy)
+
+    settles_in(60)
     set_market_time(TOMORROW)
     write(minute_bar("AIG", 70, 500_000))
     assert queries_of(lambda: [read() for _ in range(2)]) == 2
-    until = time.monotonic() + 10
-    while queries_of(read):  # until it has settled
-        assert time.monotonic() < until
+    settles_in(0.3)
+    eventually(lambda: queries_of(read) == 0, "the time to have settled it")

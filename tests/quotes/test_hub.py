@@ -59,15 +59,15 @@ async def test_wildcard_beside_a_name_delivers_once(hub: Hub) -> None:
     reader = Reader(hub).want(quotes=["AAPL", "*"])
 
     bus().publish(TICKS, batch(quote(n=1), quote("IBM", n=2)))
-    await settled()
+    await reader.has(2)
 
     assert reader.numbers == [("q", "AAPL", 1), ("q", "IBM", 2)]
 
     reader.want(quotes=["AAPL"])
-    bus().publish(TICKS, batch(quote(n=3), quote("IBM", n=4), number=2))
-    await settled()
+    bus().publish(TICKS, batch(quote("IBM", n=3), quote(n=4), number=2))
+    await reader.has(3)
 
-    assert reader.numbers[2:] == [("q", "AAPL", 3)]
+    assert reader.numbers[2:] == [("q", "AAPL", 4)]
 
 
 async def test_the_same_bytes_go_to_every_socket_of_a_codec(
@@ -201,7 +201,7 @@ async def test_batches_of_an_older_feed_epoch_are_dropped(hub: Hub) -> None:
     late = quote(n=51, epoch=1), quote("IBM", n=52, epoch=1)
     bus().publish(TICKS, batch(*late, epoch=1, number=2))
     bus().publish(TICKS, batch(quote(n=2, epoch=2), epoch=2, number=2))
-    await settled()
+    await reader.has(3)
 
     assert [n for _, _, n in reader.numbers] == [50, 1, 2]
 
@@ -331,13 +331,15 @@ async def test_listeners_hear_their_topic_until_they_stop(hub: Hub) -> None:
     hub.listen("account:11", heard.append)
     bus().publish("account:11", {"n": 1})
     bus().publish("account:12", {"n": 2})
-    await settled()
+    await until(lambda: heard)
 
     hub.unlisten("account:11", heard.append)
+    hub.listen("account:12", heard.append)
     bus().publish("account:11", {"n": 3})
-    await settled()
+    bus().publish("account:12", {"n": 4})
+    await until(lambda: len(heard) > 1)
 
-    assert heard == [{"n": 1}]
+    assert heard == [{"n": 1}, {"n": 4}]
 
 
 async def test_only_wanted_topics_are_heard_and_nothing_is_left_behind(hub: Hub) -> None:

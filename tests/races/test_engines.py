@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import threading
-import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from typing import Any
 
 import pytest
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from events import leases, models
-from events.leases import DatabaseTime, Lease, LeaseLost, acquire, wait_for
+from events.leases import DatabaseTime, LeaseLost, acquire
 from portfolios.models import Account
 from quotes.ticks import to_micros
+from tests.meeting import LockedAccount, only_with_row_locks, together
 from tests.portfolios.factories import assert_books_balance, funded_account
-from tests.races.test_orders import LockedAccount, only_with_row_locks
 from tests.trading.floor import CLOSE, TradingFloor, now_of
 from trading.execution import intake, pending, settlement
+from trading.execution.decisions import Decision
 from trading.execution.engine import Engine
 from trading.execution.engines import engine_for
 from trading.execution.pending import TRIES_MAX
@@ -29,45 +26,19 @@ from trading.models import Fill, Order
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ROUNDS = 5
-WAIT_SECONDS_MAX = 10.0
 
 
-@pytest.fixture
-def floor() -> TradingFloor:
-    floor = TradingFloor()
-    floor.show()
-    return floor
-
-
-@pytest.fixture
-def account(floor: TradingFloor) -> Account:
-    return funded_account("10000")
+def run_out() -> None:
+    """Let the lease's time be over, as if its owner had stopped."""
+    models.Lease.objects.filter(name=LEASE_NAME).update(expires_at=DatabaseTime(-0.1))
 
 
 def successor() -> Engine:
     """An engine that takes over because the owner's lease has run out."""
-    models.Lease.objects.filter(name=LEASE_NAME).update(expires_at=DatabaseTime(-0.1))
+    run_out()
     lease = acquire(LEASE_NAME)
     assert lease is not None
     return engine_for(lease)
-
-
-def settle_together(*engines: Engine) -> list[BaseException | None]:
-    """Let every engine settle what it has decided, at the same moment."""
-    start = threading.Barrier(len(engines))
-
-    def settle(engine: Engine) -> BaseException | None:
-        try:
-            start.wait(WAIT_SECONDS_MAX)
-            engine.drain()
-            return None
-        except LeaseLost as lost:
-            return lost
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(engines)) as threads:
-        return list(threads.map(settle, engines))
 
 
 def test_of_two_engines_with_the_same_decisions_one_settles(
@@ -81,7 +52,7 @@ def test_of_two_engines_with_the_same_decisions_one_settles(
         current.admissions.admit_accepted(set())
         assert len(former.pending) == len(current.pending) == 2  # admission and fill
 
-        lost, fine = settle_together(former, current)
+        lost, fine = together(former.drain, current.drain, expected=LeaseLost)
 
         assert isinstance(lost, LeaseLost)
         assert fine is None
@@ -91,55 +62,58 @@ def test_of_two_engines_with_the_same_decisions_one_settles(
     assert_books_balance(account)
 
 
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """Of each settlement that waits for locks: whether the lease lasts as it begins."""
+    monkeypatch.setattr(leases, "EXPIRE_SECONDS", 600.0)
+    monkeypatch.setattr(pending, "WAIT_AGAIN_SECONDS", 600.0)
+    waits: list[bool] = []
+    settle = settlement.settle
+
+    def note(batch: list[Decision], *, wait: bool, **how: Any) -> settlement.Outcome:
+        if wait:
+            waits.append(leases.owner_of(LEASE_NAME) is not None)
+        return settle(batch, wait=wait, **how)
+
+    monkeypatch.setattr(pending, "settle", note)
+    return waits
+
+
 def test_an_account_that_stays_locked_costs_neither_the_lease_nor_the_market(
-    floor: TradingFloor, account: Account
+    floor: TradingFloor, account: Account, waits: list[bool]
 ) -> None:
     only_with_row_locks()
     locked_order = floor.buy(account, "1")
-    with LockedAccount(account) as lock, standing_by() as taken:
+    with LockedAccount(account) as lock:
         wait_in_vain(floor.engine)
+        assert waits == [True]
         free = floor.buy(other := funded_account(), "1")
-        begun = time.monotonic()
         floor.engine.admissions.admit_accepted(floor.engine.pending.orders())
         floor.engine.pending.settle()
         assert now_of(free).status == "filled"
-        assert time.monotonic() - begun < settlement.LOCK_WAIT_SECONDS  # it does not wait again
+        assert waits == [True]  # it does not wait again
         lock.let_go()
         floor.engine.drain()
-    assert taken == []
     assert now_of(locked_order).status == "filled"
     assert_books_balance(account, other)
 
 
+def test_a_lease_outlasts_a_wait_for_a_lock() -> None:
+    """Nobody else sees what is renewed by a transaction that waits."""
+    assert settlement.LOCK_WAIT_SECONDS < leases.EXPIRE_SECONDS
+
+
 def wait_in_vain(engine: Engine) -> None:
-    """Let it settle until it has waited for the lock, which takes longer than a renewal may."""
+    """Let it settle, its lease about to be lost, until it has waited for the lock."""
     engine.admissions.admit_accepted(set())
-    engine.pending.lease.renew()
     for _ in range(TRIES_MAX):
         engine.pending.settle()
+    run_out()
     with pytest.raises(OperationalError, match="Lock wait timeout"):
         engine.pending.settle()
-
-
-@contextmanager
-def standing_by() -> Iterator[list[Lease]]:
-    """Somebody who wants the lease; has it, if the owner does not keep it."""
-    taken: list[Lease] = []
-    stop = threading.Event()
-
-    def stand_by() -> None:
-        try:
-            taken.extend(filter(None, [wait_for(LEASE_NAME, stop)]))
-        finally:
-            connection.close()
-
-    thread = threading.Thread(target=stand_by)
-    thread.start()
-    try:
-        yield taken
-    finally:
-        stop.set()
-        thread.join(WAIT_SECONDS_MAX)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT @@innodb_lock_wait_timeout")
+        assert cursor.fetchone() == (settlement.LOCK_WAIT_SECONDS,)
 
 
 @pytest.fixture

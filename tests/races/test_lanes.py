@@ -12,8 +12,8 @@ from django.db import connection
 from events import leases, models
 from events.leases import DatabaseTime, Lease, LeaseLost, acquire, seize
 from portfolios.models import Account
+from tests.meeting import WAIT_SECONDS_MAX, LockedAccount, only_with_row_locks
 from tests.portfolios.factories import assert_books_balance, funded_account
-from tests.races.test_orders import LockedAccount, only_with_row_locks
 from tests.trading.floor import TradingFloor, now_of
 from trading.execution import lanes, pending, settlement
 from trading.execution.decisions import Decision
@@ -24,7 +24,6 @@ from trading.models import Fill, Order
 pytestmark = pytest.mark.django_db(transaction=True)
 
 LANE = f"{LEASE_NAME}/1"
-WAIT_SECONDS_MAX = 10.0
 
 
 @pytest.fixture

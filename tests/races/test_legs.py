@@ -12,10 +12,8 @@ import pytest
 
 from events.errors import OpenbellError
 from portfolios.models import Account, Position
-from quotes.clock import forget_clock
-from quotes.latest import forget_latest
+from tests.meeting import together
 from tests.portfolios.factories import assert_books_balance, funded_account
-from tests.races.test_orders import together
 from tests.trading.exits import bracket, end, entered, family, statuses
 from tests.trading.floor import TradingFloor, now_of
 from tests.trading.test_replacing import change
@@ -26,15 +24,6 @@ from trading.models import Order
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ROUNDS = 5
-
-
-@pytest.fixture
-def floor() -> TradingFloor:
-    forget_clock()
-    forget_latest()
-    floor = TradingFloor()
-    floor.show()
-    return floor
 
 
 @pytest.fixture

@@ -17,8 +17,6 @@ from events.models import Event
 from events.transactions import CommitLost
 from portfolios import accounts
 from portfolios.models import Account
-from quotes.clock import forget_clock
-from quotes.latest import forget_latest
 from tests.people import Trader, a_trader
 from tests.portfolios.factories import assert_books_balance
 from tests.races.wire import Break, Wire
@@ -35,15 +33,6 @@ UNKNOWN = {
     "code": 50310000,
     "message": "service unavailable, it is not known whether this was stored",
 }
-
-
-@pytest.fixture
-def floor() -> TradingFloor:
-    forget_clock()
-    forget_latest()
-    floor = TradingFloor()
-    floor.show()
-    return floor
 
 
 @pytest.fixture

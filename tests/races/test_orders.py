@@ -5,69 +5,30 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from decimal import Decimal
-from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import connection
 
 from config.api import answer_error
 from events.errors import OpenbellError, Unavailable
 from events.models import Event
 from portfolios.configurations import configure
-from portfolios.locks import lock_account
 from portfolios.models import Account
-from quotes.clock import forget_clock
-from quotes.latest import forget_latest
+from tests.meeting import WAIT_SECONDS_MAX, LockedAccount, only_with_row_locks, together
 from tests.portfolios.factories import assert_books_balance, funded_account
 from tests.trading.floor import TradingFloor, now_of
+from tests.waiting import eventually
 from trading import client_ids, locks, orders
 from trading.errors import AccountBlocked, AccountBusy
+from trading.execution import settlement
 from trading.kill_switch import stop_trading
 from trading.models import Fill, Order
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ROUNDS = 10
-WAIT_SECONDS_MAX = 10.0
-
-
-@pytest.fixture
-def floor() -> TradingFloor:
-    forget_clock()
-    forget_latest()
-    floor = TradingFloor()
-    floor.show()
-    return floor
-
-
-@pytest.fixture
-def account(floor: TradingFloor) -> Account:
-    return funded_account("10000")
-
-
-def only_with_row_locks() -> None:
-    if not connection.features.has_select_for_update_skip_locked:
-        pytest.skip("NO ROW LOCKS on this database: set DATABASE_URL to a MariaDB or MySQL")
-
-
-def together(*works: Callable[[], Any]) -> list[Any]:
-    """Run them at the same moment in threads of their own; errors of ours are outcomes."""
-    start = threading.Barrier(len(works))
-
-    def run(work: Callable[[], Any]) -> Any:
-        try:
-            start.wait(WAIT_SECONDS_MAX)
-            return work()
-        except OpenbellError as error:
-            return error
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(works)) as threads:
-        return list(threads.map(run, works))
 
 
 def test_of_a_hundred_equal_client_order_ids_one_wins(
@@ -79,7 +40,7 @@ def test_of_a_hundred_equal_client_order_ids_one_wins(
     outcomes = together(*[place] * 100)
     answers = Counter(200 if isinstance(outcome, Order) else outcome.code for outcome in outcomes)
     assert answers[200] == 1, answers
-    assert set(answers) <= {200, 40010001, 42910000}, answers
+    assert set(answers) <= {200, 40010001, AccountBusy.code, Unavailable.code}, answers
     assert Order.objects.count() == 1
     assert_books_balance(account)
 
@@ -174,11 +135,10 @@ def test_the_fourth_request_of_an_account_is_told_to_come_back(
 
     holder = threading.Thread(target=hold_the_turn)
     holder.start()
-    inside.wait(WAIT_SECONDS_MAX)
+    assert inside.wait(WAIT_SECONDS_MAX)
     waiting = threading.Thread(target=together, args=(cancel, cancel))
     waiting.start()
-    while locks._queues[account.pk].users < 3:
-        time.sleep(0.001)
+    eventually(lambda: locks._queues[account.pk].users == 3, "two that wait")
     with pytest.raises(AccountBusy) as busy:
         cancel()
     status, headers, body = answer_error(busy.value)
@@ -190,36 +150,6 @@ def test_the_fourth_request_of_an_account_is_told_to_come_back(
     waiting.join(WAIT_SECONDS_MAX)
     assert now_of(order).status == "canceled"
     assert account.pk not in locks._queues
-
-
-class LockedAccount:
-    """An account whose row another connection holds until told to let go."""
-
-    def __init__(self, account: Account) -> None:
-        self._account = account
-        self._held, self._let_go = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._hold)
-
-    def _hold(self) -> None:
-        try:
-            with transaction.atomic():
-                lock_account(self._account.pk)
-                self._held.set()
-                self._let_go.wait(WAIT_SECONDS_MAX)
-        finally:
-            connection.close()
-
-    def let_go(self) -> None:
-        self._let_go.set()
-
-    def __enter__(self) -> LockedAccount:
-        self._thread.start()
-        assert self._held.wait(WAIT_SECONDS_MAX)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.let_go()
-        self._thread.join(WAIT_SECONDS_MAX)
 
 
 def test_a_locked_account_does_not_hold_up_the_others(
@@ -242,8 +172,16 @@ def test_a_locked_account_does_not_hold_up_the_others(
     assert_books_balance(account, other)
 
 
+@pytest.fixture
+def patient_settlement(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Settlement waits for a lock as long as it takes."""
+    monkeypatch.setattr(settlement, "LOCK_WAIT_SECONDS", int(WAIT_SECONDS_MAX))
+    yield
+    connection.close()  # which would go on like that
+
+
 def test_after_three_tries_settlement_waits_for_the_account(
-    floor: TradingFloor, account: Account
+    floor: TradingFloor, account: Account, patient_settlement: None
 ) -> None:
     only_with_row_locks()
     order = floor.buy(account, "1")
@@ -252,10 +190,10 @@ def test_after_three_tries_settlement_waits_for_the_account(
         floor.engine.admissions.admit_accepted(set())
         for _ in range(3):
             pending.settle()
-        threading.Timer(0.3, lock.let_go).start()
         begun = time.monotonic()
+        threading.Timer(0.3, lock.let_go).start()
         pending.settle()
-        assert time.monotonic() - begun > 0.2
+        assert time.monotonic() - begun >= 0.3
     assert now_of(order).status == "filled"
     assert_books_balance(account)
 
@@ -268,7 +206,7 @@ def test_a_lock_that_does_not_come_in_two_seconds_is_503(
         begun = time.monotonic()
         with pytest.raises(Unavailable) as gave_up:
             floor.buy(account, "1", limit="90")
-        assert 1.5 < time.monotonic() - begun < 5
+        assert 1.5 < time.monotonic() - begun < 30
     assert gave_up.value.http_status == 503
     assert not Order.objects.exists()
     assert_books_balance(account)
@@ -310,8 +248,7 @@ def test_after_the_kill_switch_nothing_is_open_whatever_came_beside_it(
         return placed
 
     def stop() -> int:
-        while not Order.objects.exists():
-            time.sleep(0.001)
+        eventually(Order.objects.exists, "an order")
         canceled = stop_trading(account_id=account.pk, actor="test", reason="test")
         stopped.set()
         return len(canceled)

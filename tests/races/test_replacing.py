@@ -9,10 +9,8 @@ import pytest
 
 from events.errors import OpenbellError
 from portfolios.models import Account, Position
-from quotes.clock import forget_clock
-from quotes.latest import forget_latest
+from tests.meeting import together
 from tests.portfolios.factories import assert_books_balance, funded_account
-from tests.races.test_orders import ROUNDS, together
 from tests.trading.floor import TradingFloor, now_of
 from trading.models import Fill, Order
 from trading.orders import cancel
@@ -20,14 +18,7 @@ from trading.replacing import Changes, replace_order
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-
-@pytest.fixture
-def floor() -> TradingFloor:
-    forget_clock()
-    forget_latest()
-    floor = TradingFloor()
-    floor.show()
-    return floor
+ROUNDS = 10
 
 
 @pytest.fixture

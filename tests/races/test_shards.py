@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import pytest
 from django.db import connection
 
-from events.leases import acquire
+from events.leases import Lease, acquire
 from events.models import Event
 from portfolios.models import Account
 from quotes.clock import forget_clock, market_clock
 from quotes.models import MarketClock
 from tests.conftest import LONG
+from tests.meeting import WAIT_SECONDS_MAX, only_with_row_locks, together
 from tests.portfolios.factories import assert_books_balance, funded_account, make_instrument
-from tests.races.test_orders import only_with_row_locks, together
 from tests.trading.floor import TradingFloor
 from trading import orders
-from trading.execution import lanes, pending
+from trading.execution import lanes, pending, settlement
+from trading.execution.decisions import Decision
 from trading.execution.engine import Engine
 from trading.execution.engines import engine_for
 from trading.execution.shards import Shard
@@ -28,7 +31,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 SHARDS = (Shard(0, 2), Shard(1, 2))
 ORDERS_EACH = 200 if LONG else 30  # of an account in each shard
-WAIT_SECONDS_MAX = 60.0
 
 
 class Floor(TradingFloor):
@@ -84,8 +86,31 @@ def place(floor: Floor, accounts: list[Account]) -> None:
                 floor.buy(account, "1", limit="100", symbol=symbol)
 
 
+@pytest.fixture
+def meeting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first shard keeps the accounts that it locks first until the second has met it there."""
+    locked, met = threading.Event(), threading.Event()
+    truth = settlement.locked_rows
+
+    def locked_rows(lease: Lease, decisions: Sequence[Decision], *, wait: bool) -> Any:
+        is_first = lease.name.startswith(SHARDS[0].lease_name)
+        if not is_first:
+            assert locked.wait(WAIT_SECONDS_MAX), "the first locks nothing"
+        rows = truth(lease, decisions, wait=wait)
+        if is_first and rows.accounts:
+            locked.set()
+            assert met.wait(WAIT_SECONDS_MAX), "they never met"
+        elif not is_first and {one.account_id for one in decisions} - rows.accounts.keys():
+            met.set()
+        return rows
+
+    monkeypatch.setattr(settlement, "locked_rows", locked_rows)
+
+
 @pytest.mark.parametrize("count", [1, 5], ids=["one account", "five accounts"])
-def test_an_account_that_trades_in_both_keeps_its_books(floor: Floor, count: int) -> None:
+def test_an_account_that_trades_in_both_keeps_its_books(
+    floor: Floor, meeting: None, count: int
+) -> None:
     accounts = [funded_account("10000000") for _ in range(count)]
     place(floor, accounts)
     first, second = floor.engines
@@ -97,7 +122,7 @@ def test_an_account_that_trades_in_both_keeps_its_books(floor: Floor, count: int
         connection.close()
 
     *found_locked, _ = together(lambda: run(first), lambda: run(second), cancel)
-    assert sum(found_locked), "they never met"
+    assert sum(found_locked)
     for engine in floor.engines:
         run(engine)  # the canceled one may have come back to a book
 

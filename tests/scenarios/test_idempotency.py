@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import Client
 
 from access import rebuilding
@@ -19,8 +16,7 @@ from events import idempotency
 from events.errors import Unavailable
 from events.models import Event, IdempotencyKey
 from portfolios.models import Account, Watchlist
-from quotes.clock import forget_clock
-from quotes.latest import forget_latest
+from tests.meeting import WAIT_SECONDS_MAX, together
 from tests.people import Trader, a_trader, an_operator
 from tests.portfolios.factories import assert_books_balance
 from tests.trading.floor import TradingFloor
@@ -37,13 +33,10 @@ BUY = {
     "limit_price": "90",
     "time_in_force": "day",
 }
-WAIT_SECONDS_MAX = 10.0
 
 
 @pytest.fixture
 def floor() -> TradingFloor:
-    forget_clock()
-    forget_latest()
     floor = TradingFloor()
     floor.show()
     return floor
@@ -460,18 +453,9 @@ def test_of_many_at_once_one_is_done_and_all_are_answered_alike(
     trader: Trader, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(locks, "WAITING_MAX", 1_000)  # as between processes
+    monkeypatch.setattr(locks, "WAIT_SECONDS_MAX", WAIT_SECONDS_MAX)
     assert client.get("/v2/account").status_code == 200
-    start = threading.Barrier(8)
-
-    def retry(_: int) -> Any:
-        try:
-            start.wait(WAIT_SECONDS_MAX)
-            return buy(trader.client(), client_order_id="mine")
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(8) as threads:
-        answers = list(threads.map(retry, range(8)))
+    answers = together(*[lambda: buy(trader.client(), client_order_id="mine")] * 8)
     assert Counter(answer.status_code for answer in answers) == {200: 8}
     assert len({answer.content for answer in answers}) == 1
     assert Counter(map(is_replay, answers)) == {False: 1, True: 7}
@@ -480,16 +464,9 @@ def test_of_many_at_once_one_is_done_and_all_are_answered_alike(
 
 
 def test_where_no_lock_orders_them_the_unique_key_does(trader: Trader) -> None:
-    start = threading.Barrier(6)
+    def retry() -> Any:
+        return send(trader.client(), "post", "/v2/watchlists", name="Mine", symbols=[])
 
-    def retry(_: int) -> Any:
-        try:
-            start.wait(WAIT_SECONDS_MAX)
-            return send(trader.client(), "post", "/v2/watchlists", name="Mine", symbols=[])
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(6) as threads:
-        answers = list(threads.map(retry, range(6)))
+    answers = together(*[retry] * 6)
     assert Counter(answer.status_code for answer in answers) == {200: 6}
     assert Watchlist.objects.count() == 1

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from events.leases import acquire
+from events.leases import Lease, acquire
 from portfolios.models import Account
 from quotes import latest
 from quotes.amounts import PRICE_PLACES, to_units
@@ -17,6 +20,7 @@ from quotes.streaming.bus import TICK_TOPICS
 from quotes.tick_history.store import insert
 from quotes.ticks import Amendment, Batch, Quote, Trade, to_micros
 from tests.portfolios.factories import make_instrument, new_york
+from tests.waiting import PATIENCE_SECONDS
 from trading import orders
 from trading.execution.engine import Engine
 from trading.execution.engines import engine_for
@@ -178,3 +182,19 @@ class TradingFloor:
 def now_of(order: Order) -> Order:
     """The order as the database has it."""
     return Order.objects.select_related("instrument").get(pk=order.pk)
+
+
+@contextmanager
+def watching(
+    watch: Callable[[Lease, threading.Event], None], lease: Lease
+) -> Iterator[threading.Thread]:
+    """What an engine's process lets run beside it, in a thread that ends with the block."""
+    stop = threading.Event()
+    thread = threading.Thread(target=watch, args=(lease, stop))
+    thread.start()
+    try:
+        yield thread
+    finally:
+        stop.set()
+        thread.join(PATIENCE_SECONDS)
+        assert not thread.is_alive()

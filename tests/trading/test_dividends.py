@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from datetime import date
 from decimal import Decimal
 
@@ -26,13 +24,13 @@ from tests.portfolios.factories import (
     new_york,
 )
 from tests.trading.api.test_orders import Trader
-from tests.trading.floor import TradingFloor
+from tests.trading.floor import TradingFloor, watching
+from tests.waiting import eventually
 from trading import corporate_actions as carrying
 
 TUESDAY, THURSDAY = date(2013, 10, 8), date(2013, 10, 10)
 TUESDAY_NOON = new_york("2013-10-08 12:00")
 PAID_AT = new_york("2013-10-09 20:00")  # as the overnight session of Thursday begins
-WAIT_SECONDS_MAX = 10.0
 
 
 @pytest.fixture
@@ -224,17 +222,9 @@ def test_on_wall_time_a_thread_beside_the_engine_pays(monkeypatch):
     MarketClock.objects.update(mode=MarketClock.Mode.LIVE)
     market_clock().refresh()
     monkeypatch.setattr(carrying, "LOOK_SECONDS", 0.01)
-    lease, stop = floor.engine.pending.lease, threading.Event()
-    watching = threading.Thread(target=carrying.watch, args=(lease, stop))
-    watching.start()
-    try:
-        deadline = time.monotonic() + WAIT_SECONDS_MAX
-        while CorporateAction.objects.get(pk=action.pk).status != "done":
-            assert time.monotonic() < deadline, "nobody was paid"
-            stop.wait(0.01)
-    finally:
-        stop.set()
-        watching.join(WAIT_SECONDS_MAX)
+    with watching(carrying.watch, floor.engine.pending.lease):
+        paid = CorporateAction.objects.filter(pk=action.pk, status="done")
+        eventually(paid.exists, "somebody to pay")
     assert cash_of(account) == before + Decimal("2.5")
 
 

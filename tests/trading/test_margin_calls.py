@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from datetime import date
 from decimal import Decimal
 
@@ -28,14 +26,14 @@ from tests.portfolios.factories import (
     make_instrument,
     new_york,
 )
-from tests.trading.floor import TradingFloor, now_of
+from tests.trading.floor import TradingFloor, now_of, watching
+from tests.waiting import PATIENCE_SECONDS, eventually
 from trading import margin_calls
 from trading.errors import InsufficientBuyingPower
 from trading.liquidation import ACTOR, Closable, to_close
 from trading.models import Order, TimeInForce
 from trading.orders import cancel
 
-WAIT_SECONDS_MAX = 10.0
 DUE = new_york("2013-10-08 15:45")  # a quarter of an hour before the next day's close
 
 
@@ -287,21 +285,13 @@ def test_the_watch_calls_beside_the_engine_and_ends_with_its_lease(monkeypatch):
     latest.put_many([floor.quote("62", "63")])
     market_clock().refresh()
     monkeypatch.setattr(margin_calls, "LOOK_SECONDS", 0.01)
-    lease, stop = floor.engine.pending.lease, threading.Event()
-    watching = threading.Thread(target=margin_calls.watch, args=(lease, stop))
-    watching.start()
-    try:
-        deadline = time.monotonic() + WAIT_SECONDS_MAX
-        while again(account).called_at is None:
-            assert time.monotonic() < deadline, "no call was made"
-            stop.wait(0.01)
+    lease = floor.engine.pending.lease
+    with watching(margin_calls.watch, lease) as watch:
+        eventually(lambda: again(account).called_at, "a call")
         lease.release()
         assert acquire("execution:0") is not None
-        watching.join(WAIT_SECONDS_MAX)
-        assert not watching.is_alive()
-    finally:
-        stop.set()
-        watching.join(WAIT_SECONDS_MAX)
+        watch.join(PATIENCE_SECONDS)
+        assert not watch.is_alive()
 
 
 def test_looking_costs_the_same_queries_however_many_accounts(floor):

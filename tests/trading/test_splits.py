@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from datetime import date
 from decimal import Decimal
 
@@ -22,7 +20,8 @@ from quotes.models import CorporateAction, Instrument, MarketClock
 from quotes.ticks import to_micros
 from tests.portfolios.factories import assert_books_balance, funded_account, new_york
 from tests.portfolios.market import set_close
-from tests.trading.floor import TradingFloor, now_of
+from tests.trading.floor import TradingFloor, now_of, watching
+from tests.waiting import eventually
 from trading import corporate_actions as carrying
 from trading import margin_calls, orders
 from trading.models import TimeInForce
@@ -32,7 +31,6 @@ MONDAY, TUESDAY = date(2013, 10, 7), date(2013, 10, 8)
 SPLIT_AT = new_york("2013-10-07 20:00")  # as the overnight session of Tuesday begins
 NIGHT = new_york("2013-10-08 03:00")
 NOON = new_york("2013-10-08 12:00")
-WAIT_SECONDS_MAX = 10.0
 
 
 @pytest.fixture
@@ -324,17 +322,9 @@ def test_on_wall_time_the_engine_halts_and_a_thread_books(monkeypatch):
     engine = floor.engine
     assert engine.listing.is_halted("AAPL")
     monkeypatch.setattr(carrying, "LOOK_SECONDS", 0.01)
-    stop = threading.Event()
-    watching = threading.Thread(target=carrying.watch, args=(engine.pending.lease, stop))
-    watching.start()
-    try:
-        deadline = time.monotonic() + WAIT_SECONDS_MAX
-        while CorporateAction.objects.get(pk=action.pk).status != "done":
-            assert time.monotonic() < deadline, "nobody booked it"
-            stop.wait(0.01)
-    finally:
-        stop.set()
-        watching.join(WAIT_SECONDS_MAX)
+    with watching(carrying.watch, engine.pending.lease):
+        booked = CorporateAction.objects.filter(pk=action.pk, status="done")
+        eventually(booked.exists, "somebody to book it")
     assert Position.objects.get(account=account).quantity == 40
     assert not Instrument.objects.get().halted
 

@@ -33,6 +33,7 @@ from tests.trading.update_clients import (
     LISTENING,
     authenticate,
     happen,
+    hears_nothing_else,
     listen,
     nothing_left,
     numbers,
@@ -41,6 +42,7 @@ from tests.trading.update_clients import (
     whole_app,
     write,
 )
+from tests.waiting import until
 from trading import delivery
 from trading.streaming import Listen, TradeUpdatesConsumer, announce, understand
 
@@ -118,7 +120,6 @@ async def test_both_forms_of_authentication_are_accepted(app: Any, trader: Trade
 async def test_the_first_thing_said_is_the_answer_to_authenticate(app: Any, trader: Trader) -> None:
     headers = {name.lower(): value for name, value in trader.headers.items()}
     async with open_stream(app, headers=headers) as client:
-        await client.silence()
         assert await client.ask(authenticate(trader)) == AUTHORIZED
 
 
@@ -136,14 +137,12 @@ async def test_listening_again_replaces_what_is_listened_to(app: Any, trader: Tr
         nothing = {"action": "listen", "data": {"streams": []}}
         assert await client.ask(nothing) == {"stream": "listening", "data": {"streams": []}}
         await happen(trader.account)
-        await client.silence()
 
         unknown = {"action": "listen", "data": {"streams": ["trade_updates", "gossip"]}}
         assert await client.ask(unknown) == LISTENING
         assert await client.ask(LISTEN) == LISTENING
-        events = await happen(trader.account)
-        assert await orders(client, 1) == numbers(events)
-        await client.silence()
+        await hears_nothing_else(client, trader.account)
+        await hears_nothing_else(client, trader.account)
 
 
 async def test_every_socket_of_the_account_hears_and_no_other_account(
@@ -157,8 +156,10 @@ async def test_every_socket_of_the_account_hears_and_no_other_account(
         theirs = await happen(other.account, 1)
         assert await orders(one, 3) == await orders(two, 3) == numbers(own)
         assert await orders(stranger, 1) == numbers(theirs)
-        for client in (one, two, stranger):
-            await client.silence(0.02)
+        await hears_nothing_else(one, trader.account)
+        assert len(await orders(two, 1)) == 1
+        await hears_nothing_else(stranger, other.account)
+        assert one.frames == two.frames == []
 
 
 # --- who is let in ------------------------------------------------------------------------------
@@ -171,7 +172,8 @@ async def test_listening_before_authentication_is_unauthorized(app: Any, trader:
             "data": {"status": "unauthorized", "action": "listen"},
         }
         await happen(trader.account)
-        await client.silence()
+        assert await listen(client, trader) == LISTENING
+        await hears_nothing_else(client, trader.account)
 
 
 async def test_wrong_credentials_are_unauthorized(app: Any, trader: Trader) -> None:
@@ -318,7 +320,7 @@ async def test_updates_that_arrive_in_the_wrong_order_are_put_right(
         announce(reversed(events))
         announce(events)
         assert await orders(client, 5) == numbers(events)
-        await client.silence()
+        await hears_nothing_else(client, trader.account)
 
 
 async def test_what_the_bus_lost_is_read_from_the_log(app: Any, trader: Trader) -> None:
@@ -327,7 +329,7 @@ async def test_what_the_bus_lost_is_read_from_the_log(app: Any, trader: Trader) 
         events = await off_loop(write, trader.account, 450)
         announce(events[-1:])
         assert await orders(client, 450) == numbers(events)
-        await client.silence()
+        await hears_nothing_else(client, trader.account)
 
 
 async def test_what_was_lost_without_a_successor_is_found_by_the_sweep(
@@ -349,7 +351,7 @@ async def test_events_that_are_no_updates_leave_no_hole(app: Any, trader: Trader
         assert await orders(client, 1) == numbers(order)
         refusal = await off_loop(write, trader.account, 1, "access.key.created")
         announce(refusal)
-        await client.silence()
+        await hears_nothing_else(client, trader.account)
 
     assert numbers(deposit)[0] == numbers(order)[0] - 1
 
@@ -380,7 +382,7 @@ async def test_an_update_during_the_first_look_is_not_lost(
     async with open_stream(app) as client:
         await listen(client, trader)
         assert await orders(client, 2) == numbers(happened)
-        await client.silence()
+        await hears_nothing_else(client, trader.account)
 
 
 async def test_a_log_that_cannot_be_read_only_delays(
@@ -418,7 +420,7 @@ def test_any_loss_repetition_and_order_ends_in_every_update_once(
                 announce([events[index]])
             announce(events[-1:])
             assert await orders(client, 12) == numbers(events)
-            await client.silence(0.01)
+            await hears_nothing_else(client, trader.account)
 
     @settings(max_examples=15, deadline=None)
     @given(arrivals)
@@ -433,16 +435,17 @@ async def test_a_reader_that_takes_nothing_is_told_so_and_dropped(app: Any, trad
     async with open_stream(app, extensions={"openbell.frames": wire}) as client:
         client.say(authenticate(trader))
         client.say(LISTEN)
-        async with asyncio.timeout(5):
-            while b"listening" not in wire.written:
-                await asyncio.sleep(0.001)
+        await until(lambda: b"listening" in wire.written, "the ack")
         wire.room = 0
         [event] = await off_loop(write, trader.account)
         event.payload["order"]["note"] = "x" * 20_000
-        while b"slow client" not in wire.waiting:
+
+        def is_told() -> bool:
             announce([event])
             event.account_sequence = (event.account_sequence or 0) + 1
-            await asyncio.sleep(0.001)
+            return b"slow client" in wire.waiting
+
+        await until(is_told, "word of it")
         wire.drain(10**9)
         assert await client.closed() == 4407
 
@@ -455,7 +458,7 @@ async def test_plain_clients_hear_no_heartbeat(app: Any, trader: Trader) -> None
         await listen(client, trader)
         await hub_module.hub().beat()
         hub_module.hub().drain()
-        await client.silence()
+        await hears_nothing_else(client, trader.account)
 
 
 async def test_nothing_of_a_client_stays_until_the_garbage_is_collected(trader: Trader) -> None:

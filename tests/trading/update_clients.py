@@ -98,3 +98,9 @@ async def orders(client: Client, count: int) -> list[int]:
 
 def numbers(events: list[Event]) -> list[int]:
     return [event.account_sequence or 0 for event in events]
+
+
+async def hears_nothing_else(client: Client, account: Account) -> None:
+    """What happens now is what the client hears next: nothing else was on its way."""
+    events = await happen(account)
+    assert await orders(client, 1) == numbers(events)
