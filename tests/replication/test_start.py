@@ -122,7 +122,9 @@ def test_servers_that_do_not_answer_delay_the_start_by_two_seconds_together(
         return ask(alias)
 
     monkeypatch.setattr(checks, "_problem", noted)
-    for node in (FIRST, SECOND):
+    for alias, node in (("replica_1", FIRST), ("replica_2", SECOND)):
+        patient = connections.settings[alias]["OPTIONS"]
+        monkeypatch.setitem(patient, "connect_timeout", 10 * ANSWER_SECONDS_MAX)
         replicated.signal(node, number)
     with caplog.at_level(logging.WARNING, "config.databases.start"):
         check_servers()
