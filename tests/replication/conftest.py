@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from django.core.cache import caches
@@ -16,8 +15,8 @@ from django.core.management import call_command
 from django.db import connections, router
 
 from config import environment
+from tests.redis_server import RedisServer, running_redis
 from tests.replication.cluster import Cluster
-from tests.running import free_port, wait_for_port
 from tests.waiting import eventually
 
 os.environ["PATH"] += os.pathsep + "/usr/sbin"  # where Debian keeps mariadbd
@@ -52,26 +51,10 @@ def migrated(cluster: Cluster, django_db_blocker: Any) -> Iterator[Cluster]:
             health.forget_watch()
 
 
-class RedisServer(NamedTuple):
-    """A real Redis, and its process."""
-
-    url: str
-    process: subprocess.Popen[bytes]
-
-
 @pytest.fixture(scope="package")
-def redis_server() -> Iterator[RedisServer]:
-    port = free_port()
-    server = subprocess.Popen(
-        ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", ""],
-        stdout=subprocess.DEVNULL,
-    )
-    try:
-        wait_for_port(port)
-        yield RedisServer(f"redis://127.0.0.1:{port}/0", server)
-    finally:
-        server.kill()
-        server.wait()
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with running_redis(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
 
 @pytest.fixture(scope="package")

@@ -22,8 +22,9 @@ from tests.api.test_hot_orders import BUY
 from tests.api.test_hot_orders import environ as order_request
 from tests.conftest import LONG
 from tests.people import Trader, a_trader, an_operator
+from tests.redis_server import RedisServer
 from tests.replication.cluster import Cluster
-from tests.replication.conftest import RedisServer, state_cache
+from tests.replication.conftest import state_cache
 from tests.trading.floor import TradingFloor
 from tests.waiting import eventually
 
