@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -20,7 +20,8 @@ from quotes.streaming.hub import Hub
 from quotes.streaming.socket import Notices, Socket
 from quotes.streaming.standings import Pulse
 from quotes.ticks import Place
-from tests.streams import PATIENCE_SECONDS, Someone, Wire
+from tests.streams import Someone, Wire
+from tests.waiting import until
 
 TICKS = TICK_TOPICS[0]
 Q, T = Channel.QUOTES, Channel.TRADES
@@ -101,12 +102,6 @@ class Reader:
     async def has(self, count: int) -> list[dict[str, Any]]:
         await until(lambda: len(self.heard) >= count)
         return self.heard
-
-
-async def until(holds: Callable[[], Any]) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not holds():
-            await asyncio.sleep(0.001)
 
 
 async def settled() -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from functools import partial
-from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -16,20 +14,8 @@ from django.conf import settings
 from quotes.streaming.seating import Limits
 from quotes.streaming.seats import Seat, Seats
 
-PATIENCE_SECONDS = 20
 REDIS_SECONDS = 60.0  # for an answer of Redis, and between two beats: longer than any test
 on_redis = pytest.mark.skipif(not os.environ.get("REDIS_URL"), reason="NO REDIS: set REDIS_URL")
-
-
-@pytest.fixture(autouse=True)
-def patient_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine is neither a Redis that is away nor a process that died."""
-    if find_spec("redis") is None:
-        return
-    from quotes.streaming import redis_seats
-
-    monkeypatch.setattr(redis_seats, "TIMEOUT_SECONDS", REDIS_SECONDS)
-    monkeypatch.setattr(redis_seats, "GONE_SECONDS", REDIS_SECONDS)
 
 
 class Room(Seats):
@@ -75,12 +61,6 @@ async def processes(count: int, url: str = "") -> AsyncIterator[list[Room]]:
         for each in made:
             if each._telling is not None:
                 each._telling.cancel()
-
-
-async def until(holds: Callable[[], Any]) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not await holds():
-            await asyncio.sleep(0.01)
 
 
 def redis() -> Any:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,20 +16,20 @@ from websockets.asyncio.client import connect
 
 from quotes.streaming import seats as seats_module
 from quotes.streaming.seating import Away, Limits, Seating, Told
+from tests.quotes.floor_process import floor_process
 from tests.quotes.rooms import (
-    PATIENCE_SECONDS,
     REDIS_SECONDS,
     Room,
     counted,
     life_of,
     on_redis,
-    patient_with_redis,  # noqa: F401
     processes,
     redis,
-    until,
 )
+from tests.waiting import PATIENCE_SECONDS, until
 
-ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.usefixtures("patient_with_redis")
+
 AUTH = json.dumps({"action": "auth", "key": "KEY", "secret": "secret"})
 
 
@@ -137,9 +133,7 @@ async def test_a_process_that_beats_keeps_its_seats(monkeypatch: pytest.MonkeyPa
         assert await one.takes({"account": 1})
         with redis() as operator:
             operator.pexpire(life_of(one), 30_000)
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                while operator.pttl(life_of(one)) <= 30_000:
-                    await asyncio.sleep(0.01)
+            await until(lambda: operator.pttl(life_of(one)) > 30_000, "a beat")
         assert not await two.takes({"account": 1})
 
 
@@ -170,9 +164,7 @@ async def test_a_redis_that_was_started_again_and_lost_its_last_second_is_told_a
             operator.delete("openbell:seats:account")
             operator.client_kill_filter(_id=connection)
 
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while counted("account") != 1:
-                await asyncio.sleep(0.01)
+        await until(lambda: counted("account") == 1, "the seat to be told again")
 
 
 @contextmanager
@@ -269,9 +261,7 @@ async def test_seats_that_were_taken_while_redis_was_away_count_when_it_is_back(
             assert await one.takes({"account": 1})
             assert await two.takes({"account": 1})
 
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while counted("account") != 2:
-                await asyncio.sleep(0.01)
+        await until(lambda: counted("account") == 2, "both seats to be told")
         one.leaves(["account"])
         assert not await one.takes({"account": 1})  # the other still sits there
 
@@ -315,9 +305,7 @@ async def test_what_changed_is_told_again_after_an_answer_that_cannot_be_read() 
 
     shared.is_bad = True
     one.leaves(["a"])
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while shared.is_bad:
-            await asyncio.sleep(0.001)
+    await until(lambda: not shared.is_bad, "the bad answer")
     assert await one.takes({"b": 3})
 
     assert {holder: count for holder, count in shared.counts.items() if count} == {"b": 2}
@@ -358,23 +346,6 @@ async def test_no_more_than_the_limit_whatever_is_forgotten_meanwhile() -> None:
             assert all(total[holder] <= most for holder, most in limits.items()), total
 
 
-@contextmanager
-def server(*options: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.quotes.stream_floor", "--quiet", *options],
-        cwd=ROOT,
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        yield process, f"ws://127.0.0.1:{int(process.stdout.readline())}/v2/iex"
-    finally:
-        process.kill()
-        process.communicate()
-
-
 @on_redis
 async def test_two_servers_do_not_double_the_limit_and_a_killed_one_frees_its_sockets() -> None:
     async def enters(stack: AsyncExitStack, address: str) -> bool:
@@ -387,9 +358,10 @@ async def test_two_servers_do_not_double_the_limit_and_a_killed_one_frees_its_so
         return bool(answer["T"] == "success")
 
     with ExitStack() as servers, redis() as operator:
-        options = ("--seats", "2", "--redis-seconds", str(REDIS_SECONDS))
-        started = [servers.enter_context(server(*options)) for _ in range(2)]
-        (killed, first), (_, second) = started
+        options = ("--quiet", "--seats", "2", "--redis-seconds", str(REDIS_SECONDS))
+        started = [servers.enter_context(floor_process(*options)) for _ in range(2)]
+        first, second = (f"{each.address}/iex" for each in started)
+        killed = started[0].process
         async with AsyncExitStack() as clients, asyncio.timeout(3 * PATIENCE_SECONDS):
             assert await enters(clients, first)
             [life] = operator.keys("openbell:seats:@*")
@@ -401,5 +373,4 @@ async def test_two_servers_do_not_double_the_limit_and_a_killed_one_frees_its_so
             assert 0 < operator.pttl(life) <= REDIS_SECONDS * 1_000
             operator.pexpire(life, 1)  # as so long later
 
-            while not await enters(clients, second):
-                await asyncio.sleep(0.1)
+            await until(lambda: enters(clients, second), "the seats of the killed one")

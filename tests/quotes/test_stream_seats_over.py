@@ -18,15 +18,10 @@ from hypothesis import strategies as st
 from quotes.streaming import seats as seats_module
 from quotes.streaming.seating import Claim, over
 from quotes.streaming.seats import Seat
-from tests.quotes.rooms import (
-    Room,
-    life_of,
-    on_redis,
-    patient_with_redis,  # noqa: F401
-    processes,
-    redis,
-    until,
-)
+from tests.quotes.rooms import Room, life_of, on_redis, processes, redis
+from tests.waiting import until
+
+pytestmark = pytest.mark.usefixtures("patient_with_redis")
 
 LIMITS = {"account": 3}
 KEYED = [{"account": 5}, *({"account": 5, key: 2} for key in ("key", "other", "third"))]
@@ -123,7 +118,7 @@ def taken(rooms: list[Room]) -> Counter[str]:
 
 
 async def until_nobody_is_over(rooms: list[Room], **most: int) -> None:
-    async def settled() -> bool:
+    def settled() -> bool:
         together = taken(rooms)
         return all(together[holder] <= count for holder, count in most.items())
 
@@ -133,7 +128,7 @@ async def until_nobody_is_over(rooms: list[Room], **most: int) -> None:
 async def until_settling(room: Room, *, later: bool) -> None:
     """Until it is planned to look who is over, or until that is done."""
 
-    async def planned() -> bool:
+    def planned() -> bool:
         return later if room._settle_all_at < math.inf else not (later or room._unsettled)
 
     await until(planned)

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import queue
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -35,7 +32,7 @@ from quotes.streaming.frames import CLOSING_SECONDS_MAX, REVOKED_SECONDS_MAX
 from quotes.streaming.watch import SWEEP_SECONDS
 from quotes.ticks import Amendment
 from quotes.ticks import Trade as PrintedTrade
-from tests.conftest import ROOT
+from tests.quotes.floor_process import FloorProcess, floor_process
 from tests.quotes.raw_client import (
     AUTH,
     CONTINUES,
@@ -53,16 +50,8 @@ from tests.quotes.raw_client import (
 )
 
 
-class Floor(NamedTuple):
+class Floor(FloorProcess):
     """A server, and what it counts."""
-
-    process: subprocess.Popen[str]
-    port: int
-    metrics: str
-
-    @property
-    def address(self) -> str:
-        return f"ws://127.0.0.1:{self.port}/v2"
 
     def tell(self, **news: Any) -> None:
         """Have it publish control news."""
@@ -71,7 +60,8 @@ class Floor(NamedTuple):
         self.process.stdin.flush()
 
     def count(self, name: str) -> float:
-        with urlopen(self.metrics, timeout=PATIENCE_SECONDS) as answer:
+        metrics = f"http://127.0.0.1:{self.metrics_port}/metrics"
+        with urlopen(metrics, timeout=PATIENCE_SECONDS) as answer:
             lines = answer.read().decode().splitlines()
         return sum(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
 
@@ -85,21 +75,8 @@ class Floor(NamedTuple):
 
 @pytest.fixture(scope="module")
 def floor() -> Iterator[Floor]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.quotes.stream_floor"],
-        cwd=ROOT,
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        port, metrics = (int(process.stdout.readline()) for _ in range(2))
-        yield Floor(process, port, f"http://127.0.0.1:{metrics}/metrics")
-    finally:
-        process.kill()
-        process.communicate()
+    with floor_process() as started:
+        yield Floor(*started)
 
 
 @pytest.fixture

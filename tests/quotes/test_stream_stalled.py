@@ -5,11 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import socket
 import statistics
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,7 +19,8 @@ import pytest
 from websockets.asyncio.client import connect
 
 from quotes.streaming.socket import HELD_BYTES_MAX
-from tests.conftest import LONG, ROOT
+from tests.conftest import LONG
+from tests.quotes.floor_process import FloorProcess, floor_process
 from tests.quotes.raw_client import AUTH, stall
 
 # Counts of the long form, and of the one that always runs.
@@ -58,20 +57,9 @@ STANDING = [KINDS[number % len(KINDS)] for number in range(STALLED)]
 
 
 @pytest.fixture
-def server() -> Iterator[tuple[subprocess.Popen[str], int]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.quotes.stream_floor", "--seats", "1000"],
-        cwd=ROOT,
-        env={**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"},
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        yield process, int(process.stdout.readline())
-    finally:
-        process.kill()
-        process.communicate()
+def server() -> Iterator[FloorProcess]:
+    with floor_process("--seats", "1000") as started:
+        yield started
 
 
 def memory_of(process: subprocess.Popen[str], which: str = "VmRSS") -> int:
@@ -112,9 +100,9 @@ def us_of(stamp: str) -> int:
 
 
 async def test_stalled_readers_cost_bounded_memory_and_nobody_else_anything(
-    server: tuple[subprocess.Popen[str], int],
+    server: FloorProcess,
 ) -> None:
-    process, port = server
+    process, port, _ = server
     alone = await read_trades(port, ALONE_SECONDS)
     before = memory_of(process)
     stalled: list[socket.socket] = []

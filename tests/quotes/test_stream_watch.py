@@ -14,7 +14,6 @@ from quotes.streaming.bus import forget_bus
 from quotes.streaming.consumers import MarketDataConsumer
 from quotes.streaming.session import AUTHENTICATED, CONNECTED
 from tests.streams import (
-    PATIENCE_SECONDS,
     Client,
     Doorman,
     Lately,
@@ -23,6 +22,7 @@ from tests.streams import (
     connected,
     threads_of_its_own,
 )
+from tests.waiting import until
 
 OTHER = Someone(2, 22, "OTHER")
 
@@ -104,9 +104,7 @@ async def test_a_sweep_asks_about_a_socket_once_and_then_who_was_shut_out_of_lat
 
     async def swept(times: int) -> None:
         count = len(marks) + times
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while len(marks) < count:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(marks) >= count, "the sweeps")
 
     doorman.shut_out, doorman.shut_out_since = shut_out, shut_out_since  # type: ignore[method-assign]
     async with connected(app) as one, connected(app) as other:
@@ -199,9 +197,7 @@ async def test_all_are_asked_about_in_turn_in_case_a_row_was_changed_by_hand(
     async with connected(app) as one, connected(app) as other, connected(app) as second:
         for client, key in ((one, "KEY"), (other, "OTHER"), (second, "OTHER")):
             await enter(client, key)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while watch.watch()._lists[id(doorman)]._new:
-                await asyncio.sleep(0.01)
+        await until(lambda: not watch.watch()._lists[id(doorman)]._new, "the first question")
 
         doorman.gone = {OTHER}
         assert await other.closed() == await second.closed() == 4401

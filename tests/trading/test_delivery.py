@@ -15,6 +15,7 @@ from quotes.streaming.hub import Hub
 from quotes.streaming.market import StoredMarket
 from quotes.streaming.socket import Notices, Socket
 from tests.streams import PATIENCE_SECONDS, Wire, threads_of_its_own
+from tests.waiting import until
 from trading import delivery
 from trading.delivery import AccountUpdates, Listener, Numbered
 
@@ -77,19 +78,15 @@ class Ear(Listener):
         assert self.heard == list(numbers)
 
 
-async def until(holds: Any) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not holds():
-            await asyncio.sleep(0.001)
-
-
 async def read_on(ear: Ear, replay: asyncio.Task[None]) -> None:
     """Read whatever comes until the replay is through."""
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while not replay.done():
-            ear.wire.drain(10**9)
-            ear.socket.release()
-            await asyncio.sleep(0.001)
+
+    def is_through() -> bool:
+        ear.wire.drain(10**9)
+        ear.socket.release()
+        return replay.done()
+
+    await until(is_through, "the replay")
     await replay
 
 
