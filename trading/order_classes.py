@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 from quotes.amounts import plain
 from trading.errors import InvalidOrder, OrderRuleBroken
 from trading.models import OrderClass, OrderType, TimeInForce
-
-if TYPE_CHECKING:
-    from trading.request import OrderRequest
+from trading.request import OrderRequest
 
 BEYOND = Decimal("0.01")  # USD between the price of the entry and its stop
 

@@ -36,7 +36,8 @@ from trading.locks import lock_account_for, lock_order, lock_orders, turn
 from trading.market import view_of
 from trading.models import Leg, Order, OrderClass, OrderStatus, TimeInForce
 from trading.refusals import record_refusal
-from trading.request import OrderRequest, check_request
+from trading.request import OrderRequest
+from trading.request_rules import check_request
 from trading.risk import Assessment, MarketView
 from trading.sessions import expiry
 

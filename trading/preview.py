@@ -20,7 +20,8 @@ from quotes.clock import market_clock
 from trading.fees import fee
 from trading.judging import account_view, find_instrument, judge
 from trading.market import market_view
-from trading.request import OrderRequest, check_request
+from trading.request import OrderRequest
+from trading.request_rules import check_request
 from trading.risk import Assessment, MarketView, reference_price
 
 ZERO = Decimal(0)

@@ -35,13 +35,8 @@ from trading.models import Intent, Leg, Order, OrderStatus, OrderType, Side, Tim
 from trading.order_classes import check_exit_prices
 from trading.orders import accepted_order, waits_for
 from trading.refusals import record_refusal
-from trading.request import (
-    PRICES,
-    OrderRequest,
-    check_client_order_id,
-    check_quantity,
-    check_request,
-)
+from trading.request import OrderRequest
+from trading.request_rules import PRICES, check_client_order_id, check_quantity, check_request
 from trading.risk import AccountView, Assessment, MarketView, assess
 
 ZERO = Decimal(0)

@@ -8,7 +8,8 @@ import pytest
 
 from events.errors import OpenbellError
 from trading.models import OrderClass, OrderType, Side, TimeInForce
-from trading.request import OrderRequest, check_request
+from trading.request import OrderRequest
+from trading.request_rules import check_request
 
 LIMIT = OrderRequest(
     symbol="AAPL",

@@ -1,6 +1,6 @@
 """The shapes of requests about orders: types, ranges and enumerations, nothing else.
 
-What the fields must be together is `trading.request`'s to say, whether the order is allowed
+What the fields must be together is `trading.request_rules`' to say, whether the order is allowed
 `trading.risk`'s. A number may be written as JSON number or string and is exact either way.
 """
 
@@ -24,7 +24,8 @@ from trading.errors import InvalidOrder, NotOffered
 from trading.models import OrderClass, OrderType, Side, TimeInForce
 from trading.queries import ACTIVITIES_MAX, ORDERS_DEFAULT, ORDERS_MAX
 from trading.replacing import Changes
-from trading.request import CLIENT_ORDER_ID_MAX, LOTS_MAX, OrderRequest
+from trading.request import OrderRequest
+from trading.request_rules import CLIENT_ORDER_ID_MAX, LOTS_MAX
 
 NUMBER = re.compile(r"[+-]?(\d{1,40}\.?\d{0,40}|\.\d{1,40})([eE][+-]?\d{1,2})?", re.ASCII)
 BIGGEST = 2**63 - 1  # that an id can be
