@@ -13,7 +13,7 @@ from typing import Any
 
 from quotes.streaming.audience import EVERYTHING, Audience
 from quotes.streaming.codec import Codec
-from quotes.streaming.line import Line
+from quotes.streaming.line import Line, Reader
 from quotes.streaming.socket import Socket
 
 log = logging.getLogger(__name__)
@@ -28,7 +28,7 @@ class Fanout:
     def __init__(self) -> None:
         self._touched: list[Line] = []
         self._counted: list[Line] = []  # those of them who are told how many messages they got
-        self._holding: set[Socket] = set()
+        self._holding: set[Reader] = set()
         self._releasing: asyncio.Task[None] | None = None
 
     def offer(
@@ -104,7 +104,7 @@ class Fanout:
             self._break(socket)
         self.watch(socket)
 
-    def watch(self, socket: Socket) -> None:
+    def watch(self, socket: Reader) -> None:
         """Look after a socket if it holds."""
         if socket.holding and not socket.closed:
             self._holding.add(socket)
@@ -128,7 +128,7 @@ class Fanout:
         except Exception:
             self._break(line.socket)
 
-    def _break(self, socket: Socket) -> None:
+    def _break(self, socket: Reader) -> None:
         """One socket that cannot be written to is no reason to stop for the others."""
         log.exception("a socket could not be written to")
         socket.close(BROKEN_CLOSE)
@@ -141,7 +141,7 @@ class Fanout:
                     self._holding.discard(socket)
         self._releasing = None
 
-    def _has_caught_up(self, socket: Socket) -> bool:
+    def _has_caught_up(self, socket: Reader) -> bool:
         try:
             return socket.release()
         except Exception:

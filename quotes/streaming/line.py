@@ -8,16 +8,35 @@ together: lines are made in blocks.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from quotes.streaming.frames import Frames, take_nothing
-
-if TYPE_CHECKING:
-    from quotes.streaming.socket import Socket
 
 BLOCK = 512
 
 _spare: list[Line] = []
+
+
+class Reader(Protocol):
+    """The socket at the end of a line: what is asked of it where frames do not leave at once."""
+
+    closed: bool
+
+    @property
+    def holding(self) -> bool:
+        """Whether frames wait for it, because it is slow."""
+
+    def hold(self, frame: bytes, quote_of: str | None = None) -> None:
+        """Keep a frame until it has caught up."""
+
+    def note_backlog(self, backlog: int) -> None:
+        """Hear how many bytes were written to it and have not left."""
+
+    def release(self) -> bool:
+        """Write some of what waits; whether it has caught up."""
+
+    def close(self, code: int) -> None:
+        """Say nothing more, and close."""
 
 
 class Line:
@@ -31,7 +50,7 @@ class Line:
     __slots__ = ("frames", "holding", "parts", "send", "sent", "socket")
 
     frames: Frames
-    socket: Socket
+    socket: Reader
 
     def __init__(self) -> None:
         self.parts: list[bytes] = []
@@ -40,7 +59,7 @@ class Line:
         self.send: Callable[[bytes], int] = take_nothing
 
 
-def new_line(socket: Socket, frames: Frames) -> Line:
+def new_line(socket: Reader, frames: Frames) -> Line:
     """A line for one socket, out of a block."""
     try:
         line = _spare.pop()
