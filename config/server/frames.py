@@ -12,16 +12,21 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from daphne.ws_protocol import WebSocketProtocol
 from twisted.internet import tcp
 
-if TYPE_CHECKING:
-    from config.server.sockets import BoundedSocket
-
 EXTENSION = "openbell.frames"
 OPEN = WebSocketProtocol.STATE_OPEN
+
+
+class Connection(Protocol):
+    """What frames need of the WebSocket that they are of, in Daphne's words."""
+
+    transport: Any  # None before there is one
+    state: int
+    send_queue: Any  # frames that autobahn itself has still to write
 
 
 class Frames:
@@ -34,7 +39,7 @@ class Frames:
 
     __slots__ = ("_protocol", "_way")
 
-    def __init__(self, protocol: BoundedSocket) -> None:
+    def __init__(self, protocol: Connection) -> None:
         self._protocol = protocol
         self._way: Way = OwnWay()
 
