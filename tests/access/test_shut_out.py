@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -21,7 +20,8 @@ from quotes.streaming.consumers import MarketDataConsumer
 from quotes.streaming.off_loop import off_loop
 from quotes.streaming.session import AUTHENTICATED
 from tests.people import Trader, a_trader
-from tests.streams import PATIENCE_SECONDS, connected, threads_of_its_own
+from tests.streams import connected, threads_of_its_own
+from tests.waiting import until
 
 pytestmark = pytest.mark.django_db
 
@@ -164,9 +164,7 @@ async def test_who_is_shut_out_loses_open_sockets_though_no_news_of_it_comes(
             for each, who in ((client, trader), (stays, other)):
                 each.say({"action": "auth", "key": who.key_id, "secret": who.secret})
                 assert (await each.hear_many(2))[1] == [AUTHENTICATED]
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                while watch.watch()._lists[id(sockets)]._new:  # nobody is asked about any more
-                    await asyncio.sleep(0.01)
+            await until(lambda: not watch.watch()._lists[id(sockets)]._new, "the first question")
 
             if how == "revoked":
                 await off_loop(revoke, trader)

@@ -23,7 +23,7 @@ from quotes.streaming.codec import (
     Codec,
 )
 from quotes.streaming.hub import Hub
-from tests.quotes.hub_readers import TICKS, Q, Reader, Store, T, hub_on, settled, until
+from tests.quotes.hub_readers import TICKS, Q, Reader, Store, T, hub_on, until
 from tests.streams import PATIENCE_SECONDS, Someone, bar, batch, quote, trade
 
 
@@ -269,16 +269,16 @@ async def test_lost_bars_leave_a_gap_in_the_numbers(
 
 async def test_halts_reach_who_wants_statuses_with_market_time(hub: Hub) -> None:
     reader = Reader(hub).want(statuses=["AAPL"], quotes=["AAPL"])
-    bus().publish(TICKS, batch())
-    await settled()
+    bus().publish(TICKS, batch(quote()))
+    await reader.has(1)
 
     bus().publish(CONTROL, {"kind": "halt", "symbol": "AAPL", "reason": "news"})
     bus().publish(CONTROL, {"kind": "halt", "symbol": "IBM", "reason": ""})
     bus().publish(CONTROL, {"kind": "resume", "symbol": "AAPL"})
-    await reader.has(2)
+    _, *told = await reader.has(3)
 
-    assert [(one["sc"], one["rm"]) for one in reader.heard] == [("H", "news"), ("T", "")]
-    assert reader.heard[0]["t"] == "2013-10-07T13:30:01.000000Z"
+    assert [(one["sc"], one["rm"]) for one in told] == [("H", "news"), ("T", "")]
+    assert told[0]["t"] == "2013-10-07T13:30:01.000000Z"
 
 
 @pytest.mark.parametrize(
@@ -297,11 +297,13 @@ async def test_control_closes_exactly_whom_it_names(
     for key_id, reader in readers.items():
         reader.socket.credential = Someone(2 if key_id == "OTHER" else 1, 11, key_id)
         reader.want(quotes=["*"])
-    stranger = Reader(hub)
-    stranger.socket.credential = None
+    stranger, witness = Reader(hub), Reader(hub).want(statuses=["AAPL"])
+    stranger.socket.credential, witness.socket.credential = None, Someone(3, 33, "WITNESS")
 
     bus().publish(CONTROL, news)
-    await settled()
+    bus().publish(CONTROL, {"kind": "halt", "symbol": "AAPL", "reason": ""})
+    await witness.has(1)
+    await until(lambda: all(readers[key_id].closed_with for key_id in hit))
     hub.deliver([quote()])
 
     for key_id, reader in readers.items():

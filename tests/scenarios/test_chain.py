@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,8 @@ import pytest
 from quotes.halts import UPSTREAM
 from tests.running import RunningPlatform
 from tests.scenarios.browsing import Operator
-from tests.scenarios.chain import WAIT_SECONDS, Listener, assert_alike
+from tests.scenarios.chain import Listener, assert_alike
+from tests.waiting import eventually
 
 HEARD = 60  # trades; some seconds of busy symbols
 HALTED = "TSLA"
@@ -41,13 +40,6 @@ def ask(platform: RunningPlatform, path: str, **order: str) -> tuple[int, Any]:
 
 def feed_of(platform: RunningPlatform) -> str:
     return str(ask(platform, "/readyz")[1]["feed"])
-
-
-def wait_until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.1)
 
 
 def chained(home: Path, first: RunningPlatform) -> RunningPlatform:
@@ -110,13 +102,13 @@ def test_a_chain_is_silent_while_its_first_link_is_away(tmp_path: Path) -> None:
         assert first.process is not None
         first.process.kill()
         first.process.wait()
-        wait_until(lambda: feed_of(second) == "away", "the silence to be noticed")
+        eventually(lambda: feed_of(second) == "away", "the silence to be noticed")
         order = {"symbol": "SPY", "qty": "1", "side": "buy", "type": "market"}
         status, refused = ask(second, "/v2/orders", **order, time_in_force="day")
         assert (status, refused["code"]) == (422, 42210000), refused
 
         with first:
-            wait_until(lambda: feed_of(second) == "ok", "the first link to be back")
+            eventually(lambda: feed_of(second) == "ok", "the first link to be back")
             one = Listener(first)
             listen_to_both(one, other)
             status, order = ask(second, "/v2/orders", **order, time_in_force="day")

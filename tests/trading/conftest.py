@@ -3,6 +3,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from django.contrib.auth import get_user_model
+from django.test import Client
 
 from portfolios.models import Account
 from quotes.clock import forget_clock
@@ -23,6 +25,14 @@ def floor() -> TradingFloor:
 @pytest.fixture
 def account(floor: TradingFloor) -> Account:
     return funded_account("100000")
+
+
+@pytest.fixture
+def operator() -> Client:
+    """The browser of a superuser without an account."""
+    client = Client()
+    client.force_login(get_user_model().objects.create_superuser("boss"))
+    return client
 
 
 @pytest.fixture(autouse=True)

@@ -1,31 +1,17 @@
 from __future__ import annotations
 
 import pytest
-from django.contrib.auth import get_user_model
 from django.test import Client
 
 from events.models import Event
 from portfolios.models import Account
-from tests.portfolios.factories import assert_books_balance, funded_account
+from tests.portfolios.factories import assert_books_balance
 from tests.trading.floor import TradingFloor, now_of
 from trading import kill_switch, locks, orders
 from trading.errors import AccountBusy
 from trading.models import Fill, Order
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def account(floor: TradingFloor) -> Account:
-    return funded_account()
-
-
-@pytest.fixture
-def operator() -> Client:
-    user = get_user_model().objects.create_superuser("boss", password="boss")
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def test_an_operator_cancels_through_the_use_case(

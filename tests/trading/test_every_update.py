@@ -23,6 +23,7 @@ from tests.people import Trader, a_trader
 from tests.streams import Client, connected, threads_of_its_own
 from tests.trading.exits import bracket, family
 from tests.trading.floor import CLOSE, MORNING, OPENING, TradingFloor
+from tests.trading.update_clients import hears_nothing_else
 from trading import orders
 from trading.execution import settlement
 from trading.models import Order, OrderStatus, TimeInForce
@@ -128,9 +129,9 @@ async def client(trader: Trader, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
             yield client
 
 
-async def updates_until_quiet(client: Client, count: int) -> list[dict[str, Any]]:
+async def updates_and_no_more(client: Client, trader: Trader, count: int) -> list[dict[str, Any]]:
     heard = [await client.hear() for _ in range(count)]
-    await client.silence()
+    await hears_nothing_else(client, trader.account)
     assert {each["stream"] for each in heard} == {"trade_updates"}
     return [each["data"] for each in heard]
 
@@ -146,7 +147,7 @@ async def test_the_official_client_reads_every_event_there_is(
     day = await desk(lambda: Day(trader))
     for step in day.steps():
         await desk(step)
-    told = await updates_until_quiet(client, await desk(lambda: written(trader)))
+    told = await updates_and_no_more(client, trader, await desk(lambda: written(trader)))
 
     assert {each["event"] for each in told} == EVERY_EVENT
     of_order: dict[Any, list[TradeUpdate]] = defaultdict(list)

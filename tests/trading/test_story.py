@@ -5,14 +5,12 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from django.contrib.auth import get_user_model
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from events.models import Event
 from portfolios.models import Account, Posting
-from tests.portfolios.factories import funded_account
 from tests.trading.floor import TradingFloor, now_of
 from tests.trading.test_replacing import change
 from trading import orders, story
@@ -30,19 +28,6 @@ def floor() -> TradingFloor:
     floor = TradingFloor()
     floor.show("99", "100", ask_size=4)
     return floor
-
-
-@pytest.fixture
-def account(floor: TradingFloor) -> Account:
-    return funded_account()
-
-
-@pytest.fixture
-def operator() -> Client:
-    user = get_user_model().objects.create_superuser("boss", password="boss")
-    client = Client()
-    client.force_login(user)
-    return client
 
 
 def canceled_after_two_fills(floor: TradingFloor, account: Account) -> Order:
