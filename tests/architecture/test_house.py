@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -33,6 +33,28 @@ def test_imports_go_one_way():
     )
 
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imported_by(path: Path, files: Collection[str]) -> Iterator[str]:
+    """Which of the files another imports, though it be for types only."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            names = [f"{node.module}.{each.name}" for each in node.names]
+            yield from (name if name in files else node.module for name in names)
+
+
+def test_no_two_files_import_each_other():
+    files = {module_of(path): path for path in python_files(*CODE)}
+    imports = {name: set(imported_by(path, files)) for name, path in files.items()}
+
+    pairs = [(name, other) for name in files for other in imports[name] & files.keys()]
+    assert pairs
+    assert [(one, two) for one, two in pairs if one < two and one in imports[two]] == []
 
 
 @pytest.mark.parametrize(("folders", "lines_max"), [(CODE, 400), (("tests",), 650)])
