@@ -4,7 +4,6 @@ news for listeners."""
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from quotes.streaming.audience import EVERYTHING, Audience, Changed, Channel, Fo
 from quotes.streaming.bus import BARS, TICK_TOPICS, tick_topic
 from quotes.streaming.codec import Codec, Number, Status
 from quotes.streaming.fanout import Fanout
+from quotes.streaming.numbering import Numbering
 from quotes.streaming.standings import Standings
 from quotes.ticks import Amendment, Bar
 
@@ -39,9 +39,11 @@ class News:
         self._audiences = audiences
         self._fanout = fanout
         self._standings = standings
-        self._numbers: Counter[tuple[Channel, str]] = Counter()  # channel, symbol → last number
-        self._amended: Counter[str] = Counter()  # symbol → last number of its amendments
-        self._amended_to: dict[str, Number] = {}  # symbol → the last of them that was told, or lost
+        self._numbers = {channel: Numbering() for channel in (*_BAR_CHANNELS, Channel.STATUSES)}
+        self._amendments = Numbering()
+        # Symbol → the last of its amendments that was told, or lost; and that of all the others.
+        self._amended_to: dict[str, Number] = {}
+        self._others_amended_to: Number | None = None
         self._to_tell: list[tuple[Amendment, Number]] = []
         self._newest_start: dict[str, int] = {}  # symbol → start of its newest minute bar
         self._newest_minute = -1  # of all symbols
@@ -78,7 +80,7 @@ class News:
 
     def amended_to(self, symbol: str) -> tuple[int, int] | None:
         """(epoch, number) of the last amendment of its trades that was told or lost, if any was."""
-        number = self._amended_to.get(symbol)
+        number = self._amended_to.get(symbol, self._others_amended_to)
         return None if number is None else (number.epoch, number.sequence)
 
     def skip_numbers_of_amendments(self) -> None:
@@ -87,17 +89,23 @@ class News:
         The lost one may have been the first of its symbol. Where nothing was heard yet, the first
         batch will show whether one was lost of a trade that the store told of.
         """
-        if self._standings.has_heard:
-            for symbol in self._symbols(Channel.TRADES) | self._amended.keys():
-                self._note_amended(symbol, self._number_amendment(symbol))
+        if not self._standings.has_heard:
+            return
+        self._amendments.lose()
+        self._others_amended_to = Number(self._amendments.losses, self._standings.epoch)
+        for symbol in self._amendments.symbols:
+            self._amended_to[symbol] = self._last_amendment_of(symbol)
+        for symbol in self._symbols(Channel.TRADES) | self._amendments.symbols:
+            self._say_changed(Following.AMENDMENTS, symbol, self._last_amendment_of(symbol))
 
     def skip_numbers(self) -> None:
         """Messages were lost: leave a gap in each numbering, for clients to see."""
-        for channel in _BAR_CHANNELS:  # statuses are looked up
-            for symbol in self._symbols(channel):
-                self._numbers[channel, symbol] += 0  # the lost one may have been its first
-        for channel, symbol in tuple(self._numbers):
-            self._number(channel, symbol)
+        for channel, numbers in self._numbers.items():
+            numbers.lose()
+            # The lost one may have been the first of its symbol; statuses are looked up.
+            first = self._symbols(channel) if channel in _BAR_CHANNELS else set[str]()
+            for symbol in first | numbers.symbols:
+                self._last(channel, symbol)
 
     def take_changed(self) -> Changed:
         """(epoch, number) of the newest message of each channel and symbol since the last call."""
@@ -136,18 +144,27 @@ class News:
         return wanted - {EVERYTHING}
 
     def _number_amendment(self, symbol: str) -> Number:
-        self._amended[symbol] += 1
-        return Number(self._amended[symbol], self._standings.epoch)
+        self._amendments.count(symbol)
+        return self._last_amendment_of(symbol)
+
+    def _last_amendment_of(self, symbol: str) -> Number:
+        return Number(self._amendments.last(symbol), self._standings.epoch)
 
     def _note_amended(self, symbol: str, number: Number) -> None:
         number = max(number, self._amended_to.get(symbol, number))
         self._amended_to[symbol] = number
-        changed = self._changed.setdefault(Following.AMENDMENTS, {})
-        changed[symbol] = (number.epoch, number.sequence)
+        self._say_changed(Following.AMENDMENTS, symbol, number)
 
     def _number(self, channel: Channel, symbol: str) -> Number:
         """The next number of this kind of message."""
-        self._numbers[channel, symbol] += 1
-        number = Number(self._numbers[channel, symbol], self._standings.epoch)
-        self._changed.setdefault(channel, {})[symbol] = (number.epoch, number.sequence)
+        self._numbers[channel].count(symbol)
+        return self._last(channel, symbol)
+
+    def _last(self, channel: Channel, symbol: str) -> Number:
+        """The last number of this kind of message, which is new."""
+        number = Number(self._numbers[channel].last(symbol), self._standings.epoch)
+        self._say_changed(channel, symbol, number)
         return number
+
+    def _say_changed(self, channel: Channel | Following, symbol: str, number: Number) -> None:
+        self._changed.setdefault(channel, {})[symbol] = (number.epoch, number.sequence)
