@@ -151,7 +151,7 @@ class Engine:
             return  # of a feed that has lost its lease
         self._epoch = batch.epoch
         self.clock.observe(batch.watermark_us)
-        self.floor.is_stale = False
+        self._note_silence(False)
         for ticks, amendments in stretches(batch):
             self._hear_ticks(ticks)
             self.floor.standing.amend(amendments)
@@ -189,7 +189,7 @@ class Engine:
         """Time, size that came back, new orders, settlement, and now and then the safety net."""
         if self.clock.mode in WALL_MODES:
             self._pass_time(self.clock.now_us())
-        self._notice_silence()
+        self._note_silence(self.clock.feed_is_silent())
         self._match_again()
         overdue = time.monotonic() - self._polled_at >= POLL_SECONDS
         if self._poll_due or overdue:
@@ -215,10 +215,10 @@ class Engine:
         for following in self.floor.take_moved():
             self.pending.add(following)
 
-    def _notice_silence(self) -> None:
+    def _note_silence(self, is_silent: bool) -> None:
         """When a silent feed speaks again, the quotes that stand are good again."""
-        was_stale, self.floor.is_stale = self.floor.is_stale, self.clock.feed_is_silent()
-        if was_stale and not self.floor.is_stale:
+        was_silent, self.floor.is_stale = self.floor.is_stale, is_silent
+        if was_silent and not is_silent:
             self._rematch.update(self.floor.book.symbols())
 
     def _match_again(self) -> None:

@@ -226,8 +226,9 @@ def test_who_waited_for_a_halts_end_meets_the_quote_that_stands(
     assert_books_balance(account)
 
 
+@pytest.mark.parametrize("speaks", [False, True], ids=["its row says so", "a batch without ticks"])
 def test_the_news_of_a_halts_end_is_enough_unless_the_feed_is_silent(
-    floor: TradingFloor, account: Account, monkeypatch: pytest.MonkeyPatch
+    floor: TradingFloor, account: Account, monkeypatch: pytest.MonkeyPatch, speaks: bool
 ) -> None:
     let_it_run(floor)
     is_silent = [False]
@@ -245,7 +246,8 @@ def test_the_news_of_a_halts_end_is_enough_unless_the_feed_is_silent(
     floor.engine.run_once([(CONTROL, {"kind": "resume"})])
     assert now_of(order).status == "new"
     is_silent[0] = False
-    floor.engine.run_once([])
+    sign_of_life = (TICK_TOPICS[0], Batch((), quote.at_us, epoch=1))
+    floor.engine.run_once([sign_of_life] if speaks else [])
     assert now_of(order).status == "filled"
     assert_books_balance(account)
 
