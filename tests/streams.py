@@ -20,7 +20,7 @@ from quotes.streaming.seats import seats
 from quotes.ticks import MICROSECONDS, Bar, Batch, Quote, Trade
 
 OPENING_US = 1_381_152_600 * MICROSECONDS  # 2013-10-07 09:30 in New York
-PATIENCE_SECONDS = 5
+PATIENCE_SECONDS = 30
 
 
 @contextmanager

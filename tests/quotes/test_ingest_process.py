@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
@@ -15,7 +15,7 @@ from typing import Any, cast
 import pytest
 from django.db import OperationalError, connection
 
-from events import models
+from events import leases, models
 from events.leases import DatabaseTime
 from events.models import Event
 from quotes import corporate_actions, halts, history, latest, market
@@ -26,10 +26,10 @@ from quotes.models import Bar, LatestQuote, MarketClock
 from quotes.streaming.bus import bus
 from quotes.ticks import MICROSECONDS, to_micros
 from tests.quotes.lean_folder import write_lean_folder
+from tests.waiting import PATIENCE_SECONDS, eventually
 
 NINE = datetime(2013, 10, 7, 13, tzinfo=UTC)  # nine in New York, where the folder's ticks begin
 NINE_US = to_micros(NINE)
-WAIT_SECONDS = 15.0
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -45,6 +45,12 @@ def recording(settings: Any, tmp_path: Path) -> Any:
     return settings
 
 
+@pytest.fixture(autouse=True)
+def patient_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that stands still for a second or two makes no feed another's."""
+    monkeypatch.setattr(leases, "EXPIRE_SECONDS", 600.0)
+
+
 @contextmanager
 def running() -> Iterator[threading.Thread]:
     stop = threading.Event()
@@ -54,15 +60,8 @@ def running() -> Iterator[threading.Thread]:
         yield thread
     finally:
         stop.set()
-        thread.join(WAIT_SECONDS)
+        thread.join(PATIENCE_SECONDS)
         assert not thread.is_alive()
-
-
-def eventually(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not holds():
-        assert time.monotonic() < deadline, "it never came to that"
-        time.sleep(0.02)
 
 
 def row() -> MarketClock:
@@ -157,21 +156,31 @@ def test_simulated_prices_split_as_announced_also_after_a_restart(
     assert bar.high / bar.low < 1.05
 
 
+def sign_of_life() -> MarketClock:
+    """The clock's row when the feed has said once more that it is there."""
+    before = row()
+    eventually(lambda: row().updated_at > before.updated_at, "a sign of life")
+    return row()
+
+
+def stands() -> bool:
+    """Whether market time stands still."""
+    return sign_of_life().watermark_us == sign_of_life().watermark_us
+
+
 def test_replay_is_paused_and_goes_on(recording: Any) -> None:
     recording.FEED_STEPPED = False
     with running():
         eventually(is_open)
         market.pause(actor="operator:1")
-        time.sleep(0.5)
-        stands_at = row().watermark_us
-        time.sleep(0.7)
-        assert row().watermark_us == stands_at
-        assert datetime.now(UTC) - row().updated_at < timedelta(seconds=1), "it says it is there"
+        eventually(stands, "the pause")
+        paused_us = row().watermark_us
+        assert {sign_of_life().watermark_us for _ in range(3)} == {paused_us}
 
         market.jump(to=NINE + timedelta(seconds=30), actor="operator:1")
-        eventually(lambda: row().watermark_us == NINE_US + 30 * MICROSECONDS)
+        eventually(lambda: row().watermark_us == NINE_US + 30 * MICROSECONDS, "the jump")
         market.resume(actor="operator:1")
-        eventually(lambda: row().watermark_us > NINE_US + 300 * MICROSECONDS)
+        eventually(lambda: row().watermark_us > NINE_US + 300 * MICROSECONDS, "time to go on")
 
     assert Bar.objects.filter(instrument__symbol="TICKY", timeframe="1Min").count() == 2
 

@@ -31,6 +31,7 @@ from tests.streams import (
     threads_of_its_own,
     trade,
 )
+from tests.waiting import until
 
 TICKS = TICK_TOPICS[0]
 CONNECTED = [{"T": "success", "msg": "connected"}]
@@ -56,8 +57,10 @@ def app(doorman: Doorman) -> Any:
 
 @pytest.fixture(autouse=True)
 async def afresh(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    """A bus of its own, quick refusals, and at the end nothing left in the hub."""
+    """A bus of its own, quick refusals, no heartbeat unless a test asks for it, and at the end
+    nothing left in the hub."""
     forget_bus()
+    monkeypatch.setattr(hub_module, "HEARTBEAT_SECONDS", 3_600)
     monkeypatch.setattr(limits, "FAILURE_DELAY_SECONDS_MAX", 0.0)
     with threads_of_its_own():
         yield
@@ -311,12 +314,24 @@ async def test_403_for_a_second_auth(app: Any) -> None:
 async def test_404_and_the_end_when_nobody_authenticates(
     app: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "AUTH_TIMEOUT_SECONDS", 0.05)
-    async with connected(app) as silent, connected(app) as known:
+    loop = asyncio.get_running_loop()
+    timers: list[tuple[float, asyncio.TimerHandle]] = []
+
+    def call_later(seconds: float, then: Any, *arguments: Any, **more: Any) -> Any:
+        timer = asyncio.BaseEventLoop.call_later(loop, seconds, then, *arguments, **more)  # type: ignore[arg-type]
+        timers.append((seconds, timer))
+        return timer
+
+    monkeypatch.setattr(loop, "call_later", call_later)
+    async with connected(app) as known:
         await enter(known)
-        assert await silent.hear_many(2) == [CONNECTED, error(404, "auth timeout")]
-        assert await silent.closed() == 4404
-        await asyncio.sleep(0.05)
+        [running] = [timer for seconds, timer in timers if seconds == limits.AUTH_TIMEOUT_SECONDS]
+        assert running.cancelled()
+
+        monkeypatch.setattr(limits, "AUTH_TIMEOUT_SECONDS", 0.05)
+        async with connected(app) as silent:
+            assert await silent.hear_many(2) == [CONNECTED, error(404, "auth timeout")]
+            assert await silent.closed() == 4404
         assert known.close_code is None
 
 
@@ -357,9 +372,7 @@ async def test_407_before_a_slow_client_is_dropped(app: Any) -> None:
     async with connected(app, extensions={"openbell.frames": wire}) as client:
         client.say(AUTH)
         client.say({"action": "subscribe", "trades": ["*"]})
-        async with asyncio.timeout(5):
-            while b"subscription" not in wire.written:
-                await asyncio.sleep(0.001)
+        await until(lambda: b"subscription" in wire.written)
         wire.room = 0
         n = 0
         while not wire.waiting.endswith(b'"code":407,"msg":"slow client"}]'):
@@ -499,9 +512,8 @@ async def test_a_recheck_that_fails_shuts_nobody_out(
     async with connected(app, headers=COOKIE) as client:
         await client.hear_many(2)
         doorman.cookies = Away()  # type: ignore[assignment]
-        await asyncio.sleep(0.15)
+        await until(lambda: len(asked) > 1)
         assert client.close_code is None
-        assert len(asked) > 1
 
 
 # --- honest streams -----------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from alpaca.trading.requests import (
 )
 
 from tests.running import RunningPlatform
+from tests.waiting import eventually
 
 SYMBOL = "MSFT"
 WAIT_SECONDS_MAX = 20.0
@@ -39,8 +40,9 @@ def trading(platform: RunningPlatform) -> TradingClient:
 def price(platform: RunningPlatform) -> float:
     """About where the market is."""
     history = StockHistoricalDataClient(platform.key, platform.secret, url_override=platform.url)
-    quotes = history.get_stock_latest_quote(StockLatestQuoteRequest(symbol_or_symbols=SYMBOL))
-    return quotes[SYMBOL].ask_price
+    asked = StockLatestQuoteRequest(symbol_or_symbols=SYMBOL)
+    eventually(lambda: SYMBOL in history.get_stock_latest_quote(asked), "the first quote")
+    return history.get_stock_latest_quote(asked)[SYMBOL].ask_price
 
 
 def when(trading: TradingClient, order_id: UUID | str, status: str) -> Order:

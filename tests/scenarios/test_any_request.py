@@ -30,7 +30,7 @@ CHECKS = (
 EXAMPLES = 50 if LONG else 5  # of each operation
 PHASES = "coverage,fuzzing" if LONG else "fuzzing"  # coverage: each bound of each parameter
 REQUESTS_MIN = 4_000 if LONG else 250
-SECONDS_MAX = 1_200 if LONG else 90
+SECONDS_MAX = 1_800 if LONG else 600
 
 
 @pytest.fixture

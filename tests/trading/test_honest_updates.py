@@ -44,7 +44,9 @@ def app() -> Any:
 
 
 @pytest.fixture(autouse=True)
-async def alone() -> AsyncIterator[None]:
+async def alone(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
+    """Nothing is left in the end, and no heartbeat comes in between unless a test asks for it."""
+    monkeypatch.setattr(hub_module, "HEARTBEAT_SECONDS", 3_600)
     with nothing_left():
         yield
         await asyncio.sleep(0)
@@ -95,9 +97,7 @@ async def test_plain_clients_have_no_since(app: Any, trader: Trader) -> None:
         await client.silence()
 
 
-async def test_honest_heartbeat_says_how_far_the_socket_is(
-    app: Any, trader: Trader, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_honest_heartbeat_says_how_far_the_socket_is(app: Any, trader: Trader) -> None:
     async with open_stream(app, query="honest=1") as client:
         await listen(client, trader)
         [event] = await happen(trader.account)
@@ -150,7 +150,6 @@ async def test_the_heartbeat_after_a_loss_tells_that_something_is_missing(
         return read(*arguments)
 
     monkeypatch.setattr(delivery, "read_events", read_later)
-    monkeypatch.setattr(hub_module, "HEARTBEAT_SECONDS", 3_600)
     async with open_stream(app, query="honest=1") as client:
         await listen(client, trader)
         [event] = await off_loop(write, trader.account)
@@ -193,10 +192,7 @@ async def test_heartbeats_tell_when_the_log_does_not_answer(
         await beat_until(current=True)
 
 
-async def test_what_is_missing_is_known_while_a_fleet_logs_in(
-    app: Any, trader: Trader, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(hub_module, "HEARTBEAT_SECONDS", 3_600)
+async def test_what_is_missing_is_known_while_a_fleet_logs_in(app: Any, trader: Trader) -> None:
     async with open_stream(app, query="honest=1") as client:
         await listen(client, trader)
         [event] = await off_loop(write, trader.account)

@@ -75,7 +75,8 @@ def at_once(count: int, call: Callable[[], Any]) -> list[Any]:
         return call()
 
     with ThreadPoolExecutor(count) as pool:
-        return [job.result(2 * PATIENCE_SECONDS) for job in [pool.submit(run) for _ in range(count)]]
+        jobs = [pool.submit(run) for _ in range(count)]
+        return [job.result(2 * PATIENCE_SECONDS) for job in jobs]
 
 
 def policy(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
