@@ -200,7 +200,8 @@ class CacheContract:
 
         store.give(NAME, POLICY, late.generation, "late", {"a": b"old"})
 
-        assert store.take(NAME, POLICY, ["a"], "third").locked == []  # still the next one's
+        third = store.take(NAME, POLICY, ["a"], "third")
+        assert (third.fresh, third.locked) == ({}, [])  # still the next one's to load
         store.give(NAME, POLICY, late.generation, "next", {"a": b"new"})
         assert store.take(NAME, POLICY, ["a"], "third").fresh == {"a": b"new"}
 
