@@ -41,7 +41,9 @@ from quotes.amounts import CASH_PLACES, QUANTITY_PLACES, from_units, plain
 
 
 class BookAdmin(LongListAdmin, ReadOnlyAdmin):
-    pass
+    """Rows of the books: to read, the newest first."""
+
+    ordering = ["-pk"]
 
 
 class CashActionForm(ActionForm):
@@ -76,7 +78,6 @@ class AccountAdmin(BookAdmin):
     ]
     search_fields = ["number", "user__username", "user__email"]
     search_help_text = "account number, user name or e-mail"
-    ordering = ["-pk"]
     actions = [
         "freeze_accounts",
         "unfreeze_accounts",
@@ -178,7 +179,6 @@ class PostingAdmin(BookAdmin):
     list_select_related = ["instrument"]
     search_fields = ["=account__number", "=reference"]
     search_help_text = "an account number, or the id of an execution"
-    ordering = ["-pk"]
 
     @admin.display(description="amount")
     def amount_shown(self, posting: Posting) -> str:
@@ -197,7 +197,6 @@ class NonTradeActivityAdmin(BookAdmin):
     list_filter = ["type"]
     search_fields = ["=account__number"]
     search_help_text = "an account number"
-    ordering = ["-pk"]
 
 
 @admin.register(Entitlement)
@@ -207,7 +206,6 @@ class EntitlementAdmin(BookAdmin):
     list_filter = [("problem", admin.EmptyFieldListFilter)]
     search_fields = ["=account__number", "=action__public_id", "=action__instrument__symbol"]
     search_help_text = "an account number, a symbol or the id of a corporate action"
-    ordering = ["-pk"]
 
 
 @admin.register(AccountDay)
@@ -216,7 +214,6 @@ class AccountDayAdmin(BookAdmin):
     list_select_related = ["account"]
     search_fields = ["=account__number"]
     search_help_text = "an account number"
-    ordering = ["-pk"]
 
 
 @admin.register(PositionDay)
@@ -225,7 +222,6 @@ class PositionDayAdmin(BookAdmin):
     list_select_related = ["account", "instrument"]
     search_fields = ["=account__number", "=instrument__symbol"]
     search_help_text = "an account number or a symbol"
-    ordering = ["-pk"]
 
 
 @admin.register(Position)
@@ -242,7 +238,6 @@ class PositionAdmin(BookAdmin):
     list_select_related = ["account", "instrument"]
     search_fields = ["=account__number", "=instrument__symbol"]
     search_help_text = "an account number or a symbol"
-    ordering = ["-pk"]
 
 
 @admin.register(Lot)
@@ -259,7 +254,6 @@ class LotAdmin(BookAdmin):
     list_select_related = ["account", "instrument"]
     search_fields = ["=account__number", "=instrument__symbol", "=execution_id"]
     search_help_text = "an account number, a symbol or the id of an execution"
-    ordering = ["-pk"]
 
 
 class WatchlistEntryInline(admin.TabularInline):

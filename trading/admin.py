@@ -44,7 +44,6 @@ class OrderAdmin(BookAdmin):
     list_select_related = ["account", "instrument"]
     search_fields = ["=public_id", "=account__number", "=instrument__symbol"]
     search_help_text = "an order's id, an account number or a symbol"
-    ordering = ["-pk"]
     actions = ["cancel_orders"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Order]:
@@ -140,4 +139,3 @@ class FillAdmin(BookAdmin):
     list_select_related = ["account", "instrument"]
     search_fields = ["=execution_id", "=account__number", "=instrument__symbol"]
     search_help_text = "an execution's id, an account number or a symbol"
-    ordering = ["-pk"]
