@@ -28,6 +28,31 @@ test("the newest quote wins, whatever order they come in", () => {
   assert.equal(ticks.get("A").bid, 10);
 });
 
+test("the stream's quotes are in the order of their places, the API's by their instants", () => {
+  const ticks = new Ticks();
+  const bid = () => ticks.get("A").bid;
+  ticks.quote("A", quote(5, 10, 11));
+  ticks.quote("A", quote(4, 20, 21, { epoch: 1, seq: 7 }));
+  assert.equal(bid(), 20, "the API's answer was ahead, the stream follows");
+  ticks.quote("A", quote(3, 30, 31, { epoch: 1, seq: 8 }));
+  assert.equal(bid(), 30, "newer, though of an earlier instant");
+  ticks.quote("A", quote(6, 40, 41, { epoch: 1, seq: 7 }));
+  ticks.quote("A", quote(3, 50, 51));
+  assert.equal(bid(), 30);
+  assert.deepEqual(ticks.behind({ A: [1, 8] }), []);
+  ticks.quote("A", quote(6, 60, 61));
+  ticks.quote("A", quote(2, 70, 71, { epoch: 2, seq: 1 }));
+  assert.equal(bid(), 70);
+});
+
+test("what a heartbeat named and the stream then tells is shown", () => {
+  const ticks = new Ticks();
+  ticks.quote("A", quote(1, 10, 11, { epoch: 1, seq: 7 }));
+  assert.deepEqual(ticks.behind({ A: [1, 9] }), ["A"]);
+  ticks.standing("A", { quote: quote(2, 20, 21, { epoch: 1, seq: 9 }) });
+  assert.equal(ticks.get("A").bid, 20);
+});
+
 test("an empty side is unknown, not zero", () => {
   const ticks = new Ticks();
   ticks.quote("A", quote(1, 0, 11));
@@ -201,6 +226,16 @@ test("a day's bar grows in place, for only the server knows its start", () => {
   const day = candle({ t: "2026-01-05T05:00:00Z", o: 1, h: 2, l: 1, c: 2, v: 10 });
   const later = grown(day, "1Day", trade(1, 3));
   assert.deepEqual([later.time, later.high, bucket("1Day", START)], [day.time, 3, null]);
+});
+
+test("a trade of the next day leaves the last day's bar as it was", () => {
+  const day = candle({ t: "2026-01-05T05:00:00Z", o: 1, h: 2, l: 1, c: 2, v: 10 });
+  const on = (t) => grown(day, "1Day", { t, p: 9, s: 1 });
+  assert.equal(on("2026-01-06T14:30:00Z"), day);
+  assert.equal(on("2026-01-06T05:00:00Z"), day, "midnight in New York");
+  assert.equal(on("2026-01-05T04:59:59Z"), day, "the day before");
+  assert.equal(on("2026-01-06T04:59:59Z").close, 9);
+  assert.equal(grown(null, "1Day", trade(1, 3)), null);
 });
 
 test("a corrected bar replaces its own, and a chart stays bounded", () => {

@@ -1,5 +1,7 @@
 // Bars of a chart: the stored ones, and the one that is still growing.
 
+import { day } from "./new-york.js";
+
 /** Each timeframe: its width in seconds (null: a New York day) and how far a chart looks back. */
 export const TIMEFRAMES = {
   "1Min": { seconds: 60, lookbackDays: 5, label: "1m", name: "one minute" },
@@ -34,12 +36,12 @@ export function bucket(timeframe, epochSeconds) {
 
 /**
  * The growing bar after one trade: the last bar widened, or a new one behind it.
- * A trade older than the last bar changes nothing, the server's own bar will bring it; one that
- * sets no price only counts as volume.
+ * A trade older than the last bar changes nothing, the server's own bar will bring it, and so it is
+ * with one of another day than the last day's bar; one that sets no price only counts as volume.
  */
 export function grown(last, timeframe, trade) {
   const at = Math.floor(Date.parse(trade.t) / 1000);
-  const start = bucket(timeframe, at) ?? last?.time ?? null;
+  const start = bucket(timeframe, at) ?? dayOf(last, at);
   if (start === null || (last && start < last.time)) return last;
   const { p, s } = trade;
   if (trade.sets_price === false) return last && { ...last, volume: last.volume + s };
@@ -53,6 +55,11 @@ export function grown(last, timeframe, trade) {
     close: p,
     volume: last.volume + s,
   };
+}
+
+// The start of that day's bar, if the instant is of its New York date.
+function dayOf(bar, at) {
+  return bar && day(bar.time * 1000) === day(at * 1000) ? bar.time : null;
 }
 
 /**

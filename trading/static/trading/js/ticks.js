@@ -38,17 +38,22 @@ export class Ticks {
     return this.rows.get(symbol);
   }
 
-  /** A quote of the wire. A price of 0 means that there is no such side. */
+  /**
+   * A quote of the wire. A price of 0 means that there is no such side. The stream's are in the order
+   * of their places, whatever their instants; the API's have none, and count where they are later.
+   */
   quote(symbol, quote) {
     const row = this.get(symbol);
     const at = Date.parse(quote.t);
-    if (row.quoteAt !== null && at < row.quoteAt) return;
+    const place = quote.seq === undefined ? null : [quote.epoch, quote.seq];
+    const isEarlier = row.quoteAt !== null && at <= row.quoteAt;
+    if (place ? isBehind(place, row.quotePlace) : isEarlier) return;
     row.bid = quote.bp || null;
     row.ask = quote.ap || null;
     row.bidSize = quote.bs ?? null;
     row.askSize = quote.as ?? null;
     row.quoteAt = at;
-    if (quote.seq !== undefined) row.quotePlace = [quote.epoch, quote.seq];
+    row.quotePlace = place ?? row.quotePlace;
     this.changed.add(symbol);
   }
 
@@ -150,6 +155,10 @@ export class Ticks {
     this.changed = new Set();
     return taken;
   }
+}
+
+function isBehind(place, known) {
+  return known !== null && isNewer(known, place);
 }
 
 // Which of two last prices is the newer: a print is by its number, and what the feed says after an
