@@ -3,10 +3,10 @@ import { beforeEach, test } from "node:test";
 
 import { ApiError, get, patch, post, remove, showsAccount } from "../../trading/static/trading/js/api.js";
 
-let asked, answer, told;
+let asked, answer, told, tokens;
 
 beforeEach(() => {
-  [asked, told] = [[], []];
+  [asked, told, tokens] = [[], [], []];
   showsAccount("a");
   answer = () => Response.json({});
   globalThis.document = {
@@ -15,6 +15,7 @@ beforeEach(() => {
   };
   globalThis.fetch = async (path, { headers }) => {
     asked.push(headers["Openbell-Account"]);
+    tokens.push(headers["X-CSRFToken"]);
     return answer();
   };
 });
@@ -23,6 +24,16 @@ test("each request says which account the page shows", async () => {
   for (const request of [get, remove]) await request("/v2/orders");
   for (const request of [post, patch]) await request("/v2/orders", {});
   assert.deepEqual(asked, ["a", "a", "a", "a"]);
+});
+
+test("what changes something carries the token of the newest log-in, else the page's own", async () => {
+  await post("/v2/orders", {});
+  for (const cookie of ["theme=dark; csrftoken=first", "csrftoken=second; notcsrftoken=x"]) {
+    document.cookie = cookie;
+    await remove("/v2/orders");
+  }
+  await get("/v2/orders");
+  assert.deepEqual(tokens, ["token", "first", "second", undefined]);
 });
 
 test("a request that was meant for another account is refused, and the page is told", async () => {

@@ -1,9 +1,11 @@
-"""Two windows of one person: what one chooses, the other shows before it sends anything more."""
+"""Two windows of one person: what is done in one, the other knows before it sends anything more."""
 
 from __future__ import annotations
 
 import re
 from urllib.parse import urlsplit
+
+from tests.browser.screen import PASSWORD
 
 API = re.compile(r"/(v2|api)/")
 
@@ -59,3 +61,28 @@ def test_a_window_of_an_account_that_is_traded_no_more_says_so_and_sends_nothing
     page.keyboard.press("Escape")
     desk.wait_for_text(".figure-account dd", first)
     desk.errors.clear()  # the browser tells of what was refused
+
+
+def test_a_window_trades_on_after_its_person_logged_in_anew_in_another_one(desk):
+    page, other = desk.page, desk.page.context.new_page()
+    name = page.text_content("[data-menu] strong")
+    page.check("[data-one-click]")
+    desk.fill_ticket(shares="1", limit="1.25")
+    page.route(API, lambda route: route.abort())  # so that it asks nothing between out and in
+    other.goto(desk.url)
+    other.click("[data-menu] summary")
+    other.click("button:has-text('Log out')")
+    other.goto(f"{desk.url}/login")
+    other.fill("[name=username]", name)
+    other.fill("[name=password]", PASSWORD)
+    other.click("button[type=submit]")
+    other.wait_for_selector("[data-menu]")
+    page.unroute(API)
+
+    page.click("[data-ticket-submit]")
+    desk.open_tab("orders")
+    desk.wait_for_text("[data-open-orders] tbody tr", "Working")
+    page.click("[data-menu] summary")
+    page.click("button:has-text('Log out')")
+    page.wait_for_selector("button:has-text('Log in')")
+    desk.errors.clear()  # the browser tells of what was aborted

@@ -86,8 +86,13 @@ function headers(method, body) {
   return sent;
 }
 
-function csrfToken() {
-  return document.querySelector("input[name=csrfmiddlewaretoken]").value;
+/**
+ * What the server wants to see with each change. The cookie's is the newest: whoever logged out and
+ * in again in another window has a new one, and the page still has that of its beginning.
+ */
+export function csrfToken() {
+  const [, token] = /(?:^|; )csrftoken=([^;]+)/.exec(document.cookie) ?? [];
+  return token ?? document.querySelector("input[name=csrfmiddlewaretoken]").value;
 }
 
 function decoded(text) {

@@ -1,5 +1,6 @@
 // The person's menu closes when one looks elsewhere; a session that ended leads to the door.
 
+import { csrfToken } from "./api.js";
 import { part } from "./dom.js";
 
 export function attach() {
@@ -9,6 +10,9 @@ export function attach() {
   });
   menu.addEventListener("keydown", (event) => {
     if (event.key === "Escape") menu.open = false;
+  });
+  menu.querySelector("form").addEventListener("submit", ({ target }) => {
+    target.elements.csrfmiddlewaretoken.value = csrfToken();
   });
   document.addEventListener("openbell:logged-out", () => location.reload(), { once: true });
 }
