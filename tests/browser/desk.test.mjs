@@ -16,6 +16,12 @@ test("a quote that no stream stands for is not live, and neither is one that los
   assert.match(desk.staleness("A"), /lost/);
 });
 
+test("what is said of quotes that are not live counts no seconds", () => {
+  const desk = new Desk({ mode: "live", speed: 1 });
+  desk.connection = { kind: "reconnecting", word: "Reconnecting", text: "Reconnecting in 18 s" };
+  assert.equal(desk.staleness("A"), "Quotes are not live: Reconnecting.");
+});
+
 test("a listener that fails is logged, and those after it hear", (context) => {
   const logged = context.mock.method(console, "error", () => {});
   const desk = new Desk({ mode: "live", speed: 1 });

@@ -135,6 +135,18 @@ test("a connection that never opens is given up, and so is one that never says a
   assert.equal(world.links.length, 3);
 });
 
+test("a machine that wakes up calls nothing live that it has not heard since", () => {
+  const socket = connect();
+  world.link.open();
+  socket.joined();
+  world.now += 8_000; // asleep, no timer runs
+  socket.hurry();
+  assert.equal(socket.state.name, "silent");
+  world.now += 3_600_000;
+  socket.hurry();
+  assert.deepEqual([socket.state.name, world.links.length], ["connecting", 2]);
+});
+
 test("while it waits, a socket that was given up takes what it is asked", () => {
   const socket = connect();
   world.link.open();
@@ -570,6 +582,7 @@ test("the worst of all connections is the one shown", () => {
   );
   assert.deepEqual(judged({ ...LIVE, account: { name: "silent", since: 0 } }, 8_000, clock), {
     kind: "stale",
+    word: "Stale",
     text: "Stale for 8 s",
   });
   for (const late of ["feed", "updates"]) {
@@ -581,10 +594,13 @@ test("the worst of all connections is the one shown", () => {
   const silent = { name: "silent", quietMs: 8_000 };
   assert.deepEqual(judged({ ...LIVE, feed: silent }, 0, clock), {
     kind: "stale",
+    word: "Feed silent",
     text: "Feed silent for 8 s",
   });
   const refused = { ...waiting, why: "auth failed" };
   assert.equal(judged({ ...LIVE, market: refused }, 0, clock).text, "Closed (auth failed), again in 3 s");
+  assert.equal(judged({ ...LIVE, market: refused }, 0, clock).word, "Closed (auth failed)");
+  assert.equal(judged({ ...LIVE, market: waiting }, 0, clock).word, "Reconnecting");
 });
 
 test("nothing is called live before both streams and the feed are known to be", () => {

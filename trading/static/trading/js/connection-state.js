@@ -6,20 +6,18 @@ import { age } from "./format.js";
 export const FEED_SILENT_MS = 5_000;
 
 /**
- * Both streams, the account's updates and the feed as one, {kind, text, shown?}; only kind "live"
- * is to trade on, and it is said of nothing that is not known. `lost`: there was a connection, or an
- * attempt at one, before.
+ * Both streams, the account's updates and the feed as one, {kind, text, word?, shown?}; only kind
+ * "live" is to trade on, and it is said of nothing that is not known. `word` is the text without the
+ * seconds that it counts, where it does. `lost`: there was a connection, or an attempt at one, before.
  */
 export function judged({ market, account, updates, feed, lost = false }, now, clock) {
   const closed = [market, account].some(({ name }) => name === "closed");
   if (closed) return { kind: "stale", text: "Closed" };
   const waiting = [market, account].find(({ name }) => name === "waiting");
-  if (waiting) return { kind: "reconnecting", text: again(waiting, now) };
+  if (waiting) return { kind: "reconnecting", ...again(waiting, now) };
   const mute = [market, account].find(({ name }) => name === "silent");
-  if (mute) return { kind: "stale", text: `Stale for ${age((now - mute.since) / 1000)}` };
-  if (feed.name === "silent") {
-    return { kind: "stale", text: `Feed silent for ${age(feed.quietMs / 1000)}` };
-  }
+  if (mute) return { kind: "stale", ...lasting("Stale", now - mute.since) };
+  if (feed.name === "silent") return { kind: "stale", ...lasting("Feed silent", feed.quietMs) };
   if ([updates, feed].some(({ name }) => name === "behind")) {
     return { kind: "stale", text: "Catching up" };
   }
@@ -31,7 +29,13 @@ export function judged({ market, account, updates, feed, lost = false }, now, cl
 function again({ until, why }, now) {
   const left = Math.max(0, (until - now) / 1000);
   const soon = left < 1 ? "" : ` in ${age(left)}`;
-  return why ? `Closed (${why}), again${soon || " now"}` : `Reconnecting${soon}`;
+  if (!why) return { word: "Reconnecting", text: `Reconnecting${soon}` };
+  const word = `Closed (${why})`;
+  return { word, text: `${word}, again${soon || " now"}` };
+}
+
+function lasting(word, forMs) {
+  return { word, text: `${word} for ${age(forMs / 1000)}` };
 }
 
 function live({ mode, speed, paused }) {

@@ -5,8 +5,11 @@ import { Orders } from "./orders.js";
 import { Ticks } from "./ticks.js";
 
 /**
- * Topics: "ticks" (each frame with news), "select", "watchlist", "orders", "portfolio",
- * "connection", "clock", "fill", "ticket", "bar", "trade", "bars-missed", "amended", "assets".
+ * Topics of what is known: "ticks" (each frame with news), "orders", "portfolio", "watchlist",
+ * "assets", "snapshots", "clock", "day" (of the market, each new one), "second", "connection",
+ * "bar", "trade", "bars-missed", "amended"; of the chart: "bars", "bars-moved", "bars-shown",
+ * "theme"; of what the person wants: "select", "search", "ticket", "view", "tab", "cancel",
+ * "cancel-all".
  */
 export class Desk {
   constructor({ mode, speed }) {
@@ -56,9 +59,10 @@ export class Desk {
     return this.positions?.find((position) => position.symbol === symbol) ?? null;
   }
 
-  /** Why prices cannot be trusted now, as a sentence; null: they can. */
+  /** Why prices cannot be trusted now, as a sentence that stays the same; null: they can. */
   staleness(symbol) {
-    if (this.connection.kind !== "live") return `Quotes are not live: ${this.connection.text}.`;
+    const { kind, text, word = text } = this.connection;
+    if (kind !== "live") return `Quotes are not live: ${word}.`;
     const { missed, streamed, quoteAt } = this.ticks.get(symbol);
     if (missed) return `Messages of ${symbol} were lost; asking again.`;
     return streamed || quoteAt === null ? null : `Quotes of ${symbol} are not live yet.`;

@@ -65,8 +65,9 @@ export class Socket {
     if (this.state.name === "connecting") this.enter({ name: "open" });
   }
 
-  /** Try at once, as when the machine is back on the net. */
+  /** Try at once, as when the machine is back on the net, or awake: no check ran while it slept. */
   hurry() {
+    this.check();
     if (this.state.name === "waiting") this.connect();
   }
 
