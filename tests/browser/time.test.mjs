@@ -28,6 +28,7 @@ test("chart seconds read as wall time on both sides of a clock change", () => {
 test("an instant of another day carries its date", () => {
   assert.equal(newYork.when(OPENING, OPENING + 60_000), "09:30:00");
   assert.equal(newYork.when(OPENING, OPENING + 86_400_000), "2013-10-07 09:30");
+  assert.equal(newYork.when(OPENING, null), "2013-10-07 09:30", "today is not known yet");
 });
 
 test("a replay's market time runs at its speed", () => {

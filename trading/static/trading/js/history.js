@@ -3,7 +3,7 @@
 import { attribute, element, part } from "./dom.js";
 import { price, quantity } from "./format.js";
 import { KeyedRows } from "./keyed-rows.js";
-import { when } from "./new-york.js";
+import { day, when } from "./new-york.js";
 import { tagged } from "./open-orders.js";
 
 const STATUS = {
@@ -16,11 +16,13 @@ const STATUS = {
 
 export function attach(desk) {
   const rows = new KeyedRows(part("history").tBodies[0]);
-  desk.on("orders", () => {
+  const show = () => {
     const finished = desk.orders.finished;
-    rows.show(finished, (order) => row(order, desk.market.now(Date.now())));
+    const now = desk.market.now(Date.now());
+    rows.show(finished, (order) => row(order, now), now && day(now));
     attribute(part("history-empty"), "hidden", finished.length > 0);
-  });
+  };
+  for (const topic of ["orders", "day"]) desk.on(topic, show);
 }
 
 function row(order, now) {
@@ -42,5 +44,5 @@ function finished(order, now) {
   const at = Date.parse(
     order.filled_at ?? order.canceled_at ?? order.expired_at ?? order.failed_at ?? order.updated_at,
   );
-  return when(at, now ?? at);
+  return when(at, now);
 }

@@ -9,12 +9,15 @@ export class KeyedRows {
     this.rows = new Map();
   }
 
-  /** Show records in this order; `build` makes the row of a new or changed one. */
-  show(records, build) {
+  /**
+   * Show records in this order; `build` makes the row of a new or changed one, and of each where what
+   * they share (`shared`) is another.
+   */
+  show(records, build, shared = null) {
     const before = this.rows;
     this.rows = new Map();
     for (const record of records) {
-      const state = JSON.stringify(record);
+      const state = JSON.stringify([record, shared]);
       const known = before.get(record.id);
       const same = known?.state === state;
       this.rows.set(record.id, same ? known : { state, node: replacement(known, build(record)) });

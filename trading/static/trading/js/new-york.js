@@ -42,10 +42,11 @@ export function date(milliseconds) {
   return longDate.format(milliseconds);
 }
 
-/** "09:30:05", with the date in front when it is not that of `now`. */
+/** "09:30:05"; where it is not on the date of `now`, or now is not known: "2013-10-07 09:30". */
 export function when(milliseconds, now) {
   const on = day(milliseconds);
-  return on === day(now) ? time(milliseconds) : `${on} ${minute(milliseconds)}`;
+  const today = now !== null && on === day(now);
+  return today ? time(milliseconds) : `${on} ${minute(milliseconds)}`;
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import { attribute, element, part, write } from "./dom.js";
 import { price, quantity } from "./format.js";
-import { minute } from "./new-york.js";
+import { day, when } from "./new-york.js";
 import { described } from "./notice-text.js";
 import { cancel, cancelAll } from "./order-actions.js";
 import { change, changeable } from "./order-changes.js";
@@ -27,14 +27,16 @@ export function attach(desk, { notices, sync }) {
   const rows = new KeyedRows(table.tBodies[0]);
   const all = part("cancel-all");
 
-  desk.on("orders", () => {
+  const show = () => {
     const open = desk.orders.arranged;
-    rows.show(open, (order) => row(order, desk, { notices, sync }));
+    const now = desk.market.now(Date.now());
+    rows.show(open, (order) => row(order, desk, now, { notices, sync }), now && day(now));
     write(part("open-orders-empty"), "No open orders.");
     attribute(part("open-orders-empty"), "hidden", open.length > 0);
     write(part("count", "orders"), open.length ? String(open.length) : "");
     attribute(all, "hidden", open.length === 0);
-  });
+  };
+  for (const topic of ["orders", "day"]) desk.on(topic, show);
   desk.on("second", () => {
     for (const order of desk.orders.open) {
       const cell = part("why", order.id, table);
@@ -58,7 +60,7 @@ function meant(open, focused) {
   return open.find(({ id }) => id === row?.dataset.order);
 }
 
-function row(order, desk, tools) {
+function row(order, desk, now, tools) {
   const button = element("button", { class: "button-quiet", type: "button" }, "Cancel");
   button.setAttribute("aria-label", `Cancel: ${described(order)}`);
   button.disabled = !cancelable(order);
@@ -85,7 +87,7 @@ function row(order, desk, tools) {
     element("td", { class: "right", "data-label": "Price" }, pricing(order)),
     element("td", { "data-label": "Until" }, order.time_in_force.toUpperCase()),
     status,
-    element("td", { class: "right", "data-label": "Sent" }, minute(Date.parse(order.submitted_at))),
+    element("td", { class: "right", "data-label": "Sent" }, sent(order, now)),
     element("td", { class: "right row-actions" }, button, other),
   );
 }
@@ -113,6 +115,10 @@ function pricing(order) {
   if (!order.stop_price) return limit ?? "Market";
   const trail = order.trail_percent ? `${order.trail_percent} % trail, stop` : "Stop";
   return `${trail} ${price(order.stop_price)}${limit ? `, limit ${limit}` : ""}`;
+}
+
+function sent(order, now) {
+  return when(Date.parse(order.submitted_at), now);
 }
 
 function why(order, desk) {

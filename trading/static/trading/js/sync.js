@@ -73,7 +73,10 @@ export class Sync {
     const sent = Date.now();
     const [clock, market] = await Promise.all([api.get("/v2/clock"), api.get("/api/market")]);
     this.desk.market.set({ ...market, ...clock }, (sent + Date.now()) / 2);
-    await this.loadHours(day(Date.parse(clock.timestamp)));
+    const today = day(Date.parse(clock.timestamp));
+    if (this.today !== today) this.desk.tell("day");
+    this.today = today;
+    await this.loadHours(today);
     this.desk.tell("clock");
   }
 
