@@ -95,6 +95,45 @@ test("an order that is accepted while the lists are fetched stays open", async (
   assert.deepEqual(desk.orders.open.map(({ id }) => id), ["a"]);
 });
 
+test("each new day of the market is told once", async (t) => {
+  const at = (timestamp) => ({ timestamp, is_open: true, next_open: null, next_close: null });
+  const clocks = ["2026-01-05T23:59:50-05:00", "2026-01-05T23:59:59-05:00", "2026-01-06T00:00:00-05:00"];
+  const hours = [[{ date: "2026-01-05" }], []];
+  const { desk, trouble } = beside(t, {
+    "/v2/clock": clocks.map(at), "/api/market": [{}, {}, {}], "/v2/calendar": hours,
+  });
+  const days = [];
+  desk.on("day", () => days.push(new Date(desk.market.base.market).toISOString()));
+  const sync = new Sync(desk, trouble);
+
+  for (const _ of clocks) await sync.clock();
+
+  assert.deepEqual(days, ["2026-01-06T04:59:50.000Z", "2026-01-06T05:00:00.000Z"]);
+});
+
+test("changes of the watchlist are sent one after the other, and the last answer is shown", async (t) => {
+  const { desk } = beside(t, {});
+  const list = (...symbols) => ({ id: "w", assets: symbols.map((symbol) => ({ symbol })) });
+  const sent = [];
+  t.mock.method(globalThis, "fetch", (path) => {
+    return new Promise((resolve) => sent.push({ path, answer: (body) => resolve(Response.json(body)) }));
+  });
+  globalThis.document = { querySelector: () => ({ value: "token" }) };
+  t.after(() => delete globalThis.document);
+  const watchlists = new Watchlists(desk, { refused: assert.fail });
+  watchlists.show(list("A", "B", "C"));
+
+  watchlists.remove("A");
+  const last = watchlists.remove("B");
+  await until(() => sent.length > 0);
+  assert.deepEqual(sent.map(({ path }) => path), ["/v2/watchlists/w/A"]);
+  sent[0].answer(list("B", "C"));
+  await until(() => sent.length > 1);
+  sent[1].answer(list("C"));
+  await last;
+  assert.deepEqual(desk.watched, ["C"]);
+});
+
 test("a watchlist that could not be loaded is not changed, and is loaded later", async (t) => {
   const lists = [new TypeError("away"), [{ id: "w" }]];
   const list = { id: "w", assets: [{ symbol: "B" }] };

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -74,6 +75,13 @@ def test_a_margin_call_is_shown_and_the_rest_of_the_screen_goes_on(desk):
     desk.wait_until_live()
 
 
+def tomorrow(route):
+    """The market's clock of this time tomorrow."""
+    clock = route.fetch().json()
+    at = datetime.fromisoformat(clock["timestamp"]) + timedelta(days=1)
+    route.fulfill(json=clock | {"timestamp": at.isoformat()})
+
+
 def test_a_limit_order_waits_with_its_reason_until_canceled(desk):
     desk.fill_ticket(shares="10", limit="1.50")
     desk.send()
@@ -83,6 +91,13 @@ def test_a_limit_order_waits_with_its_reason_until_canceled(desk):
         "document.querySelector('[data-figure=buying-power]').textContent === '99,985.00'"
     )
 
+    sent = "[data-open-orders] tbody [data-label=Sent]"
+    assert re.fullmatch(r"\d\d:\d\d:\d\d", desk.text(sent))
+    today = desk.ask_api("/v2/clock")["timestamp"][:10]
+    desk.page.route("**/v2/clock", tomorrow)
+    desk.page.evaluate("dispatchEvent(new Event('focus'))")
+    desk.wait_for_text(sent, f"{today} ")
+
     desk.page.click("[data-open-orders] tbody button")
 
     desk.wait_for_text("[data-toasts]", "was canceled")
@@ -91,6 +106,7 @@ def test_a_limit_order_waits_with_its_reason_until_canceled(desk):
     )
     desk.open_tab("history")
     desk.wait_for_text("[data-history] tbody tr", "Canceled")
+    desk.wait_for_text("[data-history] tbody [data-label=Finished]", f"{today} ")
     assert desk.ask_api("/v2/orders") == []
 
 
@@ -384,10 +400,18 @@ def test_the_watchlist_is_kept_by_the_server(desk):
     desk.wait_until_live()
 
     assert desk.page.locator("[data-watch-rows] tr").count() == before + 1
+    removed = []
+    desk.page.on("request", lambda request: removed.append(request.method == "DELETE"))
+    desk.page.focus("[data-watch-rows] tr:first-child button")
+    for _ in range(4):
+        desk.page.keyboard.down("Delete")  # as a key repeats that nobody let go
+    desk.page.keyboard.up("Delete")
     symbol = desk.page.locator("[data-watch-rows] tr").last.get_attribute("data-symbol")
     desk.page.click("[data-watch-edit]")
     desk.page.click(f"[aria-label='Remove {symbol}']")
     desk.page.wait_for_selector(f"tr[data-symbol={symbol}]", state="detached")
+    assert desk.page.locator("[data-watch-rows] tr").count() == before - 1
+    assert sum(removed) == 2
 
 
 def test_the_screen_comes_up_where_its_first_requests_fail(desk):

@@ -39,7 +39,7 @@ export function attach(desk, { watchlists }) {
   });
 }
 
-// Arrows walk through the rows, Home and End to their ends, Delete removes.
+// Arrows walk through the rows, Home and End to their ends; Delete removes one, however long it is held.
 function move(event, watchlists) {
   const row = event.target.closest("tr");
   const next = {
@@ -49,6 +49,7 @@ function move(event, watchlists) {
     End: row.parentNode.lastElementChild,
   }[event.key];
   if (event.key === "Delete") {
+    if (event.repeat) return;
     (row.nextElementSibling ?? row.previousElementSibling)?.querySelector("button").focus();
     watchlists.remove(row.dataset.symbol);
   } else if (next) {

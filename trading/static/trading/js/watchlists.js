@@ -28,6 +28,7 @@ export class Watchlists {
     this.notices = notices;
     this.id = null;
     this.failures = 0;
+    this.changed = Promise.resolve();
   }
 
   /** Load the first list, or make one; until that is done, show what a new list starts with. */
@@ -63,7 +64,13 @@ export class Watchlists {
     return this.change(`remove ${symbol}`, () => api.remove(path));
   }
 
-  async change(what, request) {
+  // One after the other: each answer is the whole list, and the last one is what is shown.
+  change(what, request) {
+    this.changed = this.changed.then(() => this.changeNow(what, request));
+    return this.changed;
+  }
+
+  async changeNow(what, request) {
     try {
       if (this.id === null) throw new api.NoAnswer("The watchlist is not loaded yet");
       this.show(await request());
