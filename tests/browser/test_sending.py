@@ -19,6 +19,8 @@ def test_a_key_that_is_held_down_places_no_order_that_nobody_read(desk):
     desk.page.wait_for_selector("[data-review-send]:enabled:focus")
     keyboard.up("Enter")
     keyboard.press("Enter")
+    desk.page.wait_for_selector("[data-review]", state="hidden")
+    assert desk.page.evaluate("document.activeElement.matches('[data-ticket]')")
     desk.open_tab("orders")
     desk.wait_for_text("[data-open-orders] tbody tr", "Working")
     assert len(desk.ask_api("/v2/orders?status=all")) == 1
@@ -35,11 +37,13 @@ def test_that_nobody_knows_what_became_of_an_order_is_said_until_it_is_changed(d
     doubt = "Whether it arrived is not known"
     desk.wait_for_text("[data-review-problem]", doubt)
     desk.wait_for_text("[data-alerts]", doubt)
+    desk.page.wait_for_selector("[data-review-send]:enabled:focus")
 
     desk.page.evaluate("window.doubting = true")
     desk.wait_for_text("[data-review-problem]", "Quotes are not live")
     assert doubt in desk.text("[data-review-problem]")
-    desk.page.click("[data-review-back]")
+    desk.page.keyboard.press("Escape")
+    assert not desk.page.is_visible("[data-review]")
     assert doubt in desk.text("[data-ticket-problem]")
 
     desk.page.fill("#ticket-amount", "2")

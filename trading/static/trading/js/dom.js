@@ -29,6 +29,12 @@ export function attribute(node, name, value) {
   else if (node.getAttribute(name) !== String(value)) node.setAttribute(name, value);
 }
 
+/** Disable a button or not. It would lose the focus to the page, so `keeper` takes that over. */
+export function disable(button, disabled, keeper) {
+  if (disabled && document.activeElement === button) keeper.focus({ preventScroll: true });
+  button.disabled = disabled;
+}
+
 /** A number whose direction is told by sign, colour and data: "up", "down" or "flat". */
 export function writeSigned(node, text, direction) {
   write(node, text);

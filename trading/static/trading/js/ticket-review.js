@@ -1,7 +1,7 @@
 // The step between an order and its sending: what exactly will be sent, once more in words.
 
 import { post } from "./api.js";
-import { element, part, write } from "./dom.js";
+import { disable, element, part, write } from "./dom.js";
 import { number, plain } from "./decimal.js";
 import { money, price, quantity } from "./format.js";
 import { refusal, sentence } from "./notice-text.js";
@@ -40,10 +40,10 @@ export class Review {
   open(oneClick) {
     if (oneClick) return this.place();
     this.swap(true);
+    this.panel.focus();
+    this.openedAt = performance.now();
     this.ask();
     this.show();
-    this.openedAt = performance.now();
-    this.send.focus();
   }
 
   close() {
@@ -56,6 +56,7 @@ export class Review {
   }
 
   swap(reviewing) {
+    if (!reviewing && this.panel.contains(document.activeElement)) this.ticket.panel.focus();
     this.panel.hidden = !reviewing;
     this.ticket.form.hidden = reviewing;
     write(this.problem, this.ticket.said);
@@ -74,7 +75,8 @@ export class Review {
     const refused = this.preview?.refusal;
     const expected = refused ? sentence(refused.message) : "";
     write(this.problem, this.ticket.told(state.obstacle?.text) || expected);
-    this.send.disabled = state.obstacle !== null;
+    disable(this.send, state.obstacle !== null, this.panel);
+    if (document.activeElement === this.panel) this.send.focus(); // it can be pressed, or stays put
   }
 
   /** Ask the server what it would make of the order: what it holds, its fees, what is left. */
@@ -98,7 +100,8 @@ export class Review {
     if (this.sending) return;
     this.sending = true;
     this.ticket.said = "";
-    this.send.disabled = this.ticket.submit.disabled = true;
+    disable(this.send, true, this.panel);
+    disable(this.ticket.submit, true, this.ticket.panel);
     try {
       const order = await place(body(this.ticket.order, this.ticket.clientOrderId));
       this.accepted(order);
@@ -121,7 +124,7 @@ export class Review {
   refused(error) {
     this.notices.refused(error, "Order");
     this.ticket.said = refusal(error);
-    this.send.disabled = false;
+    this.openedAt = performance.now(); // nor must it send again what nobody has read the refusal of
     if (error.unknown) this.sync.orders();
     if (error.earlier) this.tellEarlier(error.earlier);
   }

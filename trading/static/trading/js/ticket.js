@@ -1,6 +1,6 @@
 // The order ticket: what is typed, what it would cost, and why it cannot be sent just now.
 
-import { attribute, part, write } from "./dom.js";
+import { attribute, disable, part, write } from "./dom.js";
 import { parse, ungrouped } from "./decimal.js";
 import { money, quantity } from "./format.js";
 import { newClientOrderId } from "./order-entry.js";
@@ -18,7 +18,7 @@ const NO_PRICES = Object.fromEntries(TYPED.map((name) => [name, ""]));
 export function attach(desk, { notices, sync }) {
   const ticket = new Ticket(desk);
   ticket.review = new Review(desk, ticket, { notices, sync });
-  for (const topic of ["portfolio", "orders", "connection", "clock"]) {
+  for (const topic of ["portfolio", "orders", "connection", "clock", "second"]) {
     desk.on(topic, () => ticket.show());
   }
   desk.on("ticks", (changed) => changed.has(desk.selected) && ticket.show());
@@ -174,7 +174,7 @@ class Ticket {
       const wrong = obstacle?.field === name && !quiet;
       attribute(this.form.elements[name], "aria-invalid", wrong ? "true" : null);
     }
-    this.submit.disabled = obstacle !== null;
+    disable(this.submit, obstacle !== null, this.panel);
   }
 }
 
