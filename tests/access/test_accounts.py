@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import threading
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from types import SimpleNamespace
@@ -19,6 +18,7 @@ from access import lookups
 from access.accounts import reset_account
 from access.errors import OrdersStillOpen
 from access.models import ApiKey
+from events.errors import Unavailable
 from events.models import Event
 from portfolios import accounts
 from portfolios.accounts import (
@@ -38,6 +38,7 @@ from portfolios.errors import (
 )
 from portfolios.models import Account, NonTradeActivity, Posting
 from quotes.streaming.bus import CONTROL, WhenFull, bus
+from tests.meeting import together
 from tests.people import Trader, a_trader, an_operator
 from tests.portfolios.factories import assert_books_balance, make_user
 from tests.trading.floor import TradingFloor
@@ -157,38 +158,25 @@ def test_a_user_keeps_a_bounded_number_of_open_accounts(monkeypatch):
 def test_the_bound_holds_for_any_number_that_are_asked_for_at_once(monkeypatch):
     monkeypatch.setattr(accounts, "ACCOUNTS_PER_USER_MAX", 3)
     user = a_trader().user
-    start = threading.Barrier(6, timeout=30)
 
-    def one_more(_: int) -> bool:
-        try:
-            start.wait()
-            accounts.open_another_account(user=user, name="N", cash=Decimal(1), actor="test")
-        except TooManyAccounts:
-            return False
-        finally:
-            connection.close()
-        return True
+    def one_more() -> Account:
+        return accounts.open_another_account(user=user, name="N", cash=Decimal(1), actor="test")
 
-    with ThreadPoolExecutor(6) as pool:
-        opened = sum(pool.map(one_more, range(6)))
+    outcomes = together(*[one_more] * 6)
 
-    assert (opened, Account.objects.filter(user=user).count()) == (2, 3)
+    opened = [outcome for outcome in outcomes if isinstance(outcome, Account)]
+    assert (len(opened), Account.objects.filter(user=user).count()) == (2, 3)
+    assert {type(outcome) for outcome in outcomes} <= {Account, TooManyAccounts, Unavailable}
 
 
 @pytest.mark.django_db(transaction=True)
 def test_a_first_account_is_opened_once_however_often_it_is_asked_for():
     user = make_user()
-    start = threading.Barrier(4, timeout=30)
 
-    def press(_: int) -> int:
-        try:
-            start.wait()
-            return accounts.open_first_account(user=user, cash=Decimal(1), actor="test").pk
-        finally:
-            connection.close()
+    def press() -> Account:
+        return accounts.open_first_account(user=user, cash=Decimal(1), actor="test")
 
-    with ThreadPoolExecutor(4) as pool:
-        assert len(set(pool.map(press, range(4)))) == 1
+    assert len(set(together(*[press] * 4))) == 1
     assert Account.objects.filter(user=user).count() == 1
 
 

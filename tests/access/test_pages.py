@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
-import threading
-from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import connection
 from django.test import Client
 
 from access import lookups
 from portfolios.accounts import open_account
 from portfolios.models import Account
+from tests.meeting import together
 from tests.people import Trader, a_trader
 from tests.portfolios.factories import assert_books_balance
 from trading import kill_switch, locks
@@ -115,17 +114,8 @@ def test_a_second_click_beside_the_first_moves_nothing(trader):
         "transfer-amount": "99.50",
         "number": numbered(browsers[0], "transfer"),
     }
-    start = threading.Barrier(len(browsers))
-
-    def click(browser: Client) -> int:
-        try:
-            start.wait(10)
-            return browser.post("/accounts", fields).status_code
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(len(browsers)) as threads:
-        answers = set(threads.map(click, browsers))
+    clicks = [partial(browser.post, "/accounts", fields) for browser in browsers]
+    answers = {answer.status_code for answer in together(*clicks)}
     assert 302 in answers
     assert answers <= {302, 422}, "on a slow machine its turn may not come in time"
     other.refresh_from_db()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,10 +13,9 @@ from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, transactio
 
 from events import leases, models
 from events.leases import DatabaseTime, Lease, LeaseLost, acquire, retire, seize, wait_for
+from tests.meeting import WAIT_SECONDS_MAX, together
 
 pytestmark = pytest.mark.django_db
-
-WAIT_SECONDS_MAX = 60.0
 
 mysql_only = pytest.mark.skipif("connection.vendor != 'mysql'", reason="ends MySQL connections")
 
@@ -143,22 +143,10 @@ def test_standby_waits_until_it_may_own_or_is_told_to_stop() -> None:
 @pytest.mark.django_db(transaction=True)
 def test_only_one_of_many_standbys_takes_over() -> None:
     models.Lease.objects.create(name="feed:0", owner="a", epoch=1)  # stopped long ago
-    taken: list[Lease | None] = []
 
-    def stand_by(owner: str) -> None:
-        try:
-            taken.append(acquire("feed:0", owner))
-        finally:
-            connection.close()
-
-    standbys = [threading.Thread(target=stand_by, args=(f"standby {n}",)) for n in range(6)]
-    for standby in standbys:
-        standby.start()
-    for standby in standbys:
-        standby.join(WAIT_SECONDS_MAX)
+    taken = together(*(partial(acquire, "feed:0", f"standby {n}") for n in range(6)))
 
     assert [lease.epoch for lease in taken if lease is not None] == [2]
-    assert len(taken) == 6
 
 
 @mysql_only

@@ -4,15 +4,13 @@ and done again by none, whatever has become of it."""
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
 from django.contrib.sessions.models import Session
-from django.db import connection
 from django.test import Client
 
 from access.api import accounts
@@ -23,6 +21,7 @@ from quotes.clock import forget_clock, market_clock
 from quotes.latest import forget_latest
 from quotes.models import MarketClock
 from quotes.ticks import to_instant
+from tests.meeting import together
 from tests.people import Trader, an_operator
 from tests.portfolios.factories import assert_books_balance
 from tests.trading.floor import TradingFloor
@@ -31,7 +30,6 @@ from trading.models import Order
 pytestmark = pytest.mark.django_db(transaction=True)
 
 AT_ONCE = 4
-WAIT_SECONDS_MAX = 30.0
 BUY = {"symbol": "AAPL", "qty": "1", "side": "buy", "type": "limit"} | {
     "limit_price": "90",
     "time_in_force": "day",
@@ -183,17 +181,8 @@ def test_no_write_is_left_out() -> None:
 @pytest.mark.parametrize("operation", EVERY)
 def test_of_many_at_once_one_is_done(house: House, operation: str) -> None:
     method, (path, body) = writes()[operation], EVERY[operation](house)
-    before, start = house.state(), threading.Barrier(AT_ONCE)
-
-    def ask(_: int) -> Any:
-        try:
-            start.wait(WAIT_SECONDS_MAX)
-            return house.once(method, path, body)
-        finally:
-            connection.close()
-
-    with ThreadPoolExecutor(AT_ONCE) as threads:
-        answers = list(threads.map(ask, range(AT_ONCE)))
+    before = house.state()
+    answers = together(*[partial(house.once, method, path, body)] * AT_ONCE)
     after = house.state()
     again = house.once(method, path, body)
     other = house.once(method, path, {**(body or {}), "more": 1})

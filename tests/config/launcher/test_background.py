@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import threading
-import time
 
 import pytest
 
 from config.launcher import background
 from config.launcher.background import Background, supervise
+from tests.waiting import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.filterwarnings("error")
 
 
+RUNS, LET_GO = threading.Event(), threading.Event()
+
+
 def wait_for_stop(stop: threading.Event) -> None:
-    stop.wait(10)
+    stop.wait(PATIENCE_SECONDS)
 
 
 def never_stop(stop: threading.Event) -> None:
-    stop.wait(10)
-    time.sleep(1)
+    RUNS.set()
+    LET_GO.wait(PATIENCE_SECONDS)
 
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
     monkeypatch.setattr(background, "BACK_OFF_SECONDS", (0.01, 0.02))
-    monkeypatch.setattr(background, "STOP_SECONDS_MAX", 0.5)
+    monkeypatch.setattr(background, "STOP_SECONDS_MAX", PATIENCE_SECONDS)
 
 
 def test_a_loop_that_crashes_is_started_again_and_the_crash_logged(caplog):
@@ -68,11 +71,14 @@ def test_loops_run_until_they_are_told_to_stop():
     assert "wait_for_stop" not in [thread.name for thread in threading.enumerate()]
 
 
-def test_one_that_does_not_stop_is_named_and_not_waited_for(caplog):
+def test_one_that_does_not_stop_is_named_and_not_waited_for(caplog, monkeypatch):
+    monkeypatch.setattr(background, "STOP_SECONDS_MAX", 0.05)
     running = Background([f"{__name__}.never_stop"])
     running.start()
+    assert RUNS.wait(PATIENCE_SECONDS)
 
     assert running.stop() is False
+    LET_GO.set()
     assert "never_stop did not stop in time" in caplog.text
 
 
