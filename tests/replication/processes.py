@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from django.db import connections
 
 from tests.conftest import ROOT
-from tests.running import free_port
+from tests.running import READY_SECONDS_MAX, free_port
 
 COMMANDS = {
     "web": [sys.executable, "-m", "gunicorn", "-c", "python:config.server.gunicorn_settings"],
@@ -22,7 +23,7 @@ COMMANDS = {
     "relay": [sys.executable, "manage.py", "run_relay"],
 }
 ALIASES = ("default", "replica_1", "replica_2")
-READY_SECONDS_MAX = 60
+ANSWER_SECONDS = 60.0
 
 
 def address(alias: str) -> str:
@@ -51,6 +52,7 @@ def start(kind: str, **told: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -63,7 +65,7 @@ def serving(kind: str, **told: str) -> Iterator[int]:
         assert "200 OK" in ask(port, "/healthz")
         yield port
     finally:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # with its workers
         process.communicate()
 
 
@@ -73,7 +75,7 @@ def ask(port: int, path: str, *headers: str) -> str:
     deadline = time.monotonic() + READY_SECONDS_MAX
     while True:
         try:
-            with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS) as client:
                 client.sendall("\r\n".join(lines).encode())
                 return client.makefile().read()
         except ConnectionRefusedError:
