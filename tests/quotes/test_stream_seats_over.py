@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import shutil
-import subprocess
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +17,7 @@ from quotes.streaming import seats as seats_module
 from quotes.streaming.seating import Claim, over
 from quotes.streaming.seats import Seat
 from tests.quotes.rooms import Room, life_of, on_redis, processes, redis
+from tests.redis_server import RedisServer, running_redis
 from tests.waiting import until
 
 pytestmark = pytest.mark.usefixtures("patient_with_redis")
@@ -86,31 +85,11 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(seats_module, "SETTLE_SECONDS", 0.0)
 
 
-class Server:
-    """A Redis that keeps nothing when it is killed."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.url = f"unix://{home}/s"
-
-    def start(self) -> None:
-        command = ["redis-server", "--port", "0", "--unixsocket", "s", "--save", ""]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=self.home)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
+def server(tmp_path: Path) -> Iterator[RedisServer]:
     """A Redis of this test alone."""
-    if shutil.which("redis-server") is None:
-        pytest.skip("NO REDIS: redis-server is not installed")
-    made = Server(tmp_path)
-    made.start()
-    yield made
-    made.kill()
+    with running_redis(tmp_path) as server:
+        yield server
 
 
 def taken(rooms: list[Room]) -> Counter[str]:
@@ -153,7 +132,7 @@ def together(rooms: list[Room]) -> list[Seat]:
 
 
 @pytest.mark.usefixtures("quick")
-async def test_after_an_outage_the_newest_go_and_no_more_than_needed(server: Server) -> None:
+async def test_after_an_outage_the_newest_go_and_no_more_than_needed(server: RedisServer) -> None:
     async with processes(2, server.url) as both:
         one, two = both
         await until(lambda: one.takes(LIMITS))
