@@ -18,9 +18,9 @@ from quotes.streaming import off_loop
 from quotes.streaming.line import Line
 from quotes.streaming.seats import seats
 from quotes.ticks import MICROSECONDS, Bar, Batch, Quote, Trade
+from tests.waiting import PATIENCE_SECONDS
 
 OPENING_US = 1_381_152_600 * MICROSECONDS  # 2013-10-07 09:30 in New York
-PATIENCE_SECONDS = 30
 
 
 @contextmanager

@@ -24,7 +24,8 @@ from quotes.streaming.codec import (
 )
 from quotes.streaming.hub import Hub
 from tests.quotes.hub_readers import TICKS, Q, Reader, Store, T, hub_on, until
-from tests.streams import PATIENCE_SECONDS, Someone, bar, batch, quote, trade
+from tests.streams import Someone, bar, batch, quote, trade
+from tests.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture

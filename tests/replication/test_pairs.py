@@ -19,7 +19,6 @@ from config.databases import health
 from portfolios.accounts import deposit
 from portfolios.models import Account
 from quotes.ticks import Quote
-from tests import streams
 from tests.people import a_trader
 from tests.portfolios.factories import make_instrument
 from tests.replication.cluster import FIRST, SECOND, Cluster
@@ -199,9 +198,7 @@ class House:
 
 
 @pytest.fixture
-def house(lagging: Cluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[House]:
-    # News that the bus has lost are swept up after five seconds; they count, too.
-    monkeypatch.setattr(streams, "PATIENCE_SECONDS", 30)
+def house(lagging: Cluster) -> Iterator[House]:
     floor = TradingFloor()
     house = House(floor)
     with threads_of_its_own():

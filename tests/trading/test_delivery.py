@@ -14,8 +14,8 @@ from quotes.streaming.codec import JSON_IN_BINARY, unframed
 from quotes.streaming.hub import Hub
 from quotes.streaming.market import StoredMarket
 from quotes.streaming.socket import Notices, Socket
-from tests.streams import PATIENCE_SECONDS, Wire, threads_of_its_own
-from tests.waiting import until
+from tests.streams import Wire, threads_of_its_own
+from tests.waiting import PATIENCE_SECONDS, until
 from trading import delivery
 from trading.delivery import AccountUpdates, Listener, Numbered
 

@@ -13,8 +13,7 @@ import pytest
 from quotes.streaming import hub as hub_module
 from quotes.streaming.off_loop import off_loop
 from tests.people import Trader, a_trader
-from tests.quotes.hub_readers import until
-from tests.streams import PATIENCE_SECONDS, all_at_the_door
+from tests.streams import all_at_the_door
 from tests.trading.update_clients import (
     AUTHORIZED,
     LISTENING,
@@ -28,6 +27,7 @@ from tests.trading.update_clients import (
     whole_app,
     write,
 )
+from tests.waiting import PATIENCE_SECONDS, until
 from trading import delivery
 
 pytestmark = pytest.mark.django_db(transaction=True)
