@@ -1,8 +1,8 @@
 """Where loaded values stand: the contract of both stores, and the store in this process's memory.
 
-A store hands out locks with its answers: `take` finds what it holds and locks, for the caller's
-token, what is missing or no longer fresh. `give` writes back where the caller's lock still stands
-and frees it. Forgetting a value frees its lock too, so a load that began before never comes back.
+A store hands out locks with its answers: `take` finds what it holds and locks, for the caller, what
+is missing or no longer fresh. `give` writes back where the caller's lock still stands and frees it.
+Forgetting a value frees its lock too, so a load that began before never comes back.
 """
 
 from __future__ import annotations
@@ -13,11 +13,19 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from config.caching.policy import Namespace
 
 BYTES_MAX = 64 * 1024 * 1024  # per process; the least lately used goes first
+
+
+class Caller(NamedTuple):
+    """Who asks a store, and for values of which namespace."""
+
+    name: str
+    policy: Namespace
+    token: str  # the caller's own: by it a lock is known
 
 
 @dataclass(slots=True)
@@ -33,16 +41,11 @@ class Taken:
 class Entries(Protocol):
     """A store of packed values, by namespace and key."""
 
-    def take(self, name: str, policy: Namespace, keys: list[str], token: str) -> Taken:
+    def take(self, caller: Caller, keys: list[str]) -> Taken:
         """What stands of the keys, and locks for what does not."""
 
     def give(
-        self,
-        name: str,
-        policy: Namespace,
-        generation: str,
-        token: str,
-        packed: Mapping[str, bytes | None],
+        self, caller: Caller, generation: str, packed: Mapping[str, bytes | None]
     ) -> Mapping[str, bytes]:
         """Write values where the lock is still ours, and free the locks; None only frees.
 
@@ -77,19 +80,15 @@ class OwnEntries:
     def __init__(self, store: OwnStore) -> None:
         self._store = store
 
-    def take(self, name: str, policy: Namespace, keys: list[str], token: str) -> Taken:
-        found, locked = self._store.take(keys, token, int(policy.lock_seconds * 1000))
+    def take(self, caller: Caller, keys: list[str]) -> Taken:
+        lock_ms = int(caller.policy.lock_seconds * 1000)
+        found, locked = self._store.take(keys, caller.token, lock_ms)
         return Taken("", fresh=found, locked=locked)
 
     def give(
-        self,
-        name: str,
-        policy: Namespace,
-        generation: str,
-        token: str,
-        packed: Mapping[str, bytes | None],
+        self, caller: Caller, generation: str, packed: Mapping[str, bytes | None]
     ) -> Mapping[str, bytes]:
-        return self._store.give(packed, token, int(fresh_for(policy) * 1000))
+        return self._store.give(packed, caller.token, int(fresh_for(caller.policy) * 1000))
 
     def forget(self, name: str, keys: Iterable[str] | None) -> None:
         """Whoever has news puts it into the store."""
@@ -117,8 +116,8 @@ class LocalEntries:
         self._entries: OrderedDict[tuple[str, str], _Entry] = OrderedDict()
         self._locks: dict[tuple[str, str], tuple[str, float]] = {}  # token, and until when
 
-    def take(self, name: str, policy: Namespace, keys: list[str], token: str) -> Taken:
-        taken, now = Taken(generation=""), time.monotonic()
+    def take(self, caller: Caller, keys: list[str]) -> Taken:
+        name, taken, now = caller.name, Taken(generation=""), time.monotonic()
         with self._lock:
             for key in keys:
                 entry = self._entries.get((name, key))
@@ -129,22 +128,17 @@ class LocalEntries:
                 if entry is not None and now < entry.stale_until:
                     taken.stale[key] = entry.packed
                 if self._locks.get((name, key), ("", now))[1] <= now:
-                    self._locks[name, key] = token, now + policy.lock_seconds
+                    self._locks[name, key] = caller.token, now + caller.policy.lock_seconds
                     taken.locked.append(key)
         return taken
 
     def give(
-        self,
-        name: str,
-        policy: Namespace,
-        generation: str,
-        token: str,
-        packed: Mapping[str, bytes | None],
+        self, caller: Caller, generation: str, packed: Mapping[str, bytes | None]
     ) -> Mapping[str, bytes]:
-        now = time.monotonic()
+        name, policy, now = caller.name, caller.policy, time.monotonic()
         with self._lock:
             for key, value in packed.items():
-                if self._locks.get((name, key), ("", 0.0))[0] != token:
+                if self._locks.get((name, key), ("", 0.0))[0] != caller.token:
                     continue
                 del self._locks[name, key]
                 if value is not None:

@@ -23,7 +23,7 @@ from typing import Any
 import msgpack
 from prometheus_client import Counter
 
-from config.caching.entries import Entries, LocalEntries, Taken
+from config.caching.entries import Caller, Entries, LocalEntries, Taken
 from config.caching.policy import NAMESPACES, Namespace
 from events.errors import Unavailable
 
@@ -111,21 +111,21 @@ class LoadingCache:
 
     # --- for trips ------------------------------------------------------------------------------
 
-    def take(
-        self, name: str, policy: Namespace, keys: list[str], token: str
-    ) -> tuple[Entries, Taken]:
+    def take(self, caller: Caller, keys: list[str]) -> tuple[Entries, Taken]:
         """What stands of the keys, and where: Redis, or this process while it is away."""
         if time.monotonic() >= self._away_until:
             try:
-                return self._entries, self._entries.take(name, policy, keys, token)
+                return self._entries, self._entries.take(caller, keys)
             except self._away_errors as error:
                 self._note_away(error)
-        return self._stand_in, self._stand_in.take(name, policy, keys, token)
+        return self._stand_in, self._stand_in.take(caller, keys)
 
-    def give(self, entries: Entries, *what: Any) -> Mapping[str, bytes]:
+    def give(
+        self, entries: Entries, caller: Caller, generation: str, packed: Mapping[str, bytes | None]
+    ) -> Mapping[str, bytes]:
         """What stands in the store instead of what was given."""
         try:
-            return entries.give(*what)
+            return entries.give(caller, generation, packed)
         except self._away_errors as error:
             self._note_away(error)  # whoever waits for the lock gets it when it expires
             return {}
@@ -159,8 +159,8 @@ class _Trip:
 
     def __init__(self, cache: LoadingCache, name: str, policy: Namespace, load: Load) -> None:
         self._cache = cache
-        self._name, self._policy, self._load = name, policy, load
-        self._token = secrets.token_hex(12)
+        self._name, self._load = name, load
+        self._caller = Caller(name, policy, secrets.token_hex(12))
         self._until = time.monotonic() + policy.wait_seconds
 
     def get(self, wanted: list[str]) -> dict[str, bytes]:
@@ -188,7 +188,7 @@ class _Trip:
         WAITS.labels(self._name).inc(len(missing))
 
     def _take(self, keys: list[str]) -> tuple[Entries, Taken]:
-        return self._cache.take(self._name, self._policy, keys, self._token)
+        return self._cache.take(self._caller, keys)
 
     def _load_locked(
         self, entries: Entries, taken: Taken, own: dict[str, Flight]
@@ -204,9 +204,7 @@ class _Trip:
                 raise
             log.warning("cache: loading %s failed, stale values answer", self._name, exc_info=True)
         finally:
-            packed |= self._cache.give(
-                entries, self._name, self._policy, taken.generation, self._token, packed
-            )
+            packed |= self._cache.give(entries, self._caller, taken.generation, packed)
         answers = {key: value or taken.stale[key] for key, value in packed.items()}
         for key in answers.keys() & own.keys():
             self._cache.land(self._name, key, own.pop(key), answers[key])

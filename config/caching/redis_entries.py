@@ -16,7 +16,7 @@ from typing import Any
 
 from redis import Redis
 
-from config.caching.entries import Taken, fresh_for
+from config.caching.entries import Caller, Taken, fresh_for
 from config.caching.policy import NAMESPACES, Namespace
 
 GENERATION_SECONDS = 7 * 24 * 3600
@@ -81,10 +81,12 @@ class RedisEntries:
         self._give = redis.register_script(GIVE)
         self._forget = redis.register_script(FORGET)
 
-    def take(self, name: str, policy: Namespace, keys: list[str], token: str) -> Taken:
+    def take(self, caller: Caller, keys: list[str]) -> Taken:
+        policy = caller.policy
         lock_ms, stale_ms = int(policy.lock_seconds * 1000), int(policy.stale_seconds * 1000)
         answer: Any = self._take(
-            keys=[_root(name, policy)], args=[token, lock_ms, stale_ms, GENERATION_SECONDS, *keys]
+            keys=[_root(caller.name, policy)],
+            args=[caller.token, lock_ms, stale_ms, GENERATION_SECONDS, *keys],
         )
         taken = Taken(answer[0].decode())
         for key, value, state in zip(keys, answer[1::2], answer[2::2], strict=True):
@@ -95,19 +97,15 @@ class RedisEntries:
         return taken
 
     def give(
-        self,
-        name: str,
-        policy: Namespace,
-        generation: str,
-        token: str,
-        packed: Mapping[str, bytes | None],
+        self, caller: Caller, generation: str, packed: Mapping[str, bytes | None]
     ) -> Mapping[str, bytes]:
-        values: list[Any] = []
+        policy, values = caller.policy, list[Any]()
         for key, value in packed.items():
             keep_ms = int((fresh_for(policy) + policy.stale_seconds) * 1000)
             values += (key, 0 if value is None else keep_ms, value or b"")
         self._give(
-            keys=[_root(name, policy)], args=[generation, token, policy.settle_seconds, *values]
+            keys=[_root(caller.name, policy)],
+            args=[generation, caller.token, policy.settle_seconds, *values],
         )
         return {}
 

@@ -20,7 +20,7 @@ from django.conf import settings
 from django.core.cache import caches
 
 from config.caching import entries, loading
-from config.caching.entries import Entries, LocalEntries
+from config.caching.entries import Caller, Entries, LocalEntries
 from config.caching.loading import HITS, MISSES, STALE, WAITS, LoadingCache
 from config.caching.policy import NAMESPACES, Namespace
 from events.errors import Unavailable
@@ -37,6 +37,10 @@ PROMPT_SECONDS_MAX = 10.0  # of what waits for nothing that lasts, on a machine 
 
 class Broken(Exception):
     pass
+
+
+def caller(token: str, policy: Namespace = POLICY) -> Caller:
+    return Caller(NAME, policy, token)
 
 
 class Loader:
@@ -169,7 +173,7 @@ class CacheContract:
     ) -> None:
         began = time.monotonic()
         short = replace(POLICY, lock_seconds=0.4)
-        store.take(NAME, short, ["a"], "of somebody who was killed")
+        store.take(caller("somebody who was killed", short), ["a"])
         load = Loader()
 
         answers = at_once(20, lambda: cache.get_or_load_many(NAME, ["a"], load))
@@ -181,11 +185,11 @@ class CacheContract:
     def test_own_keys_are_loaded_before_others_are_waited_for(
         self, store: Entries, cache: LoadingCache
     ) -> None:
-        theirs = store.take(NAME, POLICY, ["theirs"], "another's")
+        theirs = store.take(caller("another's"), ["theirs"])
         load = Loader()
 
         def load_and_let_go(keys: list[str]) -> dict[str, Any]:
-            store.give(NAME, POLICY, theirs.generation, "another's", {"theirs": None})
+            store.give(caller("another's"), theirs.generation, {"theirs": None})
             return load(keys)
 
         found = cache.get_or_load_many(NAME, ["theirs", "ours"], load_and_let_go)
@@ -194,16 +198,16 @@ class CacheContract:
         assert load.asked == [["ours"], ["theirs"]]
 
     def test_lock_that_is_ours_no_more_writes_nothing(self, store: Entries) -> None:
-        late = store.take(NAME, replace(POLICY, lock_seconds=SHORT_SECONDS), ["a"], "late")
+        late = store.take(caller("late", replace(POLICY, lock_seconds=SHORT_SECONDS)), ["a"])
         time.sleep(1.5 * SHORT_SECONDS)
-        assert store.take(NAME, POLICY, ["a"], "next").locked == ["a"]
+        assert store.take(caller("next"), ["a"]).locked == ["a"]
 
-        store.give(NAME, POLICY, late.generation, "late", {"a": b"old"})
+        store.give(caller("late"), late.generation, {"a": b"old"})
 
-        third = store.take(NAME, POLICY, ["a"], "third")
+        third = store.take(caller("third"), ["a"])
         assert (third.fresh, third.locked) == ({}, [])  # still the next one's to load
-        store.give(NAME, POLICY, late.generation, "next", {"a": b"new"})
-        assert store.take(NAME, POLICY, ["a"], "third").fresh == {"a": b"new"}
+        store.give(caller("next"), late.generation, {"a": b"new"})
+        assert store.take(caller("third"), ["a"]).fresh == {"a": b"new"}
 
     @pytest.mark.parametrize("keys", [None, ["a"]])
     def test_forgotten_values_are_loaded_anew(
@@ -285,11 +289,11 @@ class CacheContract:
         cache.get_or_load_many(NAME, ["b", "c"], Loader())
         cache.get_or_load_many(NAME, ["b", "c", "e"], Loader())
         load_stale(cache, monkeypatch, a="old")
-        others = store.take(NAME, POLICY, ["a", "d"], "another's")
+        others = store.take(caller("another's"), ["a", "d"])
         with ThreadPoolExecutor(1) as pool:
             job = pool.submit(cache.get_or_load_many, NAME, ["a", "d"], Loader())
             eventually(lambda: counted()[-1] > before[-1], "the wait for d")
-            store.give(NAME, POLICY, others.generation, "another's", {"a": None, "d": None})
+            store.give(caller("another's"), others.generation, {"a": None, "d": None})
             assert job.result(PATIENCE_SECONDS) == {"a": "old", "d": "d1"}
         assert [new - old for new, old in zip(counted(), before, strict=True)] == [2, 5, 1, 1]
 
@@ -304,9 +308,9 @@ class TestLocal(CacheContract):
         store = LocalEntries()
         for number in range(20):
             key = str(number)
-            store.take(NAME, POLICY, [key], "t")
-            store.give(NAME, POLICY, "", "t", {key: b"x" * 30})
-        held = [str(n) for n in range(20) if store.take(NAME, POLICY, [str(n)], "t").fresh]
+            store.take(caller("t"), [key])
+            store.give(caller("t"), "", {key: b"x" * 30})
+        held = [str(n) for n in range(20) if store.take(caller("t"), [str(n)]).fresh]
         assert held == ["17", "18", "19"]
 
 
