@@ -17,6 +17,7 @@ import orjson
 from quotes.streaming import off_loop
 from quotes.streaming.line import Line
 from quotes.streaming.seats import seats
+from quotes.streaming.session import AUTHENTICATED, CONNECTED
 from quotes.ticks import MICROSECONDS, Bar, Batch, Quote, Trade
 from tests.waiting import PATIENCE_SECONDS
 
@@ -266,6 +267,12 @@ async def connected(
         yield client
     finally:
         await client.leave()
+
+
+async def enter(client: Client, key: str = "KEY") -> None:
+    """Log in where market data are streamed; what is heard next is its answers."""
+    client.say({"action": "auth", "key": key, "secret": "secret"})
+    assert await client.hear_many(2) == [[CONNECTED], [AUTHENTICATED]]
 
 
 def quote(symbol: str = "AAPL", n: int = 1, **fields: Any) -> Quote:

@@ -30,10 +30,11 @@ from quotes.streaming.codec import JSON_HONEST, trade_id
 from quotes.streaming.standings import Standing, Standings
 from quotes.ticks import CANCELED, CORRECTED, Amendment, Rank, Trade
 from tests.quotes.amending import cancellation, corrected, correction, told, twice_corrected
-from tests.quotes.hub_readers import TICKS, Reader, Store, hub_on, until
+from tests.quotes.hub_readers import TICKS, Reader, Store, hub_on
 from tests.quotes.memory_feed import SECOND, START_US, MemoryFeed
 from tests.quotes.memory_feed import trade as printed_trade
 from tests.streams import OPENING_US, batch, quote, trade
+from tests.waiting import until
 
 # --- found by whoever knows the tape --------------------------------------------------------------
 

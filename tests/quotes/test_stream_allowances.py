@@ -12,9 +12,17 @@ from quotes.latest import Latest
 from quotes.streaming import consumers, limits
 from quotes.streaming import hub as hub_module
 from quotes.streaming.consumers import MarketDataConsumer
-from quotes.streaming.session import AUTHENTICATED
 from tests.quotes.hub_readers import Store, hub_on
-from tests.streams import Client, Doorman, Someone, connected, quote, threads_of_its_own, trade
+from tests.streams import (
+    Client,
+    Doorman,
+    Someone,
+    connected,
+    enter,
+    quote,
+    threads_of_its_own,
+    trade,
+)
 
 LISTED = [f"S{n}" for n in range(10)]
 RESYNC = {"action": "resync"}
@@ -39,11 +47,6 @@ async def store(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
 def app() -> Any:
     keys = {("KEY", "secret"): Someone(), ("OTHER", "secret"): Someone(2, 22, "OTHER")}
     return MarketDataConsumer.as_asgi(authenticate=Doorman(keys))
-
-
-async def enter(client: Client, key: str = "KEY") -> None:
-    client.say({"action": "auth", "key": key, "secret": "secret"})
-    assert (await client.hear_many(2))[1] == [AUTHENTICATED]
 
 
 async def all_snapshots(client: Client, message: Any) -> None:

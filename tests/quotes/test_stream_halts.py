@@ -12,7 +12,8 @@ from quotes.streaming import halts as halts_module
 from quotes.streaming.bus import CONTROL, bus
 from quotes.streaming.codec import JSON_HONEST
 from quotes.streaming.halts import Halts
-from tests.quotes.hub_readers import Q, Reader, Store, hub_on, until
+from tests.quotes.hub_readers import Q, Reader, Store, hub_on
+from tests.waiting import until
 
 Told = tuple[str, str | None]
 

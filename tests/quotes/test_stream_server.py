@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import queue
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from urllib.request import urlopen
@@ -32,6 +30,7 @@ from quotes.streaming.frames import CLOSING_SECONDS_MAX, REVOKED_SECONDS_MAX
 from quotes.streaming.watch import SWEEP_SECONDS
 from quotes.ticks import Amendment
 from quotes.ticks import Trade as PrintedTrade
+from tests.official_client import running
 from tests.quotes.floor_process import FloorProcess, floor_process
 from tests.quotes.raw_client import (
     AUTH,
@@ -97,18 +96,6 @@ async def read_on(client: Any, messages: list[dict[str, Any]]) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
         while True:
             messages += json.loads(await client.recv())
-
-
-@contextmanager
-def running(stream: StockDataStream) -> Iterator[None]:
-    """The official client, connected in a thread of its own as its users run it."""
-    thread = threading.Thread(target=stream.run, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stream.stop()
-        thread.join(PATIENCE_SECONDS)
 
 
 def test_the_official_client_hears_quotes_and_trades(address: str) -> None:

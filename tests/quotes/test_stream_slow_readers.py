@@ -22,8 +22,8 @@ from quotes.streaming.socket import (
     Notices,
     Socket,
 )
-from tests.quotes.hub_readers import until
 from tests.streams import Wire, quote, trade
+from tests.waiting import until
 
 SLOW = JSON.control({"T": "error", "code": 407, "msg": "slow client"})
 A_LOT = b"x" * (HIGH_WATER_BYTES + 1)

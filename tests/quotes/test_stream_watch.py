@@ -11,7 +11,6 @@ import pytest
 from quotes.streaming import watch
 from quotes.streaming.bus import forget_bus
 from quotes.streaming.consumers import MarketDataConsumer
-from quotes.streaming.session import AUTHENTICATED, CONNECTED
 from tests.streams import (
     Client,
     Doorman,
@@ -19,6 +18,7 @@ from tests.streams import (
     Someone,
     all_at_the_door,
     connected,
+    enter,
     threads_of_its_own,
 )
 from tests.waiting import until
@@ -58,11 +58,6 @@ async def afresh(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     assert not watch.watch()._sweep.goes_on
     assert not watch.watch()._lists
     forget_bus()
-
-
-async def enter(client: Client, key: str = "KEY") -> None:
-    client.say({"action": "auth", "key": key, "secret": "secret"})
-    assert await client.hear_many(2) == [[CONNECTED], [AUTHENTICATED]]
 
 
 async def still_answers(client: Client) -> None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import queue
-import threading
-import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -48,6 +45,7 @@ from alpaca.trading.requests import (
 )
 from alpaca.trading.stream import TradingStream
 
+from tests.official_client import running
 from tests.running import RunningPlatform
 from tests.waiting import eventually
 
@@ -62,19 +60,6 @@ def trading(platform: RunningPlatform) -> TradingClient:
 @pytest.fixture(scope="module")
 def history(platform: RunningPlatform) -> StockHistoricalDataClient:
     return StockHistoricalDataClient(platform.key, platform.secret, url_override=platform.url)
-
-
-@contextmanager
-def running(stream: Any) -> Iterator[None]:
-    """The stream, connected in a thread of its own as its users run it, and stopped."""
-    thread = threading.Thread(target=stream.run, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stream.stop()
-        thread.join(WAIT_SECONDS_MAX)
-    assert not thread.is_alive()
 
 
 def next_matching(messages: queue.Queue[Any], matches: Any) -> Any:
@@ -256,24 +241,17 @@ def test_a_program_sells_short_on_margin_and_covers(trading: TradingClient) -> N
     order = market_buy("MSFT", 3)
     order.side = OrderSide.SELL
     assert trading.submit_order(order).position_intent == PositionIntent.SELL_TO_OPEN
-    position = wait_for(lambda: held(trading, "MSFT"))
+    eventually(lambda: held(trading, "MSFT"), "the position")
+    position = held(trading, "MSFT")
     assert (position.side, position.qty) == (PositionSide.SHORT, "-3")
 
     trading.close_position("MSFT")
-    wait_for(lambda: held(trading, "MSFT") is None)
+    eventually(lambda: held(trading, "MSFT") is None, "its end")
 
 
 def held(trading: TradingClient, symbol: str) -> Any:
     """The position, None where there is none."""
     return next((one for one in trading.get_all_positions() if one.symbol == symbol), None)
-
-
-def wait_for(look: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + WAIT_SECONDS_MAX
-    while not (found := look()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return found
 
 
 def test_the_portfolio_has_a_history_that_leaves_the_deposit_out(trading: TradingClient) -> None:

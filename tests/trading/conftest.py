@@ -15,7 +15,7 @@ from tests.trading.floor import TradingFloor
 
 
 @pytest.fixture
-def floor() -> TradingFloor:
+def floor(db: None) -> TradingFloor:
     """A market that stands at 99 to 100."""
     floor = TradingFloor()
     floor.show()

@@ -33,13 +33,6 @@ TUESDAY_NOON = new_york("2013-10-08 12:00")
 PAID_AT = new_york("2013-10-09 20:00")  # as the overnight session of Thursday begins
 
 
-@pytest.fixture
-def floor(db) -> TradingFloor:
-    floor = TradingFloor()
-    floor.show("99", "100")
-    return floor
-
-
 def announce(per_share: str = "0.25", **fields) -> CorporateAction:
     terms = {"symbol": "AAPL", "ex_on": TUESDAY, "payable_on": THURSDAY, **fields}
     return announce_dividend(per_share=Decimal(per_share), actor="operator:1", **terms)

@@ -15,20 +15,13 @@ from quotes import corporate_actions
 from quotes.models import CorporateAction, Instrument
 from tests.portfolios.factories import assert_books_balance, new_york
 from tests.trading import test_dividends, test_splits
-from tests.trading.floor import TradingFloor, now_of
+from tests.trading.floor import now_of
 from tests.trading.test_splits import NIGHT, Killed, holder, short_seller, summary_of
 from trading import corporate_actions as carrying
 from trading.models import TimeInForce
 
 THURSDAY = new_york("2013-10-10 12:00")
 MORNING = new_york("2013-10-08 04:00")
-
-
-@pytest.fixture
-def floor(db) -> TradingFloor:
-    floor = TradingFloor()
-    floor.show("99", "100")
-    return floor
 
 
 def reverse(action: CorporateAction) -> None:

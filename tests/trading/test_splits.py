@@ -33,13 +33,6 @@ NIGHT = new_york("2013-10-08 03:00")
 NOON = new_york("2013-10-08 12:00")
 
 
-@pytest.fixture
-def floor(db) -> TradingFloor:
-    floor = TradingFloor()
-    floor.show("99", "100")
-    return floor
-
-
 def announce(new: int = 4, old: int = 1, **fields) -> CorporateAction:
     terms = {"symbol": "AAPL", "ex_on": TUESDAY, **fields}
     return announce_split(new_shares=new, old_shares=old, actor="operator:1", **terms)
