@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shutil
 import signal
 import subprocess
 import threading
@@ -24,6 +22,7 @@ from config.caching.entries import Caller, Entries, LocalEntries
 from config.caching.loading import HITS, MISSES, STALE, WAITS, LoadingCache
 from config.caching.policy import NAMESPACES, Namespace
 from events.errors import Unavailable
+from tests.redis_server import running_redis
 from tests.waiting import PATIENCE_SECONDS, eventually
 
 NAME = "test"
@@ -365,31 +364,14 @@ def test_what_was_written_together_is_due_apart() -> None:
 @pytest.fixture
 def redis_server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], Any]]:
     """A Redis of this test alone, to stop and to kill, and a client that does not wait for long."""
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("NO REDIS: redis-server is not installed")
-    from redis import Redis
-    from redis.backoff import NoBackoff
-    from redis.exceptions import RedisError
-    from redis.retry import Retry
+    with running_redis(tmp_path) as server:
+        from redis import Redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
 
-    socket = tmp_path / "s"
-    server = subprocess.Popen(
-        [program, "--port", "0", "--unixsocket", str(socket), "--save", ""],
-        stdout=subprocess.DEVNULL,
-        cwd=tmp_path,
-    )
-    client = Redis(unix_socket_path=str(socket), socket_timeout=1.0, retry=Retry(NoBackoff(), 0))
-
-    def answers() -> bool:
-        with contextlib.suppress(RedisError):
-            return bool(client.ping())
-        return False
-
-    eventually(answers, "a Redis")
-    yield server, client
-    server.kill()
-    server.wait(10)
+        once = Retry(NoBackoff(), 0)
+        with Redis.from_url(server.url, socket_timeout=1.0, retry=once) as client:
+            yield server.process, client
 
 
 @pytest.fixture
