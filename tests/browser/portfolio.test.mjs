@@ -8,6 +8,8 @@ import {
   refusalNotice,
   tradeNotice,
 } from "../../trading/static/trading/js/notice-text.js";
+import { Desk } from "../../trading/static/trading/js/desk.js";
+import { taker } from "../../trading/static/trading/js/trade-updates.js";
 import { cancelable, Orders, purpose, reason } from "../../trading/static/trading/js/orders.js";
 import { accountNow, mark, valued } from "../../trading/static/trading/js/valuation.js";
 
@@ -60,6 +62,25 @@ test("equity is cash and values, and the day's profit moves with them", () => {
   const account = { cash: "670", equity: "1000", last_equity: "950", buying_power: "670" };
   const now = accountNow(account, [valued(LONG, parse("111"))]);
   assert.deepEqual([now.equity, now.dayProfit, now.holdings].map(plain), ["1003", "53", "333"]);
+});
+
+test("updates that come together are shown together, in one frame", () => {
+  const frames = [];
+  globalThis.requestAnimationFrame = (paint) => frames.push(paint);
+  const desk = new Desk({ mode: "live", speed: 1 });
+  let shown = 0;
+  desk.on("orders", () => (shown += 1));
+  const told = [];
+  const take = taker(desk, {
+    notices: { tell: ({ title }) => told.push(title) },
+    sync: { portfolioSoon() {} },
+  });
+
+  for (const id of ["a", "b", "c"]) take({ event: "canceled", order: order(id, "canceled") });
+
+  assert.deepEqual([desk.orders.finished.length, told.length, shown], [3, 3, 0]);
+  frames.shift()();
+  assert.deepEqual([shown, frames.length], [1, 0]);
 });
 
 const order = (id, status, extra = {}) => ({

@@ -23,7 +23,7 @@ import { AccountStream, DataStream, socketAddress } from "./socket.js";
 import { Sync } from "./sync.js";
 import * as theme from "./theme.js";
 import * as ticket from "./ticket.js";
-import * as tradeUpdates from "./trade-updates.js";
+import { taker } from "./trade-updates.js";
 import * as views from "./views.js";
 import * as watchlist from "./watchlist.js";
 import { Watchlists } from "./watchlists.js";
@@ -43,10 +43,11 @@ const paintTicks = perFrame(() => {
 });
 setInterval(() => desk.tell("second"), 1_000);
 
-const parts = [account, barTable, chart, history, keyboard, keys, marketClock];
-const other = [menu, openOrders, pageTitle, positions, quoteHeader, search, theme, ticket];
-const more = [...other, views, watchlist];
-for (const part of [...parts, ...more]) part.attach(desk, { sync, notices, watchlists });
+const parts = [
+  account, barTable, chart, history, keyboard, keys, marketClock, menu, openOrders, pageTitle,
+  positions, quoteHeader, search, theme, ticket, views, watchlist,
+];
+for (const part of parts) part.attach(desk, { sync, notices, watchlists });
 
 const stream = new DataStream(socketAddress(page.marketStream), desk.ticks, {
   changed: (state) => connection.market(state),
@@ -63,7 +64,7 @@ const stream = new DataStream(socketAddress(page.marketStream), desk.ticks, {
 });
 const updates = new AccountStream(socketAddress(page.accountStream), {
   changed: (state) => connection.account(state),
-  updated: (update) => tradeUpdates.take(update, { desk, notices, sync }),
+  updated: taker(desk, { notices, sync }),
   doubt: () => {
     sync.orders();
     sync.portfolio();

@@ -60,8 +60,14 @@ export class Orders {
 
   sorted(wanted) {
     const orders = [...this.byId.values()].filter(wanted);
-    return orders.sort((a, b) => b.submitted_at.localeCompare(a.submitted_at));
+    return orders.sort(newestFirst);
   }
+}
+
+// All are written alike, so that their texts are in the order of their instants.
+function newestFirst({ submitted_at: one }, { submitted_at: other }) {
+  if (one === other) return 0;
+  return one < other ? 1 : -1;
 }
 
 // Orders and their legs side by side, each leg with the id of its parent.
