@@ -15,14 +15,14 @@ export function attach(desk) {
       desk.account,
       desk.positions.map((held) => valued(held, mark(desk.ticks.get(held.symbol), held))),
     );
-    write(at("equity"), shown(now.equity));
-    write(at("holdings"), shown(now.holdings));
-    write(at("cash"), shown(now.cash));
-    write(at("buying-power"), shown(now.buyingPower));
+    write(at("equity"), money(number(now.equity)));
+    write(at("holdings"), money(number(now.holdings)));
+    write(at("cash"), money(number(now.cash)));
+    write(at("buying-power"), money(number(now.buyingPower)));
     const due = desk.account.margin_call_due_at;
     attribute(part("margin-call"), "hidden", !due);
     if (due) write(at("margin-call"), `due ${day(Date.parse(due))} ${minute(Date.parse(due))}`);
-    const profit = now.dayProfit === null ? null : number(now.dayProfit);
+    const profit = number(now.dayProfit);
     writeSigned(at("day"), `${arrow(profit)} ${signed(profit)}`.trim(), direction(profit));
     writeSigned(
       at("day-percent"),
@@ -38,8 +38,4 @@ export function attach(desk) {
   desk.on("connection", ({ now }) => {
     attribute(part("account"), "data-stale", now.kind !== "live" && now.kind !== "connecting");
   });
-}
-
-function shown(units) {
-  return money(units === null ? null : number(units));
 }

@@ -143,7 +143,7 @@ function lines(order, { estimated, quote }, desk, preview) {
     ["Type", kind(order)],
     ["Until", UNTIL[order.timeInForce]],
     [order.side === "buy" ? "Ask now" : "Bid now", price(touch)],
-    [order.side === "buy" ? "Estimated cost" : "Estimated proceeds", shown(estimated.value)],
+    [order.side === "buy" ? "Estimated cost" : "Estimated proceeds", money(number(estimated.value))],
   ];
   const exits = takesExits(order) || isExits(order);
   if (exits && order.takeProfit) rows.push(["Take profit", price(order.takeProfit)]);
@@ -158,7 +158,7 @@ function lines(order, { estimated, quote }, desk, preview) {
     rows.push(["Held for it", money(preview.initial_margin)]);
   }
   if (order.side === "buy" || short) {
-    const left = preview ? money(preview.buying_power_after) : shown(estimated.left);
+    const left = preview ? money(preview.buying_power_after) : money(number(estimated.left));
     rows.push(["Buying power after", left]);
   }
   if (short) rows.push(["Mind", "You hold none: this opens a short position"]);
@@ -181,8 +181,4 @@ function kind(order) {
 
 function line([name, text]) {
   return element("div", {}, element("dt", {}, name), element("dd", {}, text));
-}
-
-function shown(units) {
-  return money(units === null ? null : number(units));
 }

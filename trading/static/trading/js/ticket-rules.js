@@ -88,7 +88,7 @@ export function body(order, clientOrderId) {
   return hasExits(order) || isExits(order) ? { ...request, ...exits(order) } : request;
 }
 
-/** True where a sale is larger than what is held: it opens or adds to a short position. */
+/** True where a sale is of what is not held: it opens or adds to a short position. */
 export function sellsShort(order, position) {
   if (order.side !== "sell") return false;
   return (parse(position?.qty) ?? 0n) <= 0n;

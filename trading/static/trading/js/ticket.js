@@ -1,7 +1,7 @@
 // The order ticket: what is typed, what it would cost, and why it cannot be sent just now.
 
 import { attribute, disable, part, write } from "./dom.js";
-import { parse, ungrouped } from "./decimal.js";
+import { number, parse, ungrouped } from "./decimal.js";
 import { money, quantity } from "./format.js";
 import { newClientOrderId } from "./order-entry.js";
 import { attachShortcuts } from "./ticket-shortcuts.js";
@@ -150,11 +150,11 @@ class Ticket {
     const at = (name) => part("estimate", name);
     const buy = this.order.side === "buy";
     write(part("estimate-label"), buy ? "Estimated cost" : "Estimated proceeds");
-    write(at("value"), money(decimal(estimated.value)));
-    write(at("held"), money(decimal(estimated.held)));
+    write(at("value"), money(number(estimated.value)));
+    write(at("held"), money(number(estimated.held)));
     attribute(part("estimate-held-row"), "hidden", estimated.held === 0n);
-    write(at("power"), money(decimal(power)));
-    write(at("left"), money(decimal(estimated.left)));
+    write(at("power"), money(number(power)));
+    write(at("left"), money(number(estimated.left)));
     attribute(at("left"), "data-direction", estimated.left < 0n ? "down" : null);
     const short = sellsShort(this.order, this.desk.position(this.order.symbol));
     attribute(this.panel, "data-short", short);
@@ -185,8 +185,4 @@ function holding(position) {
 function label(order, oneClick) {
   const verb = order.side === "buy" ? "buy" : "sell";
   return oneClick ? `Place ${verb} order` : `Review ${verb} order`;
-}
-
-function decimal(units) {
-  return units === null ? null : Number(units) / 1e9;
 }
