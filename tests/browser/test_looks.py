@@ -120,7 +120,11 @@ def test_the_theme_is_switched_and_kept(desk):
     assert desk.page.evaluate("getComputedStyle(document.body).backgroundColor") == after
 
 
-def test_a_phone_shows_one_part_at_a_time_with_room_for_thumbs(desk):
+def test_no_width_scrolls_sideways_and_a_phone_shows_one_part_with_room_for_thumbs(desk):
+    for width in (320, 768, 1024, 1280, 1920):
+        desk.page.set_viewport_size({"width": width, "height": 800})
+        assert desk.page.evaluate("document.documentElement.scrollWidth") <= width
+
     desk.page.set_viewport_size({"width": 390, "height": 844})
 
     for view in ("watch", "chart", "trade", "portfolio"):
@@ -129,13 +133,6 @@ def test_a_phone_shows_one_part_at_a_time_with_room_for_thumbs(desk):
         assert desk.page.locator("main > section:visible").count() == 1
         assert desk.page.evaluate("document.documentElement.scrollWidth") <= 390
         assert desk.page.evaluate(SMALL_TARGETS, TARGET_LEAST) == [], view
-
-
-def test_no_width_scrolls_sideways(desk):
-    for width in (320, 768, 1024, 1280, 1920):
-        desk.page.set_viewport_size({"width": width, "height": 800})
-
-        assert desk.page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_whoever_asks_for_calm_sees_nothing_move(desk):

@@ -6,8 +6,6 @@ import re
 from datetime import datetime, timedelta
 from decimal import Decimal
 
-import pytest
-
 from tests.browser.screen import DOUBT_UPDATES, amount
 from trading.errors import OrderForced
 
@@ -303,22 +301,16 @@ def test_a_refusal_says_its_code_and_a_sentence(desk):
     desk.errors.clear()  # the browser tells of every 403
 
 
-@pytest.mark.parametrize(
-    ("shares", "said"),
-    [("0", "Enter a number of shares"), ("1000000", "Not enough buying power")],
-)
-def test_the_ticket_says_why_it_cannot_be_sent(desk, shares, said):
-    desk.fill_ticket(shares=shares)
+def test_the_ticket_says_why_it_cannot_be_sent(desk):
+    for side, shares, said in [
+        ("buy", "0", "Enter a number of shares"),
+        ("buy", "1000000", "Not enough buying power"),
+        ("sell", "1", "does not sell short"),
+    ]:
+        desk.fill_ticket(side=side, shares=shares)
 
-    desk.wait_for_text("[data-ticket-problem]", said)
-    assert desk.page.is_disabled("[data-ticket-submit]")
-
-
-def test_what_is_not_held_is_not_sold(desk):
-    desk.fill_ticket(side="sell", shares="1")
-
-    desk.wait_for_text("[data-ticket-problem]", "does not sell short")
-    assert desk.page.is_disabled("[data-ticket-submit]")
+        desk.wait_for_text("[data-ticket-problem]", said)
+        assert desk.page.is_disabled("[data-ticket-submit]")
 
 
 def test_the_keyboard_reaches_everything(desk):
