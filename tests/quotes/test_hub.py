@@ -23,9 +23,9 @@ from quotes.streaming.codec import (
     Codec,
 )
 from quotes.streaming.hub import Hub
-from tests.quotes.hub_readers import TICKS, Q, Reader, Store, T, hub_on, until
+from tests.quotes.hub_readers import TICKS, Q, Reader, Store, T, hub_on
 from tests.streams import Someone, bar, batch, quote, trade
-from tests.waiting import PATIENCE_SECONDS
+from tests.waiting import PATIENCE_SECONDS, until
 
 
 @pytest.fixture

@@ -22,11 +22,11 @@ from quotes.streaming.codec import (
 )
 from quotes.streaming.hub import Hub
 from quotes.ticks import Place, Quote, Trade
-from tests import waiting
 from tests.faults.chaos import chaos, redis_replies
 from tests.quotes.honest_client import ANSWERED, HonestClient
-from tests.quotes.hub_readers import TICKS, Q, Reader, Store, T, hub_on, settled, until
+from tests.quotes.hub_readers import TICKS, Q, Reader, Store, T, hub_on, settled
 from tests.streams import OPENING_US, bar, batch, quote, trade
+from tests.waiting import PATIENCE_SECONDS, until
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ async def test_where_no_news_arrive_there_is_doubt_though_nobody_wants_ticks(
     url = urlsplit(settings.REDIS_URL)
 
     async def beat_until(reader: Reader, current: bool) -> None:
-        async with asyncio.timeout(waiting.PATIENCE_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not reader.heard or reader.heard[-1]["current"] is not current:
                 await asyncio.sleep(0.05)
                 await reader.hub.beat()

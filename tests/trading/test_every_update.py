@@ -19,7 +19,7 @@ from django.db import connections
 
 from events.models import Event
 from quotes.streaming import limits
-from tests.people import Trader, a_trader
+from tests.people import Trader
 from tests.streams import Client, connected, threads_of_its_own
 from tests.trading.exits import bracket, family
 from tests.trading.floor import CLOSE, MORNING, OPENING, TradingFloor
@@ -100,11 +100,6 @@ class Day:
         self.floor.buy(self.account, "1", limit="43")
         self.floor.play(until=CLOSE + timedelta(hours=1))
         self.floor.restart()
-
-
-@pytest.fixture
-def trader() -> Trader:
-    return a_trader()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
@@ -12,7 +11,7 @@ import pytest
 
 from quotes.streaming import hub as hub_module
 from quotes.streaming.off_loop import off_loop
-from tests.people import Trader, a_trader
+from tests.people import Trader
 from tests.streams import all_at_the_door
 from tests.trading.update_clients import (
     AUTHORIZED,
@@ -20,36 +19,21 @@ from tests.trading.update_clients import (
     authenticate,
     happen,
     listen,
-    nothing_left,
     numbers,
     open_stream,
     orders,
-    whole_app,
     write,
 )
 from tests.waiting import PATIENCE_SECONDS, until
 from trading import delivery
 
-pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def trader() -> Trader:
-    return a_trader()
-
-
-@pytest.fixture
-def app() -> Any:
-    return whole_app()
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("alone")]
 
 
 @pytest.fixture(autouse=True)
-async def alone(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
-    """Nothing is left in the end, and no heartbeat comes in between unless a test asks for it."""
+def no_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None comes in between unless a test asks for it."""
     monkeypatch.setattr(hub_module, "HEARTBEAT_SECONDS", 3_600)
-    with nothing_left():
-        yield
-        await asyncio.sleep(0)
 
 
 async def test_honest_updates_carry_their_number(app: Any, trader: Trader) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import orjson
@@ -35,40 +34,21 @@ from tests.trading.update_clients import (
     happen,
     hears_nothing_else,
     listen,
-    nothing_left,
     numbers,
     open_stream,
     orders,
-    whole_app,
     write,
 )
 from tests.waiting import until
 from trading import delivery
 from trading.streaming import Listen, TradeUpdatesConsumer, announce, understand
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("alone")]
 
 UNAUTHORIZED = {
     "stream": "authorization",
     "data": {"status": "unauthorized", "action": "authenticate", "error": "auth failed"},
 }
-
-
-@pytest.fixture
-def trader() -> Trader:
-    return a_trader()
-
-
-@pytest.fixture
-def app() -> Any:
-    return whole_app()
-
-
-@pytest.fixture(autouse=True)
-async def alone() -> AsyncIterator[None]:
-    with nothing_left():
-        yield
-        await asyncio.sleep(0)
 
 
 # --- the ordinary course ------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ from config.caching.entries import Caller, Entries, LocalEntries
 from config.caching.loading import HITS, MISSES, STALE, WAITS, LoadingCache
 from config.caching.policy import NAMESPACES, Namespace
 from events.errors import Unavailable
+from tests.meeting import at_once
 from tests.redis_server import running_redis
 from tests.waiting import PATIENCE_SECONDS, eventually
 
@@ -67,19 +68,6 @@ class HeldLoader(Loader):
         self.started.set()
         assert self.go.wait(2 * PATIENCE_SECONDS)
         return super().__call__(keys)
-
-
-def at_once(count: int, call: Callable[[], Any]) -> list[Any]:
-    """The answers of that many threads that start together."""
-    gate = threading.Barrier(count)
-
-    def run() -> Any:
-        gate.wait(PATIENCE_SECONDS)
-        return call()
-
-    with ThreadPoolExecutor(count) as pool:
-        jobs = [pool.submit(run) for _ in range(count)]
-        return [job.result(2 * PATIENCE_SECONDS) for job in jobs]
 
 
 def policy(monkeypatch: pytest.MonkeyPatch, **changes: Any) -> None:
@@ -135,7 +123,7 @@ class CacheContract:
         load_stale(cache, monkeypatch, hot="old")
         load = Loader(seconds=0.1)
 
-        answers = at_once(1000, lambda: cache.get_or_load_many(NAME, ["hot"], load)["hot"])
+        answers = at_once(*[lambda: cache.get_or_load_many(NAME, ["hot"], load)["hot"]] * 1000)
 
         assert load.asked == [["hot"]]
         assert {"hot1"} <= set(answers) <= {"old", "hot1"}
@@ -146,7 +134,7 @@ class CacheContract:
         load = Loader(seconds=0.1)
         both = [cache, elsewhere] * 50
 
-        answers = at_once(100, lambda: both.pop().get_or_load_many(NAME, ["hot"], load))
+        answers = at_once(*[lambda: both.pop().get_or_load_many(NAME, ["hot"], load)] * 100)
 
         assert load.asked == [["hot"]]
         assert answers == [{"hot": "hot1"}] * 100
@@ -175,7 +163,7 @@ class CacheContract:
         store.take(caller("somebody who was killed", short), ["a"])
         load = Loader()
 
-        answers = at_once(20, lambda: cache.get_or_load_many(NAME, ["a"], load))
+        answers = at_once(*[lambda: cache.get_or_load_many(NAME, ["a"], load)] * 20)
 
         assert answers == [{"a": "a1"}] * 20
         assert len(load.asked) == 1
@@ -261,7 +249,7 @@ class CacheContract:
                 return type(error)
             return None
 
-        assert at_once(20, outcome) == [Broken] * 20
+        assert at_once(*[outcome] * 20) == [Broken] * 20
         assert len(calls) < 5  # it may end between a count and the wait that was counted
 
     def test_load_that_never_ends_is_not_waited_for(
@@ -399,7 +387,7 @@ def test_redis_lost_on_the_way_costs_few_loads_and_little_time(
     server.send_signal(how)
     os.waitid(os.P_PID, server.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
     began = time.monotonic()
-    answers = at_once(100, lambda: cache.get_or_load_many(NAME, ["hot", "cold"], load))
+    answers = at_once(*[lambda: cache.get_or_load_many(NAME, ["hot", "cold"], load)] * 100)
 
     # One after another they would wait a second each.
     assert time.monotonic() - began < PROMPT_SECONDS_MAX
@@ -431,7 +419,7 @@ def test_without_redis_loads_stay_bounded(monkeypatch: pytest.MonkeyPatch, break
     policy(monkeypatch)
     cache, load = LoadingCache(BreakingStore(breaks_at), (Broken,)), Loader(seconds=0.05)
 
-    answers = at_once(100, lambda: cache.get_or_load_many(NAME, ["hot"], load)["hot"])
+    answers = at_once(*[lambda: cache.get_or_load_many(NAME, ["hot"], load)["hot"]] * 100)
 
     assert len(answers) == 100
     # Once, and once more for those who came while it broke.
@@ -439,5 +427,5 @@ def test_without_redis_loads_stay_bounded(monkeypatch: pytest.MonkeyPatch, break
 
 
 def test_settings_name_a_cache_that_the_process_shares() -> None:
-    found = at_once(4, lambda: caches["quotes"].loading)  # type: ignore[attr-defined]
+    found = at_once(*[lambda: caches["quotes"].loading] * 4)  # type: ignore[attr-defined]
     assert len({id(each) for each in found}) == 1
