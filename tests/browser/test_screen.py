@@ -18,6 +18,7 @@ HOLD_HEARTBEATS = """
     }
   };
 """
+INSTANTS = ("timestamp", "next_open", "next_close")  # of the market's clock
 
 
 def test_a_new_person_finds_buys_and_holds(desk):
@@ -73,11 +74,11 @@ def test_a_margin_call_is_shown_and_the_rest_of_the_screen_goes_on(desk):
     desk.wait_until_live()
 
 
-def tomorrow(route):
-    """The market's clock of this time tomorrow."""
-    clock = route.fetch().json()
-    at = datetime.fromisoformat(clock["timestamp"]) + timedelta(days=1)
-    route.fulfill(json=clock | {"timestamp": at.isoformat()})
+def tomorrow(clock):
+    """What the market's clock says a day after this."""
+    instants = {name: datetime.fromisoformat(clock[name]) for name in INSTANTS}
+    later = {name: (at + timedelta(days=1)).isoformat() for name, at in instants.items()}
+    return clock | later
 
 
 def test_a_limit_order_waits_with_its_reason_until_canceled(desk):
@@ -91,8 +92,9 @@ def test_a_limit_order_waits_with_its_reason_until_canceled(desk):
 
     sent = "[data-open-orders] tbody [data-label=Sent]"
     assert re.fullmatch(r"\d\d:\d\d:\d\d", desk.text(sent))
-    today = desk.ask_api("/v2/clock")["timestamp"][:10]
-    desk.page.route("**/v2/clock", tomorrow)
+    clock = desk.ask_api("/v2/clock")
+    today = clock["timestamp"][:10]
+    desk.page.route("**/v2/clock", lambda route: route.fulfill(json=tomorrow(clock)))
     desk.page.evaluate("dispatchEvent(new Event('focus'))")
     desk.wait_for_text(sent, f"{today} ")
 
