@@ -52,7 +52,7 @@ def accounts_changed(accounts: Iterable[int]) -> None:
 
 def is_pinned(account_id: int) -> bool:
     """Whether reads of the account have to stay on the primary."""
-    if not _shared() or _is_away():
+    if not _shared() or _is_away() or _repairing.locked():  # a mark is missing that we know of
         return True
     try:
         found = caches["state"].get_many([_mark(account_id), KEPT, YOUNG])

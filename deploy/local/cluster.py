@@ -46,7 +46,7 @@ SETTINGS = {*re.findall(r"^([A-Z_]+)=", (CHECKOUT / ".env.example").read_text(),
 SERVERS = ("databases", "redis", "edge")  # the others are Openbell's own
 
 SHARD = r"relay|(feed|execution):\w+"  # a lease that is shown; others are within these
-READY_SECONDS_MAX = 90.0
+READY_SECONDS_MAX = 300.0
 STOP_SECONDS_MAX = 10.0
 SERVERS_STOP_SECONDS_MAX = 25.0
 PROGRAMS = {"nginx": "nginx-light", "redis-server": "redis-server", "mariadbd": "mariadb-server"}

@@ -13,7 +13,7 @@ PATH="$PATH:/usr/sbin:/usr/local/sbin" # where Debian keeps mariadbd
 PYTHON=.venv/bin/python
 ACTION=${1:-} BASE=${2:-}
 NODES="0 1 2"
-SECONDS_MAX=30
+SECONDS_MAX=120
 REDO_LOG=32M
 AS_ROOT=""
 [ "$(id -u)" != 0 ] || AS_ROOT="--user=root" # it refuses to run as root unless told to

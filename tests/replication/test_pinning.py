@@ -226,6 +226,14 @@ def test_a_change_that_redis_did_not_hear_of_is_not_forgotten(
         assert time.monotonic() - back > short_pin - CLOCK_SECONDS
 
 
+def test_while_a_mark_is_known_to_be_missing_none_is_trusted(trader: Trader) -> None:
+    """Redis may answer again a moment before it has been told."""
+    eventually(lambda: not is_pinned(trader), "a trusted Redis")
+    with pinning._repairing:
+        assert is_pinned(trader)
+    assert not is_pinned(trader)
+
+
 def test_replicas_are_read_from_again_while_changes_go_on(
     trader: Trader, redis: RedisServer, short_pin: int
 ) -> None:
