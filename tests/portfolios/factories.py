@@ -13,6 +13,7 @@ from django.db import transaction
 
 from portfolios import ledger, lot_rows, positions
 from portfolios.accounts import open_account
+from portfolios.configurations import configure
 from portfolios.locks import lock_account
 from portfolios.lots import OLDEST_FIRST, Choice
 from portfolios.models import Account, Lot
@@ -38,6 +39,14 @@ def make_instrument(symbol: str = "AAPL", **fields: Any) -> Instrument:
 def funded_account(cash: str = "10000", user: Any = None) -> Account:
     """An open account of a user (a new one unless given) with a first deposit."""
     return open_account(user=user or make_user(), cash=Decimal(cash), actor="test")
+
+
+def margin_account(cash: str = "10000", multiplier: str = "2") -> Account:
+    """A funded account that may borrow."""
+    account = funded_account(cash)
+    return configure(
+        account_id=account.pk, changes={"max_margin_multiplier": multiplier}, actor="test"
+    )
 
 
 def execution(

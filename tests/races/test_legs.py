@@ -15,8 +15,7 @@ from portfolios.models import Account, Position
 from tests.meeting import together
 from tests.portfolios.factories import assert_books_balance, funded_account
 from tests.trading.exits import bracket, end, entered, family, statuses
-from tests.trading.floor import TradingFloor, now_of
-from tests.trading.test_replacing import change
+from tests.trading.floor import TradingFloor, change, now_of
 from trading import states
 from trading.execution.families import Families
 from trading.models import Order

@@ -26,6 +26,7 @@ from trading.execution.engine import Engine
 from trading.execution.engines import engine_for
 from trading.execution.matching import FillModel
 from trading.models import Order, OrderType, Side, TimeInForce
+from trading.replacing import Changes, replace_order
 from trading.request import OrderRequest
 
 NOON = new_york("2013-10-07 12:00")  # a Monday
@@ -177,6 +178,20 @@ class TradingFloor:
 
     def sell(self, account: Account, quantity: str | None, **fields: Any) -> Order:
         return self.place(account, "sell", quantity, **fields)
+
+
+def change(order: Order, **changes: Any) -> Order:
+    """Replace the order; what replaces it."""
+    exact = {
+        name: value if name in ("client_order_id", "time_in_force") else Decimal(value)
+        for name, value in changes.items()
+    }
+    return replace_order(
+        account_id=order.account_id,
+        order_id=order.public_id,
+        changes=Changes(**exact),
+        actor="test",
+    )
 
 
 def now_of(order: Order) -> Order:

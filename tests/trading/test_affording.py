@@ -8,9 +8,8 @@ from decimal import Decimal
 import pytest
 
 from portfolios.borrowing import margin_now
-from portfolios.configurations import configure
 from portfolios.models import Account, Position
-from tests.portfolios.factories import funded_account, make_instrument, trade
+from tests.portfolios.factories import make_instrument, margin_account, trade
 from tests.trading.floor import MORNING, OPENING, TradingFloor, now_of
 
 pytestmark = pytest.mark.django_db
@@ -26,8 +25,7 @@ def floor() -> TradingFloor:
 @pytest.fixture
 def account(floor: TradingFloor) -> Account:
     """Holds 100 shares of MSFT bought at 50, and 5,000 in cash."""
-    account = funded_account("10000")
-    configure(account_id=account.pk, changes={"max_margin_multiplier": "2"}, actor="test")
+    account = margin_account()
     trade(account, "buy", "100", "50", instrument=make_instrument("MSFT"))
     return Account.objects.get(pk=account.pk)
 

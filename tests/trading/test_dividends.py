@@ -10,7 +10,6 @@ import pytest
 from events.models import Event
 from portfolios import dividends
 from portfolios.accounts import close_account
-from portfolios.configurations import configure
 from portfolios.models import Account, Entitlement, NonTradeActivity, Position
 from portfolios.queries import account_summary
 from quotes import corporate_actions
@@ -21,9 +20,10 @@ from tests.portfolios.factories import (
     assert_books_balance,
     funded_account,
     make_instrument,
+    margin_account,
     new_york,
 )
-from tests.trading.api.test_orders import Trader
+from tests.trading.api.programs import Trader
 from tests.trading.floor import TradingFloor, watching
 from tests.waiting import eventually
 from trading import corporate_actions as carrying
@@ -72,8 +72,7 @@ def test_whoever_held_before_the_ex_date_is_paid_whatever_they_traded_since(floo
 
 
 def test_who_is_short_pays(floor):
-    account = funded_account("10000")
-    configure(account_id=account.pk, changes={"max_margin_multiplier": "2"}, actor="test")
+    account = margin_account()
     floor.sell(account, "10", limit="99")
     floor.show("99", "100")
     announce()

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from portfolios.models import Account, Position
-from tests.portfolios.factories import funded_account, new_york
+from tests.portfolios.factories import funded_account, margin_account, new_york
 from tests.trading.exits import (
     BRACKET,
     assert_proved,
@@ -21,9 +21,7 @@ from tests.trading.exits import (
     oco,
     statuses,
 )
-from tests.trading.floor import MORNING, OPENING, TradingFloor, now_of
-from tests.trading.test_replacing import change
-from tests.trading.test_short_sales import margin_account
+from tests.trading.floor import MORNING, OPENING, TradingFloor, change, now_of
 from trading.errors import OrderRuleBroken
 from trading.models import Order, OrderType, Side, TimeInForce
 from trading.preview import preview

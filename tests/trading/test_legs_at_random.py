@@ -12,8 +12,7 @@ from portfolios.models import Account, Position
 from tests.conftest import LONG
 from tests.portfolios.factories import assert_books_balance, funded_account
 from tests.trading.exits import bracket, oco
-from tests.trading.floor import TradingFloor
-from tests.trading.test_replacing import change
+from tests.trading.floor import TradingFloor, change
 from trading import states
 from trading.execution.matching import FillModel
 from trading.models import Fill, Order, OrderClass

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from events.leases import acquire
 from events.models import Event
 from portfolios.accounts import close_account, deposit, freeze
-from portfolios.configurations import configure
 from portfolios.margin import Margin, pack_on
 from portfolios.models import Account, Position
 from quotes import latest
@@ -24,6 +23,7 @@ from tests.portfolios.factories import (
     assert_books_balance,
     funded_account,
     make_instrument,
+    margin_account,
     new_york,
 )
 from tests.trading.floor import TradingFloor, now_of, watching
@@ -47,8 +47,7 @@ def floor(db) -> TradingFloor:
 @pytest.fixture
 def borrower(floor: TradingFloor) -> Account:
     """Holds 180 shares of 100 with an equity of 10,000: 8,000 are borrowed."""
-    account = funded_account("10000")
-    configure(account_id=account.pk, changes={"max_margin_multiplier": "2"}, actor="test")
+    account = margin_account()
     floor.buy(account, "180", limit="100")
     floor.pass_time(seconds=1)
     account.refresh_from_db()
@@ -134,8 +133,7 @@ def test_an_operator_may_leave_no_time_and_a_frozen_account_is_closed_too(
 
 def test_a_short_that_rises_is_bought_back(floor, settings):
     settings.MARGIN_CALL_DAYS = 0
-    account = funded_account("10000")
-    configure(account_id=account.pk, changes={"max_margin_multiplier": "2"}, actor="test")
+    account = margin_account()
     floor.sell(account, "180")
     floor.pass_time(seconds=1)
     floor.show("120", "121")
@@ -166,8 +164,7 @@ def test_a_position_that_cannot_be_closed_shields_no_other(floor, settings):
     settings.MARGIN_CALL_DAYS = 0
     dead = make_instrument("DEAD")
     floor.play(floor.quote("99.99", "100", symbol="DEAD"))
-    account = funded_account("10000")
-    configure(account_id=account.pk, changes={"max_margin_multiplier": "2"}, actor="test")
+    account = margin_account()
     floor.buy(account, "100", limit="100", symbol="DEAD")
     floor.buy(account, "80", limit="100")
     floor.pass_time(seconds=1)
@@ -199,8 +196,7 @@ def test_orders_of_its_owner_hold_nothing_off_while_one_of_ours_waits(floor, set
     settings.MARGIN_CALL_DAYS = 0
     make_instrument("MSFT")
     floor.play(floor.quote("99.99", "100", symbol="MSFT"))
-    account = funded_account("10000")
-    configure(account_id=account.pk, changes={"max_margin_multiplier": "2"}, actor="test")
+    account = margin_account()
     for symbol in ("AAPL", "MSFT"):
         floor.buy(account, "90", limit="100", symbol=symbol)
     floor.pass_time(seconds=1)
@@ -277,8 +273,7 @@ def test_the_largest_go_first_and_no_more_than_must(equity, requirements):
 def test_the_watch_calls_beside_the_engine_and_ends_with_its_lease(monkeypatch):
     floor = TradingFloor()
     floor.show("99.99", "100")
-    account = funded_account("10000")
-    configure(account_id=account.pk, changes={"max_margin_multiplier": "2"}, actor="test")
+    account = margin_account()
     floor.buy(account, "180", limit="100")
     floor.pass_time(seconds=1)
     MarketClock.objects.update(mode=MarketClock.Mode.REPLAY)
@@ -297,8 +292,7 @@ def test_the_watch_calls_beside_the_engine_and_ends_with_its_lease(monkeypatch):
 def test_looking_costs_the_same_queries_however_many_accounts(floor):
     def holders(count: int) -> None:
         for _ in range(count):
-            account = funded_account("10000")
-            configure(account_id=account.pk, changes={"max_margin_multiplier": "2"}, actor="test")
+            account = margin_account()
             floor.buy(account, "1", limit="100")
         floor.pass_time(seconds=1)
 

@@ -15,7 +15,7 @@ from portfolios.margin import INTRADAY, MARGIN, Margin, Stake, Terms, margin_of,
 from portfolios.models import Account, Position
 from portfolios.queries import account_summary
 from quotes.ticks import Quote
-from tests.portfolios.factories import assert_books_balance, funded_account, trade
+from tests.portfolios.factories import assert_books_balance, funded_account, margin_account, trade
 from tests.trading.floor import TradingFloor, now_of
 from trading.errors import (
     InsufficientBuyingPower,
@@ -198,8 +198,7 @@ class TestOnTheFloor:
         assert refused.value.extras["buying_power"] == "3500"
 
     def test_what_open_orders_hold_was_reckoned_with_the_multiplier_of_their_day(self, floor):
-        account = funded_account("30000")
-        configure(account_id=account.pk, changes={"max_margin_multiplier": "4"}, actor="test")
+        account = margin_account("30000", multiplier="4")
         floor.buy(account, "100", limit="90")
 
         with pytest.raises(InsufficientMargin, match="cancel the open orders") as refused:

@@ -9,9 +9,8 @@ from django.test.utils import CaptureQueriesContext
 from events.models import Event
 from portfolios.configurations import configure
 from portfolios.models import Account
-from tests.portfolios.factories import assert_books_balance, funded_account
+from tests.portfolios.factories import assert_books_balance, funded_account, margin_account
 from tests.trading.floor import TradingFloor, now_of
-from tests.trading.test_short_sales import margin_account
 from trading.errors import AccountBlocked, WashTrade
 from trading.kill_switch import stop_trading
 from trading.models import Order, OrderClass, OrderType

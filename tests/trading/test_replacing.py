@@ -11,9 +11,8 @@ import pytest
 
 from events.models import Event
 from portfolios.models import Account, Position
-from tests.portfolios.factories import assert_books_balance, funded_account
-from tests.trading.floor import CLOSE, NOON, TradingFloor, now_of
-from tests.trading.test_short_sales import margin_account
+from tests.portfolios.factories import assert_books_balance, funded_account, margin_account
+from tests.trading.floor import CLOSE, NOON, TradingFloor, change, now_of
 from trading.errors import (
     DuplicateClientOrderId,
     InsufficientBuyingPower,
@@ -26,7 +25,6 @@ from trading.errors import (
 )
 from trading.models import Order, OrderType, TimeInForce
 from trading.orders import cancel
-from trading.replacing import Changes, replace_order
 from trading.verification import verify_fills
 
 pytestmark = pytest.mark.django_db
@@ -35,19 +33,6 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def account(floor: TradingFloor) -> Account:
     return funded_account("10000")
-
-
-def change(order: Order, **changes: Any) -> Order:
-    exact = {
-        name: value if name in ("client_order_id", "time_in_force") else Decimal(value)
-        for name, value in changes.items()
-    }
-    return replace_order(
-        account_id=order.account_id,
-        order_id=order.public_id,
-        changes=Changes(**exact),
-        actor="test",
-    )
 
 
 def resting(floor: TradingFloor, account: Account, quantity: str = "10", **fields: Any) -> Order:

@@ -9,7 +9,7 @@ import pytest
 from portfolios.configurations import configure
 from portfolios.models import Account, Position
 from portfolios.queries import account_summary, portfolio
-from tests.portfolios.factories import assert_books_balance, funded_account
+from tests.portfolios.factories import assert_books_balance, funded_account, margin_account
 from tests.trading.floor import MORNING, OPENING, TradingFloor, now_of
 from trading.closing import close_position
 from trading.errors import (
@@ -23,13 +23,6 @@ from trading.models import Fill, Intent, Order, OrderStatus
 from trading.verification import verify_fills
 
 pytestmark = pytest.mark.django_db
-
-
-def margin_account(cash: str = "10000", multiplier: str = "2") -> Account:
-    account = funded_account(cash)
-    return configure(
-        account_id=account.pk, changes={"max_margin_multiplier": multiplier}, actor="test"
-    )
 
 
 def position(account: Account) -> Position:

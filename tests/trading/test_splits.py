@@ -8,7 +8,6 @@ from decimal import Decimal
 import pytest
 
 from portfolios.accounts import withdraw
-from portfolios.configurations import configure
 from portfolios.errors import InsufficientFunds
 from portfolios.history import HistoryRequest, portfolio_history
 from portfolios.models import Account, NonTradeActivity, Position
@@ -18,7 +17,12 @@ from quotes.clock import market_clock
 from quotes.corporate_actions import announce_split
 from quotes.models import CorporateAction, Instrument, MarketClock
 from quotes.ticks import to_micros
-from tests.portfolios.factories import assert_books_balance, funded_account, new_york
+from tests.portfolios.factories import (
+    assert_books_balance,
+    funded_account,
+    margin_account,
+    new_york,
+)
 from tests.portfolios.market import set_close
 from tests.trading.floor import TradingFloor, now_of, watching
 from tests.waiting import eventually
@@ -46,8 +50,7 @@ def holder(floor: TradingFloor, quantity: str = "10") -> Account:
 
 
 def short_seller(floor: TradingFloor) -> Account:
-    account = funded_account("10000")
-    configure(account_id=account.pk, changes={"max_margin_multiplier": "2"}, actor="test")
+    account = margin_account()
     floor.sell(account, "50", limit="99")
     floor.show("99", "100")
     return account
@@ -251,8 +254,7 @@ def test_until_its_books_are_split_an_account_counts_the_market_as_it_was(floor,
 
 
 def test_no_margin_is_called_between_a_splits_time_and_its_booking(floor):
-    account = funded_account("10000")
-    configure(account_id=account.pk, changes={"max_margin_multiplier": "2"}, actor="test")
+    account = margin_account()
     floor.buy(account, "180", limit="100")
     floor.show("99", "100")
     announce()

@@ -11,8 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from events.models import Event
 from portfolios.models import Account, Posting
-from tests.trading.floor import TradingFloor, now_of
-from tests.trading.test_replacing import change
+from tests.trading.floor import TradingFloor, change, now_of
 from trading import orders, story
 from trading.delivery import update_of
 from trading.errors import InsufficientBuyingPower

@@ -11,7 +11,7 @@ from alpaca.trading.models import NonTradeActivity as AlpacaActivity
 from portfolios.accounts import deposit, withdraw
 from portfolios.models import NonTradeActivity
 from tests.portfolios.factories import funded_account
-from tests.trading.api.test_orders import MARKET, Trader
+from tests.trading.api.programs import MARKET, Trader
 from tests.trading.floor import TradingFloor
 from trading.models import Fill
 

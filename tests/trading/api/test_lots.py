@@ -7,7 +7,7 @@ import pytest
 
 from portfolios.models import Account, Lot, Position
 from tests.portfolios.factories import assert_books_balance, funded_account, trade
-from tests.trading.api.test_orders import MARKET, Trader
+from tests.trading.api.programs import MARKET, Trader
 from tests.trading.floor import TradingFloor
 
 pytestmark = pytest.mark.django_db

@@ -9,7 +9,7 @@ from events.models import Event
 from portfolios.configurations import configure
 from portfolios.models import Account
 from tests.portfolios.factories import funded_account
-from tests.trading.api.test_orders import LIMIT, MARKET, Trader
+from tests.trading.api.programs import LIMIT, MARKET, Trader
 from tests.trading.floor import TradingFloor
 from trading.models import Order
 
