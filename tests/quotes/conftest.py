@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from importlib.util import find_spec
 
 import pytest
 
+from quotes.streaming.hub import Hub
+from tests.quotes.hub_readers import Store, hub_on
 from tests.quotes.rooms import REDIS_SECONDS
 
 
@@ -16,3 +19,14 @@ def patient_with_redis(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(redis_seats, "TIMEOUT_SECONDS", REDIS_SECONDS)
     monkeypatch.setattr(redis_seats, "GONE_SECONDS", REDIS_SECONDS)
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store()
+
+
+@pytest.fixture
+async def hub(store: Store) -> AsyncIterator[Hub]:
+    async with hub_on(store) as hub:
+        yield hub

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -23,20 +22,9 @@ from quotes.streaming.codec import (
     Codec,
 )
 from quotes.streaming.hub import Hub
-from tests.quotes.hub_readers import TICKS, Q, Reader, Store, T, hub_on
+from tests.quotes.hub_readers import TICKS, Q, Reader, Store, T
 from tests.streams import Someone, bar, batch, quote, trade
 from tests.waiting import PATIENCE_SECONDS, until
-
-
-@pytest.fixture
-def store() -> Store:
-    return Store()
-
-
-@pytest.fixture
-async def hub(store: Store) -> AsyncIterator[Hub]:
-    async with hub_on(store) as hub:
-        yield hub
 
 
 async def test_ticks_reach_who_asked_for_them_and_nobody_else(hub: Hub) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -27,17 +27,6 @@ from tests.quotes.honest_client import ANSWERED, HonestClient
 from tests.quotes.hub_readers import TICKS, Q, Reader, Store, T, hub_on, settled
 from tests.streams import OPENING_US, bar, batch, quote, trade
 from tests.waiting import PATIENCE_SECONDS, until
-
-
-@pytest.fixture
-def store() -> Store:
-    return Store()
-
-
-@pytest.fixture
-async def hub(store: Store) -> AsyncIterator[Hub]:
-    async with hub_on(store) as hub:
-        yield hub
 
 
 def snapshots(reader: Reader) -> list[dict[str, Any]]:

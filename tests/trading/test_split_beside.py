@@ -20,8 +20,8 @@ from portfolios.models import Account, Position
 from quotes.corporate_actions import announce_split
 from tests.portfolios.factories import (
     assert_books_balance,
-    funded_account,
     make_instrument,
+    margin_account,
     new_york,
 )
 from tests.trading.floor import TradingFloor
@@ -40,22 +40,15 @@ def floor(db) -> TradingFloor:
     return floor
 
 
-def borrower(multiplier: str = "2", cash: str = "10000") -> Account:
-    account = funded_account(cash)
-    changes = {"max_margin_multiplier": multiplier}
-    configure(account_id=account.pk, changes=changes, actor="test")
-    return account
-
-
 def long(floor: TradingFloor, quantity: str = "100", **terms: str) -> Account:
-    account = borrower(**terms)
+    account = margin_account(**terms)
     floor.buy(account, quantity, limit="100")
     floor.pass_time(seconds=1)
     return account
 
 
 def short(floor: TradingFloor) -> Account:
-    account = borrower()
+    account = margin_account()
     floor.sell(account, "50", limit="100")
     floor.pass_time(seconds=1)
     return account
