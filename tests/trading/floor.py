@@ -182,7 +182,7 @@ class TradingFloor:
 
 def change(order: Order, **changes: Any) -> Order:
     """Replace the order; what replaces it."""
-    exact = {
+    exact: dict[str, Any] = {
         name: value if name in ("client_order_id", "time_in_force") else Decimal(value)
         for name, value in changes.items()
     }
