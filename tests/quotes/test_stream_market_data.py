@@ -106,11 +106,13 @@ async def test_unsubscribing_ends_the_stream(app: Any) -> None:
         await subscribe(client, quotes=["AAPL", "IBM"])
         [ack] = await client.ask({"action": "unsubscribe", "quotes": ["AAPL"]})
         bus().publish(TICKS, batch(quote("AAPL"), quote("IBM")))
-        [message] = await client.hear()
-        await client.silence()
+        bus().publish(TICKS, batch(quote("IBM", n=2), number=2))
+        heard = []
+        while len(heard) < 2:
+            heard += await client.hear()
 
     assert ack["quotes"] == ["IBM"]
-    assert message["S"] == "IBM"
+    assert [message["S"] for message in heard] == ["IBM", "IBM"]
 
 
 async def test_control_messages_come_alone_and_never_with_data(app: Any) -> None:
@@ -252,13 +254,16 @@ async def test_400_for_a_message_beyond_the_limit(app: Any) -> None:
 
 
 async def test_401_before_authentication(app: Any) -> None:
-    async with connected(app) as client:
+    async with connected(app) as client, connected(app) as other:
         await client.hear()
         for action in ("subscribe", "unsubscribe"):
             answer = await client.ask({"action": action, "quotes": ["AAPL"]})
             assert answer == error(401, "not authenticated")
+        await enter(other)
+        await subscribe(other, quotes=["AAPL"])
         bus().publish(TICKS, batch(quote()))
-        await client.silence()
+        await other.hear()
+        assert client.frames == []
 
 
 @pytest.mark.parametrize(
@@ -548,11 +553,16 @@ async def test_plain_clients_see_nothing_of_honesty(
     app: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "HEARTBEAT_SECONDS", 0.01)
-    async with connected(app, query="honest=0") as client:
-        await enter(client)
-        await subscribe(client, quotes=["AAPL"])
-        hub_module.hub().drain()
-        await client.silence()
+    async with (
+        connected(app, query="honest=0") as client,
+        connected(app, query="honest=1") as other,
+    ):
+        for each in (client, other):
+            await enter(each)
+            await subscribe(each, quotes=["AAPL"])
+        while (await other.hear())[0]["T"] != "heartbeat":
+            pass
+        assert client.frames == []
 
 
 async def test_an_honest_client_that_lost_something_asks_for_a_resync(app: Any) -> None:

@@ -18,6 +18,7 @@ from tests.trading.update_clients import (
     LISTENING,
     authenticate,
     happen,
+    hears_nothing_else,
     listen,
     numbers,
     open_stream,
@@ -53,7 +54,7 @@ async def test_since_tells_again_what_came_after_and_goes_on(app: Any, trader: T
         await listen(client, trader, since=since)
         more = await happen(trader.account, 2)
         assert await orders(client, 351) == numbers(events)[101:] + numbers(more)
-        await client.silence()
+        await hears_nothing_else(client, trader.account)
 
 
 async def test_since_disturbs_no_other_socket(app: Any, trader: Trader) -> None:
@@ -64,7 +65,7 @@ async def test_since_disturbs_no_other_socket(app: Any, trader: Trader) -> None:
         assert await orders(honest, 4) == numbers(events)[1:]
         more = await happen(trader.account)
         assert await orders(plain, 1) == await orders(honest, 1) == numbers(more)
-        await plain.silence()
+        await hears_nothing_else(plain, trader.account)
 
 
 async def test_since_beyond_the_end_waits_for_what_comes(app: Any, trader: Trader) -> None:
@@ -78,7 +79,7 @@ async def test_plain_clients_have_no_since(app: Any, trader: Trader) -> None:
     await happen(trader.account, 3)
     async with open_stream(app) as client:
         assert await listen(client, trader, since=0) == LISTENING
-        await client.silence()
+        await hears_nothing_else(client, trader.account)
 
 
 async def test_honest_heartbeat_says_how_far_the_socket_is(app: Any, trader: Trader) -> None:
