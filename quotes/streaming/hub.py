@@ -16,7 +16,7 @@ import asyncio
 import logging
 import time
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Mapping, Set
+from collections.abc import Callable, Collection, Iterable, Mapping, Set
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -37,6 +37,7 @@ from quotes.streaming.bus import BARS, CONTROL, TICK_TOPICS, Subscription, bus
 from quotes.streaming.codec import Codec
 from quotes.streaming.fanout import Fanout
 from quotes.streaming.halts import Halts
+from quotes.streaming.heart import Heart
 from quotes.streaming.market import LOOK_UP_MAX, LookUp, Market, StoredMarket
 from quotes.streaming.news import News, topics_of
 from quotes.streaming.resync import Resync
@@ -56,7 +57,6 @@ NEWS_MAX = 20_000
 SLICE_TICKS = 256
 READ_TIMEOUT_SECONDS = 5.0
 READY_TIMEOUT_SECONDS = 2.0
-HEARTBEAT_SECONDS = 2.0
 
 # What has to reach us for a heartbeat to be current; the streams of accounts judge for themselves.
 MARKET_NEWS = (CONTROL, BARS)
@@ -87,6 +87,7 @@ class Hub:
         self._resync = Resync(market.place, self._take_stock)
         self._halts = Halts(market.halted, self.hearing, self._news.tell_status)
         self._bulletins = Bulletins(self._fanout, self._standings, self._halts, self._news)
+        self._heart = Heart(self.beat, self._greet)
 
     # --- sockets ----------------------------------------------------------------------------
 
@@ -95,6 +96,7 @@ class Hub:
         if not self._tasks:
             self._start()
         self.sockets.add(socket)
+        self._heart.meet(socket)
         SOCKETS.inc()
 
     def leave(self, socket: Socket) -> None:
@@ -103,6 +105,7 @@ class Hub:
             return
         self.want(socket, {})
         self.sockets.discard(socket)
+        self._heart.forget(socket)
         self._fanout.forget(socket)
         SOCKETS.dec()
         if not self.sockets:
@@ -216,7 +219,7 @@ class Hub:
         self._news_mail = bus().subscribe([CONTROL], limit=NEWS_MAX)
         self._tasks = [
             asyncio.create_task(loop)
-            for loop in (self._read_ticks(), self._read_news(), self._beat_on())
+            for loop in (self._read_ticks(), self._read_news(), self._heart.beat_on())
         ]
 
     def _stop(self) -> None:
@@ -361,22 +364,16 @@ class Hub:
             if getattr(socket.credential, named, None) == message[named]:
                 self.revoke(socket)
 
-    async def _beat_on(self) -> None:
-        took = 0.0
-        while True:
-            await asyncio.sleep(HEARTBEAT_SECONDS - min(took, HEARTBEAT_SECONDS))
-            began = time.monotonic()
-            try:
-                await self.beat()
-            except Exception:
-                log.exception("a heartbeat failed")
-            took = time.monotonic() - began
-
     async def beat(self) -> None:
         """Tell each honest socket how many messages it was sent and what is new since the last."""
         changed = {**self._standings.take_changed(), **self._news.take_changed()}
         turns = Turns(self._tick_mail)
         await self._bulletins.beat(self.sockets, changed, self._pulse, turns)
+
+    async def _greet(self, newcomers: Collection[Socket]) -> None:
+        """Tell those who came since the last heartbeat that all is live, if it is."""
+        if self._pulse().current:
+            await self._bulletins.beat(newcomers, {}, self._pulse, Turns(self._tick_mail))
 
     def _pulse(self) -> Pulse:
         pulse = self._standings.pulse(time.monotonic())

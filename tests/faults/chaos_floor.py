@@ -17,7 +17,7 @@ from django.urls import re_path
 from prometheus_client import start_http_server
 
 from config.server.server import OpenbellServer
-from quotes.streaming import hub, standings
+from quotes.streaming import heart, hub, standings
 from quotes.streaming.consumers import MarketDataConsumer
 from tests.quotes.fast_market import FastMarket
 from tests.streams import Doorman
@@ -29,7 +29,7 @@ BATCH_SECONDS = 0.1
 
 
 def main() -> None:
-    hub.HEARTBEAT_SECONDS = HEARTBEAT_SECONDS
+    heart.HEARTBEAT_SECONDS = HEARTBEAT_SECONDS
     standings.SILENT_SECONDS = SILENT_SECONDS
     hub.StoredMarket = partial(FastMarket, SYMBOLS)  # type: ignore[assignment, misc]
     consumer = MarketDataConsumer.as_asgi(authenticate=Doorman())

@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from quotes.latest import Latest
-from quotes.streaming import bulletins, turns
-from quotes.streaming import hub as hub_module
+from quotes.streaming import bulletins, heart, turns
 from quotes.streaming.codec import JSON_HONEST, MSGPACK_HONEST, Codec
 from quotes.streaming.hub import Hub
 from quotes.streaming.socket import Socket
@@ -35,7 +34,7 @@ async def hub(store: Store, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hu
     monkeypatch.setattr(bulletins, "SLICE_SOCKETS", 10)
     monkeypatch.setattr(bulletins, "SLICE_SYMBOLS", 10)
     monkeypatch.setattr(turns, "TURN_SECONDS", 0.0)
-    monkeypatch.setattr(hub_module, "HEARTBEAT_SECONDS", 1_000)
+    monkeypatch.setattr(heart, "HEARTBEAT_SECONDS", 1_000)
     async with hub_on(store) as hub:
         yield hub
 

@@ -23,8 +23,8 @@ from quotes.feeds.alpaca_wire import Revision
 from quotes.feeds.tape import Tape
 from quotes.last_prices import LastPrices
 from quotes.latest import Latest
+from quotes.streaming import heart, resync
 from quotes.streaming import hub as hub_module
-from quotes.streaming import resync
 from quotes.streaming.bulletins import heartbeat
 from quotes.streaming.bus import bus
 from quotes.streaming.codec import JSON_HONEST, trade_id, unframed
@@ -289,7 +289,7 @@ class Stage:
 
 @pytest.fixture(autouse=True)
 def by_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_module, "HEARTBEAT_SECONDS", 1_000.0)
+    monkeypatch.setattr(heart, "HEARTBEAT_SECONDS", 1_000.0)
     monkeypatch.setattr(resync, "RETRY_SECONDS", 0.0)
 
 

@@ -12,7 +12,7 @@ import pytest
 from django.conf import settings
 
 from quotes.latest import Latest
-from quotes.streaming import halts, resync, turns
+from quotes.streaming import halts, heart, resync, turns
 from quotes.streaming import hub as hub_module
 from quotes.streaming.audience import Channel
 from quotes.streaming.bus import BARS, CONTROL, bus
@@ -122,7 +122,7 @@ async def test_where_nobody_wants_ticks_there_is_nothing_to_doubt(hub: Hub) -> N
 async def test_while_halts_cannot_be_looked_up_that_were_missed_there_is_doubt(
     hub: Hub, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub_module, "HEARTBEAT_SECONDS", 1_000)
+    monkeypatch.setattr(heart, "HEARTBEAT_SECONDS", 1_000)
     monkeypatch.setattr(halts, "RETRY_SECONDS", 0.01)
     look, answers = store.halted, asyncio.Event()
 
@@ -529,7 +529,7 @@ async def test_a_heartbeat_amid_a_batch_claims_nothing_that_was_not_sent(
     hub: Hub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hub_module, "SLICE_TICKS", 1)
-    monkeypatch.setattr(hub_module, "HEARTBEAT_SECONDS", 1_000)
+    monkeypatch.setattr(heart, "HEARTBEAT_SECONDS", 1_000)
     monkeypatch.setattr(turns, "TURN_SECONDS", 0.0)
     reader = Reader(hub, JSON_HONEST).want(quotes=["*"])
     bus().publish(TICKS, batch(number=1)._replace(watermark_us=OPENING_US))
@@ -574,12 +574,30 @@ async def test_a_slow_reader_gets_its_heartbeat_once_it_has_what_it_tells(hub: H
 
 
 async def test_the_heart_beats_by_itself(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_module, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(heart, "HEARTBEAT_SECONDS", 0.01)
     reader = Reader(hub, JSON_HONEST)
 
     heard = await reader.has(3)
 
     assert {one["T"] for one in heard} == {"heartbeat"}
+
+
+async def test_who_has_just_come_hears_that_all_is_live_before_the_next_heartbeat_of_all(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heart, "HEARTBEAT_SECONDS", 1_000)
+    monkeypatch.setattr(heart, "GREETINGS", 100_000)
+    reader = Reader(hub, JSON_HONEST).want(quotes=["AAPL"])
+    await settled()
+    assert reader.heard == []  # as long as no batch has come
+
+    hub.deliver([quote(n=1)])
+    bus().publish(TICKS, batch(number=1))
+    heard = await reader.has(3)
+
+    assert heard[0]["T"] == "q"
+    assert {(one["T"], one["current"]) for one in heard[1:]} == {("heartbeat", True)}
+    assert [one["sent"] for one in heard[1:]] == list(range(1, len(heard)))
 
 
 async def test_no_heartbeat_before_anybody_is_there(hub: Hub) -> None:

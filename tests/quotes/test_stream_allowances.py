@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from quotes.latest import Latest
-from quotes.streaming import consumers, limits
-from quotes.streaming import hub as hub_module
+from quotes.streaming import consumers, heart, limits
 from quotes.streaming.consumers import MarketDataConsumer
 from tests.quotes.hub_readers import Store, hub_on
 from tests.streams import (
@@ -34,7 +33,7 @@ HONEST = "honest=1"
 async def store(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
     """A market of ten symbols, nobody who was told anything, and no heartbeat in between."""
     monkeypatch.setattr(consumers, "_allowances", limits.Allowances())
-    monkeypatch.setattr(hub_module, "HEARTBEAT_SECONDS", 1_000)
+    monkeypatch.setattr(heart, "HEARTBEAT_SECONDS", 1_000)
     store = Store()
     store.holds = {name: Latest(quote(name), trade(name)) for name in LISTED}
     with threads_of_its_own():

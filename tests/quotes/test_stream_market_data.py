@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from quotes import latest
-from quotes.streaming import consumers, limits, off_loop, seats, watch
+from quotes.streaming import consumers, heart, limits, off_loop, seats, watch
 from quotes.streaming import hub as hub_module
 from quotes.streaming.bus import BARS, CONTROL, TICK_TOPICS, bus, forget_bus
 from quotes.streaming.codec import unframed
@@ -60,7 +60,7 @@ async def afresh(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[None]:
     """A bus of its own, quick refusals, no heartbeat unless a test asks for it, and at the end
     nothing left in the hub."""
     forget_bus()
-    monkeypatch.setattr(hub_module, "HEARTBEAT_SECONDS", 3_600)
+    monkeypatch.setattr(heart, "HEARTBEAT_SECONDS", 3_600)
     monkeypatch.setattr(limits, "FAILURE_DELAY_SECONDS_MAX", 0.0)
     with threads_of_its_own():
         yield
@@ -527,7 +527,7 @@ async def test_a_recheck_that_fails_shuts_nobody_out(
 async def test_honest_clients_get_ack_snapshot_stream_and_heartbeat(
     app: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub_module, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(heart, "HEARTBEAT_SECONDS", 0.05)
     latest.forget_latest()
     latest.put_many([quote(n=7), trade(n=3)])
     async with connected(app, query="honest=1", headers=COOKIE) as client:
@@ -552,7 +552,7 @@ async def test_honest_clients_get_ack_snapshot_stream_and_heartbeat(
 async def test_plain_clients_see_nothing_of_honesty(
     app: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hub_module, "HEARTBEAT_SECONDS", 0.01)
+    monkeypatch.setattr(heart, "HEARTBEAT_SECONDS", 0.01)
     async with (
         connected(app, query="honest=0") as client,
         connected(app, query="honest=1") as other,

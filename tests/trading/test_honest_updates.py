@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from quotes.streaming import heart
 from quotes.streaming import hub as hub_module
 from quotes.streaming.off_loop import off_loop
 from tests.people import Trader
@@ -34,7 +35,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("
 @pytest.fixture(autouse=True)
 def no_heartbeat(monkeypatch: pytest.MonkeyPatch) -> None:
     """None comes in between unless a test asks for it."""
-    monkeypatch.setattr(hub_module, "HEARTBEAT_SECONDS", 3_600)
+    monkeypatch.setattr(heart, "HEARTBEAT_SECONDS", 3_600)
 
 
 async def test_honest_updates_carry_their_number(app: Any, trader: Trader) -> None:
