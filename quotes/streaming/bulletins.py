@@ -44,14 +44,19 @@ class Bulletins:
     def snapshot(self, sockets: Iterable[Socket], symbol: str, stands: Standing) -> None:
         """Say where a symbol stands; encoded once for all who are told the same."""
         halted = self._halts.has(symbol)
-        amended = self._news.amended_to(symbol)
+        amended, told = self._news.amended_to(symbol), self._news.statuses_to(symbol)
         frames: dict[tuple[Codec, int | None], bytes] = {}
         for socket in sockets:
             kind = socket.codec, socket.resync
             frame = frames.get(kind)
             if frame is None:
                 frame = frames[kind] = socket.codec.snapshot(
-                    symbol, *stands, amendments=amended, halted=halted, resync=socket.resync
+                    symbol,
+                    *stands,
+                    amendments=amended,
+                    statuses=told,
+                    halted=halted,
+                    resync=socket.resync,
                 )
             self._fanout.say(socket, frame, newest_of=f"snapshot of {symbol}")
 

@@ -199,13 +199,14 @@ class Codec:
         *,
         halted: bool | None,
         amendments: tuple[int, int] | None = None,
+        statuses: tuple[int, int] | None = None,
         resync: int | None = None,
     ) -> bytes:
-        """Where the symbol stands: newest quote, last price, (epoch, number) of the last trade and
-        of the last correction or cancellation (null where there was none), and whether it is
-        halted (null where that could not be found out). `resync` is the id of the newest request
-        to be told anew that it comes after, and so answers; null where there was none. For honest
-        codecs.
+        """Where the symbol stands: newest quote, last price, (epoch, number) of the last trade, of
+        the last correction or cancellation and of the last status (null where there was none), and
+        whether it is halted, as of that status (null where that could not be found out). `resync`
+        is the id of the newest request to be told anew that it comes after, and so answers; null
+        where there was none. For honest codecs.
 
         Corrections that were lost on the way to us have numbers, too: who did not hear all numbers
         up to this one finds in the history which trades were corrected.
@@ -223,6 +224,7 @@ class Codec:
                 "trade": trade and self._trade_item(trade),
                 "trades": trades,
                 "amendments": amendments,
+                "statuses": statuses,
                 "halted": halted,
                 "resync": resync,
             }

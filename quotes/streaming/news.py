@@ -83,6 +83,11 @@ class News:
         number = self._amended_to.get(symbol, self._others_amended_to)
         return None if number is None else (number.epoch, number.sequence)
 
+    def statuses_to(self, symbol: str) -> tuple[int, int] | None:
+        """(epoch, number) of the last of its statuses that was told or lost, if any was."""
+        last = self._numbers[Channel.STATUSES].last(symbol)
+        return (self._standings.epoch, last) if last else None
+
     def skip_numbers_of_amendments(self) -> None:
         """Batches were lost, and perhaps amendments with them: leave a gap, for clients to see.
 

@@ -19,7 +19,7 @@ ANSWERED = -1
 
 
 class HonestClient:
-    """The newest quote and price of each symbol, and those symbols that are in doubt."""
+    """The newest quote and price of each symbol, whether it is halted, and what is in doubt."""
 
     def __init__(
         self,
@@ -33,6 +33,9 @@ class HonestClient:
         self.prices: dict[str, Rank] = dict.fromkeys(symbols, NO_PRICE)
         self.trades: dict[str, Place] = dict.fromkeys(symbols, NOWHERE)
         self.amended: dict[str, Place] = dict.fromkeys(symbols, NOWHERE)
+        self.statuses: dict[str, Place] = dict.fromkeys(symbols, NOWHERE)
+        # A snapshot that does not know is followed by a status where there is a halt.
+        self.halted: dict[str, bool] = dict.fromkeys(symbols, False)
         # Symbol → the last price; None: it was canceled, and none is known before it.
         self.last: dict[str, float | None] = {}
         self.corrected: dict[tuple[str, int], float] = {}  # symbol and id → what the price is
@@ -82,6 +85,9 @@ class HonestClient:
             self._stand(message)
         elif kind in "cx":
             self._amend(message)
+        elif kind == "s":
+            place = message["epoch"], message["seq"]
+            self._take_status(message["S"], place, is_halted=message["sc"] == "H")
         elif kind in "qt":
             if kind == "t" and self._leaves_a_gap(message):
                 self.needs[message["S"]] = self.requests + 1  # asked for at the next heartbeat
@@ -98,6 +104,7 @@ class HonestClient:
                 ("quotes", self.quotes),
                 ("trades", self.trades),
                 ("amendments", self.amended),
+                ("statuses", self.statuses),
             )
             for symbol, place in beat.get(channel, {}).items()
             if tuple(place) > known[symbol]
@@ -124,6 +131,9 @@ class HonestClient:
             self.trades[symbol] = max(self.trades[symbol], tuple(snapshot["trades"]))
         if snapshot["amendments"] is not None:
             self._come_to(symbol, tuple(snapshot["amendments"]), heard=0)
+        if snapshot["halted"] is not None:
+            place = tuple(snapshot["statuses"] or NOWHERE)
+            self._take_status(symbol, place, is_halted=snapshot["halted"])
         needed = self.needs.get(symbol)
         if needed is not None and (snapshot["resync"] or 0) >= needed:
             self.needs[symbol] = ANSWERED  # trusted by the next heartbeat that agrees
@@ -138,6 +148,11 @@ class HonestClient:
             self.canceled.add((symbol, message["i"]))
         if "last" in message:
             self._take_price(symbol, message["last"])
+
+    def _take_status(self, symbol: str, place: Place, *, is_halted: bool) -> None:
+        """A snapshot may have been overtaken by a status that is newer, and the other way round."""
+        if place >= self.statuses[symbol]:
+            self.statuses[symbol], self.halted[symbol] = place, is_halted
 
     def _come_to(self, symbol: str, place: Place, *, heard: int) -> bool:
         """Note the number of an amendment; whether others between were lost."""

@@ -70,6 +70,21 @@ def test_what_is_sent_again_is_no_loss() -> None:
     assert not heard.mark("p", "bars", 3)
 
 
+def test_what_is_sent_again_or_was_overtaken_is_told_from_what_is_new() -> None:
+    """A halt that comes after its own end would last for ever."""
+    heard = Heard()
+    news = []
+    for number in (4, 4, 6, 5, 6, 7):
+        if not heard.has("p", "control", number):
+            heard.message("p", "control", number)
+            news.append(number)
+    assert news == [4, 6, 7]
+    heard.mark("p", "control", 9)
+    assert heard.has("p", "control", 9)
+    assert not heard.has("q", "control", 1)
+    assert not heard.has("p", "bars", 1)
+
+
 def test_of_a_new_publisher_only_a_mark_says_that_something_was_lost() -> None:
     heard = Heard()
     assert not heard.message("p", "bars", 7)

@@ -51,6 +51,11 @@ class Heard:
     def __init__(self) -> None:
         self._last: OrderedDict[tuple[str, str], int] = OrderedDict()
 
+    def has(self, publisher: str, topic: str, number: int) -> bool:
+        """Whether this message was heard, or missed: it is sent again, or was overtaken. What it
+        says may be over, so nobody is told."""
+        return number <= self._last.get((publisher, topic), 0)
+
     def message(self, publisher: str, topic: str, number: int) -> bool:
         """Note a message; whether one before it was lost. What is sent again is no loss.
 

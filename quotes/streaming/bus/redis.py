@@ -156,6 +156,8 @@ class RedisBus(Ear):
                     self._miss(marked)
             return
         if topic in self._numbered:
+            if self._heard.has(publisher, topic, serial):
+                return
             if self._heard.message(publisher, topic, serial):
                 self._miss(topic)
         elif serial:
