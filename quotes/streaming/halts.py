@@ -30,6 +30,7 @@ class Halts:
         self._hearing = hearing
         self._tell = tell
         self._heard: dict[str, str | None] = {}  # since the reading that is under way began
+        self._early: dict[str, str | None] = {}  # told before anything was known
         self._missed = False
         self._owes = False  # somebody asked before anything was known
         self._reading: asyncio.Task[bool] | None = None
@@ -72,6 +73,7 @@ class Halts:
                 task.cancel()
         self._reading = self._retrying = self.known = None
         self._missed = self._owes = False
+        self._early = {}
 
     async def _find_out(self) -> None:
         while self._missed:  # a reading that had begun before does not count
@@ -100,7 +102,8 @@ class Halts:
     def _settle(self, found: Mapping[str, str | None]) -> None:
         """Take what was read, and over it what was heard meanwhile, which is newer."""
         if self.known is None:
-            told = self._heard if self._owes else found
+            told = self._early if self._owes else {**found, **self._early}
+            self._early = {}
             self.known = {symbol: why for symbol, why in told.items() if why is not None}
         for symbol in sorted({*self.known, *found}):
             if self.known.get(symbol) != found.get(symbol):
@@ -108,7 +111,9 @@ class Halts:
 
     def _note(self, symbol: str, reason: str | None) -> None:
         self._heard[symbol] = reason
-        if self.known is not None:
+        if self.known is None:
+            self._early[symbol] = reason
+        else:
             self.known.pop(symbol, None)
             if reason is not None:
                 self.known[symbol] = reason

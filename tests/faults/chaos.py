@@ -30,6 +30,7 @@ class Mischief:
 
     rate: float = 0.0  # how likely a message is dropped, repeated or overtaken by the next
     asking_rate: float = 0.0  # the same of what clients say
+    loses: bytes | None = None  # news that have these words in them never arrive
     cuts: bool = False  # messages arrive in small pieces
     is_mute: bool = False  # nothing passes, and nobody is told
     is_away: bool = False  # connections are refused, and those that were open are gone
@@ -136,6 +137,9 @@ class ChaosProxy:
     ) -> list[bytes]:
         overtaken = late[:]
         late.clear()
+        if self.mischief.loses is not None and self.mischief.loses in message:
+            done["drop"] = done.get("drop", 0) + 1
+            return overtaken
         if self._chance.random() >= rate:
             return [message, *overtaken]
         fault = self._chance.choice(("drop", "repeat", "delay"))

@@ -321,6 +321,17 @@ class TestRedisBus(BusContract):
 
         assert not reader.missed
 
+    async def test_what_is_sent_again_is_heard_once(self, bus: Bus, elsewhere: Bus) -> None:
+        """A halt that is heard again after its end would be one."""
+        reader = await listening(bus, CONTROL)
+        for word in ("halt", "resume"):
+            elsewhere.publish(CONTROL, word)
+        elsewhere._put(CONTROL, 1, "halt")  # type: ignore[attr-defined]
+        elsewhere.publish(CONTROL, "last")
+
+        assert [word for _, word in await hear(reader, 3)] == ["halt", "resume", "last"]
+        assert not reader.missed
+
     async def test_what_is_said_on_a_broken_connection_is_said_on_the_next(
         self, bus: Bus, elsewhere: Bus
     ) -> None:

@@ -25,8 +25,9 @@ from quotes.last_prices import LastPrices
 from quotes.latest import Latest
 from quotes.streaming import heart, resync
 from quotes.streaming import hub as hub_module
+from quotes.streaming.audience import Channel
 from quotes.streaming.bulletins import heartbeat
-from quotes.streaming.bus import bus
+from quotes.streaming.bus import CONTROL, bus
 from quotes.streaming.codec import JSON_HONEST, trade_id, unframed
 from quotes.streaming.hub import Hub
 from quotes.ticks import Amendment, Batch, Place, Quote, Rank, Trade
@@ -57,6 +58,7 @@ class Faults:
     mute: float = 0.0  # that nothing at all gets through for a while, per heartbeat and way
     store: float = 0.0  # that the store takes nothing for a while, per heartbeat
     takeover: float = 0.0  # that another feed begins, per batch
+    halts: float = 0.0  # that a symbol is halted, or resumed, per batch
 
 
 class Chaos:
@@ -212,10 +214,12 @@ class Stage:
         self.reader.socket.notices = self.reader.socket.notices._replace(heartbeat=heartbeat)
         self.client = HonestClient(SYMBOLS)
         self.told_at_last_beat = self.feed.truth()
+        self.store = store
+        self.halts: dict[str, set[bool]] = {}  # symbol → whether it was halted since the last beat
         self.trusted = 0
 
     async def subscribe(self) -> None:
-        wants = {Q: SYMBOLS, T: SYMBOLS}
+        wants = {Q: SYMBOLS, T: SYMBOLS, Channel.STATUSES: SYMBOLS}
         standing = await self.hub.want_from_here(self.reader.socket, wants)
         self.hub.snapshot(self.reader.socket, standing)
         self.hub._tick_mail.flag_missed()  # as a bus does where a topic begins to flow
@@ -225,9 +229,12 @@ class Stage:
         for _ in range(beats):
             self._draw_outages()
             told, tapes = self.feed.truth(), self.feed.tapes()
+            self.halts = {symbol: {symbol in self.store.halts} for symbol in SYMBOLS}
             for _ in range(BATCHES_PER_BEAT):
                 if self.chance.random() < self.faults.takeover:
                     self.feed.take_over()
+                if self.faults.halts:
+                    self._halt_some()
                 self.feed.run_once()
                 self.now += BATCH_SECONDS
                 for _ in range(TURNS):
@@ -237,6 +244,21 @@ class Stage:
             await self.carry()
             self.check(told)
             self.check_tapes(tapes)
+
+    def _halt_some(self) -> None:
+        """News of a halt, or of its end; where the bus loses them, it tells that it did."""
+        for symbol in SYMBOLS:
+            if self.chance.random() >= self.faults.halts:
+                continue
+            begins = self.store.halts.pop(symbol, None) is None
+            if begins:
+                self.store.halts[symbol] = "news"
+            self.halts[symbol].add(begins)
+            if self.chance.random() < self.faults.bus:
+                self.hub._news_mail.flag_missed()
+                continue
+            news = {"kind": "halt", "reason": "news"} if begins else {"kind": "resume"}
+            bus().publish(CONTROL, {**news, "symbol": symbol})
 
     def heal(self) -> None:
         """No more accidents. Trades that set no price and were lost show with the next trade."""
@@ -271,6 +293,7 @@ class Stage:
                 assert told[symbol][1] <= held[1] <= truth[symbol][1], symbol
                 said = self.feed.said.get((symbol, held[1]))
                 assert self.client.price(symbol) == said, symbol
+                assert self.client.halted[symbol] in self.halts[symbol], symbol
 
     def check_tapes(self, stood: dict[str, dict[int, float | None]]) -> None:
         """Every print that the client heard and trusts is as it was at the last heartbeat, or as it
@@ -308,7 +331,9 @@ async def play(seed: int, faults: Faults, *, beats: int = BEATS) -> Stage:
 
 FIXTURE = [HealthCheck.function_scoped_fixture]  # the same for every example
 rates = st.sampled_from([0.0, 0.05, 0.3])
-accidents = st.builds(Faults, bus=rates, wire=rates, mute=rates, store=rates, takeover=rates)
+accidents = st.builds(
+    Faults, bus=rates, wire=rates, mute=rates, store=rates, takeover=rates, halts=rates
+)
 
 
 def assert_healed(stage: Stage) -> None:
@@ -318,6 +343,7 @@ def assert_healed(stage: Stage) -> None:
         held = stage.client.quotes[symbol], stage.client.prices[symbol]
         assert held == stage.feed.truth()[symbol]
         assert stage.client.price(symbol) == stage.feed.prices()[symbol]
+        assert stage.client.halted[symbol] == (symbol in stage.store.halts)
         tape = stage.client.tape(symbol)
         assert tape.items() <= stage.feed.tapes()[symbol].items()
 
@@ -350,7 +376,7 @@ def test_a_client_is_right_or_knows_better_through_thousands_of_accidents(
 @given(st.integers(0, 2**32))
 def test_without_accidents_everything_is_trusted_and_nobody_asks_again(seed: int) -> None:
     """Snapshot and stream are the fresh state, from the first heartbeat on."""
-    stage = asyncio.run(play(seed, Faults()))
+    stage = asyncio.run(play(seed, Faults(halts=0.1)))
 
     assert stage.trusted == len(SYMBOLS) * (BEATS + BEATS_TO_HEAL)
     assert stage.client.requests == 0

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from quotes.streaming import halts as halts_module
+from quotes.streaming.audience import Channel
 from quotes.streaming.bus import CONTROL, bus
 from quotes.streaming.codec import JSON_HONEST
 from quotes.streaming.halts import Halts
@@ -162,6 +163,37 @@ async def test_who_asked_too_early_is_told_what_is_halted(
 
     assert (halts.has("STAYS"), halts.has("ENDS")) == (True, False)
     assert stored.told == [("ENDS", None), ("STAYS", "before")]
+
+
+async def test_a_halt_that_was_told_before_anything_was_known_ends_with_the_first_reading(
+    halts: Halts, stored: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(halts_module, "RETRY_SECONDS", 0.001)
+    halts.miss()
+    await stored.is_asked(1)
+    halts.hear(halt("ENDS"))
+    stored.fail()
+    await stored.is_asked(2)  # and nothing was heard of its end
+    stored.answer()
+    await until(lambda: halts.known is not None)
+
+    assert halts.known == {}
+    assert stored.told == [("ENDS", "news"), ("ENDS", None)]
+
+
+async def test_a_snapshot_says_as_of_which_status_it_is() -> None:
+    """For who does not hear the two in their order."""
+    async with hub_on(Store()) as hub:
+        reader = Reader(hub, JSON_HONEST)
+        wants = {Channel.STATUSES: ["AAPL"]}
+        hub.snapshot(reader.socket, await hub.want_from_here(reader.socket, wants))
+        bus().publish(CONTROL, halt("AAPL"))
+        await reader.has(2)
+        await hub.resync(reader.socket, 1)
+        before, status, after = await reader.has(3)
+
+    assert (before["statuses"], before["halted"]) == (None, False)
+    assert (after["statuses"], after["halted"]) == ([status["epoch"], status["seq"]], True)
 
 
 async def test_a_snapshot_after_a_halt_during_the_first_reading_says_halted() -> None:
