@@ -214,7 +214,7 @@ class Stage:
         self.reader.socket.notices = self.reader.socket.notices._replace(heartbeat=heartbeat)
         self.client = HonestClient(SYMBOLS)
         self.told_at_last_beat = self.feed.truth()
-        self.store = store
+        self.store = store  # and the halts that it holds
         self.halts: dict[str, set[bool]] = {}  # symbol → whether it was halted since the last beat
         self.trusted = 0
 
@@ -354,6 +354,8 @@ def assert_healed(stage: Stage) -> None:
 @example(1036866, Faults(mute=0.05, takeover=0.05))  # what the store told of was canceled unheard
 @example(797, Faults(wire=0.3, mute=0.05))  # a heartbeat was lost, and with it what it named
 @example(1457, Faults(wire=0.3))  # a lost correction shows by the number of the next one only
+@example(460, Faults(wire=0.3, halts=0.05))  # a lost halt shows by what the heartbeat names only
+@example(833, Faults(bus=0.3, wire=0.1, halts=0.3))  # a status overtook the snapshot before it
 @given(st.integers(0, 2**32), accidents)
 def test_a_client_is_right_or_knows_better_and_heals(seed: int, faults: Faults) -> None:
     assert_healed(asyncio.run(play(seed, faults)))
