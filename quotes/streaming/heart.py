@@ -46,7 +46,7 @@ class Heart:
             try:
                 if time.monotonic() >= due_at:
                     due_at = time.monotonic() + HEARTBEAT_SECONDS
-                    self._newcomers.clear()
+                    self._newcomers = {one for one in self._newcomers if one.credential is None}
                     await self._beat()
                 elif self._newcomers:
                     await self._greet(tuple(self._newcomers))

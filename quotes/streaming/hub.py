@@ -33,7 +33,7 @@ from quotes.streaming.audience import (
     told_of,
 )
 from quotes.streaming.bulletins import Bulletins
-from quotes.streaming.bus import BARS, CONTROL, TICK_TOPICS, Subscription, bus
+from quotes.streaming.bus import BARS, CONTROL, TICK_TOPICS, Subscription, bus, tick_topic
 from quotes.streaming.codec import Codec
 from quotes.streaming.fanout import Fanout
 from quotes.streaming.halts import Halts
@@ -302,12 +302,12 @@ class Hub:
         """
         wanted = set[str]().union(*(self._audiences[each].of for each in STOOD_FOR))
         names = await self._lookup.names(wanted)
-        topics = {topic for symbol in names for topic in topics_of(Channel.QUOTES, symbol)}
-        self.use(topics)  # which nobody does who wants statuses alone; what is learned is forgotten
         try:
             await self._tell_anew(names)
         finally:
-            self.disuse(topics)
+            for topic in {tick_topic(symbol) for symbol in names}:
+                if not self._users[topic]:  # nobody hears it who wants statuses alone
+                    self._standings.forget(topic)
 
     async def _tell_anew(self, names: set[str]) -> None:
         turns = Turns(self._tick_mail)
@@ -367,13 +367,13 @@ class Hub:
     async def beat(self) -> None:
         """Tell each honest socket how many messages it was sent and what is new since the last."""
         changed = {**self._standings.take_changed(), **self._news.take_changed()}
-        turns = Turns(self._tick_mail)
-        await self._bulletins.beat(self.sockets, changed, self._pulse, turns)
+        await self._bulletins.beat(self.sockets, changed, self._pulse, Turns(self._tick_mail))
 
     async def _greet(self, newcomers: Collection[Socket]) -> None:
         """Tell those who came since the last heartbeat that all is live, if it is."""
         if self._pulse().current:
-            await self._bulletins.beat(newcomers, {}, self._pulse, Turns(self._tick_mail))
+            changed = {**self._standings.changed(), **self._news.changed()}
+            await self._bulletins.beat(newcomers, changed, self._pulse, Turns(self._tick_mail))
 
     def _pulse(self) -> Pulse:
         pulse = self._standings.pulse(time.monotonic())

@@ -117,6 +117,10 @@ class News:
         changed, self._changed = self._changed, {}
         return changed
 
+    def changed(self) -> Changed:
+        """The same, as the next call will tell it."""
+        return {channel: dict(places) for channel, places in self._changed.items()}
+
     def tell_status(self, symbol: str, reason: str | None) -> None:
         """Deliver the trading status; `reason` is that of a halt, None where trading goes on."""
         status = Status(symbol, self._standings.now_us(), reason is not None, reason or "")

@@ -180,7 +180,12 @@ class Standings:
     def take_changed(self) -> Changed:
         """(epoch, number) of the newest quote and of the last trade of each symbol that got one
         since the last call."""
-        changed, self._changed = self._changed, {channel: {} for channel in self._changed}
+        changed, self._changed = self.changed(), {channel: {} for channel in self._changed}
+        return changed
+
+    def changed(self) -> Changed:
+        """The same, as the next call will tell it."""
+        changed = {channel: dict(places) for channel, places in self._changed.items()}
         trades = changed[Channel.TRADES]
         for symbol in trades.keys() & self._stored.keys():
             trades[symbol] = max(trades[symbol], self._stored[symbol])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -12,20 +12,19 @@ import pytest
 from django.conf import settings
 
 from quotes.latest import Latest
-from quotes.streaming import halts, heart, resync, turns
+from quotes.streaming import halts, heart, resync
 from quotes.streaming import hub as hub_module
 from quotes.streaming.audience import Channel
 from quotes.streaming.bus import BARS, CONTROL, bus
 from quotes.streaming.codec import (
     JSON_HONEST,
-    JSON_IN_BINARY,
 )
 from quotes.streaming.hub import Hub
-from quotes.ticks import Place, Quote, Trade
+from quotes.ticks import Place
 from tests.faults.chaos import chaos, redis_replies
 from tests.quotes.honest_client import ANSWERED, HonestClient
 from tests.quotes.hub_readers import TICKS, Q, Reader, Store, T, hub_on, settled
-from tests.streams import OPENING_US, bar, batch, quote, trade
+from tests.streams import bar, batch, quote, trade
 from tests.waiting import PATIENCE_SECONDS, until
 
 
@@ -487,6 +486,23 @@ async def test_who_wants_only_statuses_is_answered_when_the_store_is_back(
     await until(lambda: not hub._standings.symbols())
 
 
+async def test_taking_stock_hears_no_more_than_before(
+    hub: Hub, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a network what is heard anew counts as missed before: it would take stock for ever."""
+    store.holds = {"AAPL": Latest(quote(n=1))}
+    reader = Reader(hub, JSON_HONEST)
+    await hub.want_from_here(reader.socket, {Channel.STATUSES: ["AAPL"]})
+    heard_anew: list[str] = []
+    monkeypatch.setattr(hub, "use", heard_anew.extend)
+
+    await hub._take_stock()
+
+    assert len(snapshots(reader)) == 1
+    assert not heard_anew
+    assert not hub._standings.symbols()  # nobody hears its ticks: what is known of it grows old
+
+
 async def test_a_second_subscription_snapshots_only_what_is_new(hub: Hub, store: Store) -> None:
     store.holds = {name: Latest(quote(name)) for name in ("AAPL", "IBM")}
     reader = Reader(hub, JSON_HONEST)
@@ -506,113 +522,3 @@ async def test_old_positions_are_forgotten_when_nobody_hears(hub: Hub, store: St
     standing = await hub.want_from_here(reader.socket, {Q: ["AAPL"]})
 
     assert standing["AAPL"].quote.sequence == 90
-
-
-async def test_heartbeat_says_what_was_sent_and_what_changed(hub: Hub) -> None:
-    reader = Reader(hub, JSON_HONEST).want(quotes=["AAPL"], trades=["AAPL"])
-    plain = Reader(hub).want(quotes=["AAPL"])
-    bus().publish(TICKS, batch(quote(n=1), quote(n=2), trade(n=1), quote("IBM", n=9)))
-    await reader.has(3)
-
-    await hub.beat()
-    await hub.beat()
-
-    first, second = reader.heard[3:]
-    assert (first["sent"], first["quotes"]) == (3, {"AAPL": [1, 2]})
-    assert first["trades"] == {"AAPL": [1, 1]}
-    assert first["t"] == OPENING_US + 1_000_000
-    assert (second["sent"], second["quotes"]) == (4, {})
-    assert [one["T"] for one in plain.heard] == ["q", "q"]
-
-
-async def test_a_heartbeat_amid_a_batch_claims_nothing_that_was_not_sent(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(hub_module, "SLICE_TICKS", 1)
-    monkeypatch.setattr(heart, "HEARTBEAT_SECONDS", 1_000)
-    monkeypatch.setattr(turns, "TURN_SECONDS", 0.0)
-    reader = Reader(hub, JSON_HONEST).want(quotes=["*"])
-    bus().publish(TICKS, batch(number=1)._replace(watermark_us=OPENING_US))
-    await until(lambda: hub._standings.pulse(0.0).watermark_us)
-    deliver, beats = hub.deliver, []
-
-    def beat_between(ticks: Iterable[Quote | Trade]) -> None:
-        deliver(ticks)
-        beats.append(asyncio.create_task(hub.beat()))
-
-    monkeypatch.setattr(hub, "deliver", beat_between)
-    bus().publish(TICKS, batch(quote(n=1), quote(n=2), number=2))
-    await reader.has(4)
-    await until(lambda: hub._standings.pulse(0.0).watermark_us != OPENING_US)
-    await hub.beat()
-
-    assert [one["T"] for one in reader.heard] == ["q", "heartbeat", "q", "heartbeat", "heartbeat"]
-    told = [one["t"] for one in reader.heard if one["T"] == "heartbeat"]
-    assert told == [OPENING_US, OPENING_US, OPENING_US + 1_000_000]
-
-
-async def test_a_slow_reader_gets_its_heartbeat_once_it_has_what_it_tells(hub: Hub) -> None:
-    reader = Reader(hub, JSON_HONEST).want(quotes=["*"])
-    reader.wire.room = 0
-    hub.deliver([quote("PAD", n=n) for n in range(1, 600)])
-    assert reader.socket.holding
-
-    hub.deliver([quote(n=1), quote(n=2)])
-    await hub.beat()
-    hub.deliver([quote("IBM", n=3)])
-    await hub.beat()
-    reader.wire.drain(10**9)
-    await until(lambda: not reader.socket.holding)
-    assert "heartbeat" not in [one["T"] for one in reader.heard]
-    await hub.beat()
-
-    *quotes, beat = reader.heard
-    assert beat["sent"] == len(quotes)
-    assert beat["quotes"].keys() == {"PAD", "AAPL", "IBM"}
-    newest = {one["S"]: one["seq"] for one in quotes}
-    assert {symbol: number for symbol, (_, number) in beat["quotes"].items()} == newest
-
-
-async def test_the_heart_beats_by_itself(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heart, "HEARTBEAT_SECONDS", 0.01)
-    reader = Reader(hub, JSON_HONEST)
-
-    heard = await reader.has(3)
-
-    assert {one["T"] for one in heard} == {"heartbeat"}
-
-
-async def test_who_has_just_come_hears_that_all_is_live_before_the_next_heartbeat_of_all(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(heart, "HEARTBEAT_SECONDS", 1_000)
-    monkeypatch.setattr(heart, "GREETINGS", 100_000)
-    reader = Reader(hub, JSON_HONEST).want(quotes=["AAPL"])
-    await settled()
-    assert reader.heard == []  # as long as no batch has come
-
-    hub.deliver([quote(n=1)])
-    bus().publish(TICKS, batch(number=1))
-    heard = await reader.has(3)
-
-    assert heard[0]["T"] == "q"
-    assert {(one["T"], one["current"]) for one in heard[1:]} == {("heartbeat", True)}
-    assert [one["sent"] for one in heard[1:]] == list(range(1, len(heard)))
-
-
-async def test_no_heartbeat_before_anybody_is_there(hub: Hub) -> None:
-    reader = Reader(hub, JSON_HONEST)
-    reader.socket.credential = None
-
-    await hub.beat()
-
-    assert reader.heard == []
-
-
-async def test_drain_tells_honest_sockets_only(hub: Hub) -> None:
-    honest, plain = Reader(hub, JSON_HONEST), Reader(hub, JSON_IN_BINARY)
-
-    hub.drain()
-
-    assert [one["T"] for one in honest.heard] == ["shutdown"]
-    assert plain.heard == []

@@ -1,7 +1,9 @@
 """Where amendments of trades belong among the ticks of their batch. Pure.
 
 A feed tells them beside its ticks. Batches must decide nothing, so an amendment counts from the
-instant at which it was said, yet never before the print that it is of.
+instant at which it was said, yet never before the print that it is of. One thing they do decide:
+which price stands between a canceled print and a newer one. The feed tells the price before the
+canceled one only where it has not heard the newer one yet; else there is none in between.
 """
 
 from __future__ import annotations
