@@ -79,8 +79,9 @@ def _new_folder(prefix: str) -> str:
     """A folder that is held as long as a process lives of those that the master makes."""
     while True:
         folder = tempfile.mkdtemp(prefix=prefix, dir=worker_tmp_dir)
-        fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_EX)
-        if os.path.isdir(folder):  # else taken for one that was left, before it was held
+        with contextlib.suppress(FileNotFoundError):  # taken for one that was left, not held yet
+            fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_EX)
+        if os.path.isdir(folder):
             return folder
 
 

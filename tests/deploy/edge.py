@@ -105,6 +105,7 @@ class Edge:
             "SECRET_KEY": "only-for-this-test",
             "HTTPS": str(behind_tls),
             "LOGIN_FAILURES_MAX": "2",
+            "LOGIN_WINDOW_SECONDS": str(10**10),  # which ends in the year 2286, not amid a test
         }
         prepare = [sys.executable, "-m", "config.launcher.prepare", f"http://127.0.0.1:{self.port}"]
         if not (home / "demo.env").exists():  # another one's home
