@@ -24,16 +24,30 @@ def only_with_row_locks() -> None:
 
 
 def at_once(*works: Callable[[], Any], ready: Callable[[], Any] = lambda: None) -> list[Any]:
-    """What they return, each in a thread of its own; all begin when every thread is `ready`."""
+    """What they return, each in a thread of its own; all begin when every thread is `ready`.
+
+    Where one cannot become ready, none begins, and what kept it is raised.
+    """
     start = threading.Barrier(len(works))
 
     def run(work: Callable[[], Any]) -> Any:
-        ready()
-        start.wait(WAIT_SECONDS_MAX)
-        return work()
+        try:
+            try:
+                ready()
+            except BaseException:
+                start.abort()
+                raise
+            start.wait(WAIT_SECONDS_MAX)
+            return work()
+        finally:
+            connection.close()
 
     with ThreadPoolExecutor(len(works)) as threads:
-        return list(threads.map(run, works))
+        jobs = [threads.submit(run, work) for work in works]
+    errors = [error for job in jobs if (error := job.exception())]
+    for error in sorted(errors, key=lambda error: isinstance(error, threading.BrokenBarrierError)):
+        raise error  # the cause, rather than that the others waited in vain
+    return [job.result() for job in jobs]
 
 
 def together(*works: Callable[[], Any], expected: type[Exception] = OpenbellError) -> list[Any]:
@@ -44,8 +58,6 @@ def together(*works: Callable[[], Any], expected: type[Exception] = OpenbellErro
             return work()
         except expected as error:
             return error
-        finally:
-            connection.close()
 
     return at_once(
         *(partial(outcome, work) for work in works), ready=lambda: connection.ensure_connection()

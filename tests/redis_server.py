@@ -24,7 +24,11 @@ class RedisServer:
         """Returns once it answers."""
         command = ["redis-server", "--port", "0", "--unixsocket", "s", "--save", ""]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=self.home)
-        eventually(self._answers, "a Redis")
+        try:
+            eventually(self._answers, "a Redis")
+        except BaseException:
+            self.kill()
+            raise
 
     def kill(self) -> None:
         self.process.kill()

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from tests.waiting import eventually
 ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS_MAX = 400.0  # a first start generates a year of history, on a busy machine too
 STOP_SECONDS_MAX = 60.0
+START_SECONDS_MAX = 120.0  # of a single process that generates nothing
 GREETING = b"Ctrl-C stops it."  # the last line of what a started platform says
 
 
@@ -49,6 +51,17 @@ def stopped(pid: int) -> Iterator[None]:
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
+
+
+def line_of(process: subprocess.Popen[str], seconds: float = START_SECONDS_MAX) -> str:
+    """The next line it prints; "" where it ends before. It is killed if that takes longer."""
+    assert process.stdout is not None
+    last_resort = threading.Timer(seconds, process.kill)
+    last_resort.start()
+    try:
+        return process.stdout.readline()
+    finally:
+        last_resort.cancel()
 
 
 def workers_of(master: int) -> list[int]:

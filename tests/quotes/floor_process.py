@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from tests.conftest import ROOT
+from tests.running import line_of
 
 
 class FloorProcess(NamedTuple):
@@ -36,8 +37,7 @@ def floor_process(*options: str) -> Iterator[FloorProcess]:
         text=True,
     )
     try:
-        assert process.stdout is not None
-        yield FloorProcess(process, *(int(process.stdout.readline()) for _ in range(2)))
+        yield FloorProcess(process, *(int(line_of(process)) for _ in range(2)))
     finally:
         process.kill()
         process.communicate()

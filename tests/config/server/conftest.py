@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.config.server.gate import Gate
+from tests.running import line_of
 from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -34,13 +34,7 @@ class Floor:
 
     def next_line(self) -> str:
         """The next line it prints; "" where it ends before, or prints none for long."""
-        assert self.process.stdout is not None
-        last_resort = threading.Timer(PATIENCE_SECONDS, self.process.kill)
-        last_resort.start()
-        try:
-            return self.process.stdout.readline()
-        finally:
-            last_resort.cancel()
+        return line_of(self.process, PATIENCE_SECONDS)
 
     def output(self) -> tuple[str, str]:
         """The rest of what it printed, and what it logged, once it has ended."""
@@ -57,8 +51,7 @@ def floor() -> Iterator[Floor]:
         text=True,
     )
     try:
-        assert process.stdout is not None
-        yield Floor(process, int(process.stdout.readline()))
+        yield Floor(process, int(line_of(process)))
     finally:
         process.kill()
         process.communicate()

@@ -15,7 +15,7 @@ import pytest
 pytest.importorskip("gunicorn", reason="NO GUNICORN: the production set is not installed")
 
 from tests.config.server.web import ROOT, Web, running
-from tests.running import workers_of
+from tests.running import line_of, workers_of
 
 PATIENCE_SECONDS = 60
 
@@ -55,8 +55,9 @@ def test_what_a_killed_master_left_is_removed_by_the_next_and_no_other(tmp_path:
             command, cwd=ROOT, env=told, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         masters.append(another)
-        assert another.stdout is not None
-        return Path(another.stdout.readline().strip())
+        folder = line_of(another).strip()
+        assert folder, "it ended before it told its folder"
+        return Path(folder)
 
     try:
         killed, lives = folder_of_another(), folder_of_another()
