@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
@@ -119,9 +120,10 @@ def test_concurrent_cancels_cancel_once(floor: TradingFloor, account: Account) -
 
 
 def test_the_fourth_request_of_an_account_is_told_to_come_back(
-    floor: TradingFloor, account: Account
+    floor: TradingFloor, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One is decided, two wait, the next hears 429 before anything is stored."""
+    monkeypatch.setattr(locks, "WAIT_SECONDS_MAX", WAIT_SECONDS_MAX)
     order = floor.buy(account, "1", limit="90")
     inside, leave = threading.Event(), threading.Event()
 
@@ -133,21 +135,22 @@ def test_the_fourth_request_of_an_account_is_told_to_come_back(
     def cancel() -> Order:
         return orders.cancel(account_id=account.pk, order_id=order.public_id, actor="test")
 
-    holder = threading.Thread(target=hold_the_turn)
-    holder.start()
-    assert inside.wait(WAIT_SECONDS_MAX)
-    waiting = threading.Thread(target=together, args=(cancel, cancel))
-    waiting.start()
-    eventually(lambda: locks._queues[account.pk].users == 3, "two that wait")
-    with pytest.raises(AccountBusy) as busy:
-        cancel()
-    status, headers, body = answer_error(busy.value)
-    assert (status, body["code"], body["maximum"]) == (429, 42910000, "2")
-    assert headers == {"Retry-After": "1"}
-    assert now_of(order).status == "accepted"
-    leave.set()
-    holder.join(WAIT_SECONDS_MAX)
-    waiting.join(WAIT_SECONDS_MAX)
+    with ThreadPoolExecutor(2) as threads:
+        threads.submit(hold_the_turn)
+        try:
+            assert inside.wait(WAIT_SECONDS_MAX)
+            waiting = threads.submit(together, cancel, cancel)
+            eventually(lambda: locks._queues[account.pk].users == 3, "two that wait")
+            with pytest.raises(AccountBusy) as busy:
+                cancel()
+            status, headers, body = answer_error(busy.value)
+            assert (status, body["code"], body["maximum"]) == (429, 42910000, "2")
+            assert headers == {"Retry-After": "1"}
+            assert now_of(order).status == "accepted"
+        finally:
+            leave.set()
+    codes = [outcome.code for outcome in waiting.result() if isinstance(outcome, OpenbellError)]
+    assert codes == [42210000]  # of the two that waited one canceled, the other came too late
     assert now_of(order).status == "canceled"
     assert account.pk not in locks._queues
 

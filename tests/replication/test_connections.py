@@ -15,6 +15,7 @@ import websockets
 
 from config.databases.start import check_connections, connections_max
 from quotes.streaming import off_loop
+from tests.conftest import LONG
 from tests.people import Trader, a_trader
 from tests.replication.cluster import FIRST, PRIMARY, SECOND, Cluster
 from tests.replication.processes import ask, servers, serving
@@ -24,8 +25,10 @@ pytest.importorskip("gunicorn", reason="NO GUNICORN: the production set is not i
 
 THREADS, WORKERS = 3, 2
 CALLERS = 12
-REQUESTS = 500
-REFUSED_SECONDS_MAX = 15.0  # one of it waiting for a thread; to come in and go out, the rest
+REQUESTS = 500 if LONG else 50
+# One of it waiting for a thread; to come in and go out, the rest. Those that run meanwhile are held
+# up for as long, and the database is waited for no longer than 10 seconds.
+REFUSED_SECONDS_MAX = 8.0
 USER = "counted"  # of its own, so that nobody else is counted
 LEARNT_SECONDS_MAX = 40.0  # a Redis without marks is distrusted first; a busy machine takes longer
 
@@ -162,9 +165,7 @@ def orders_held_up(cluster: Cluster) -> Iterator[Callable[[], None]]:
         yield partial(holder.query, "UNLOCK TABLES")
 
 
-def test_500_requests_that_the_database_holds_up_are_answered_or_refused(
-    counted: Cluster,
-) -> None:
+def test_requests_that_the_database_holds_up_are_answered_or_refused(counted: Cluster) -> None:
     """Who runs when it is held up is answered late, everybody else is refused meanwhile."""
     trader = a_trader()
     told = {"HTTP_THREADS": str(THREADS), "REPLICA_URLS": "", "REDIS_URL": ""}

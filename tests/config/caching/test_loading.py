@@ -7,7 +7,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -19,7 +19,7 @@ from django.core.cache import caches
 
 from config.caching import entries, loading
 from config.caching.entries import Caller, Entries, LocalEntries
-from config.caching.loading import HITS, MISSES, STALE, WAITS, LoadingCache
+from config.caching.loading import HITS, MISSES, STALE, WAITS, Flight, LoadingCache
 from config.caching.policy import NAMESPACES, Namespace
 from events.errors import Unavailable
 from tests.meeting import at_once
@@ -84,6 +84,20 @@ def load_stale(cache: LoadingCache, monkeypatch: pytest.MonkeyPatch, **values: s
 
 def counted() -> list[float]:
     return [count.labels(NAME)._value.get() for count in (HITS, MISSES, STALE, WAITS)]
+
+
+def count_boarded(cache: LoadingCache, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The keys for which somebody has a flight: of its own, or another's."""
+    boarded: list[str] = []
+    board = cache.board
+
+    def note(name: str, keys: Iterable[str]) -> tuple[dict[str, Flight], dict[str, Flight]]:
+        found = board(name, keys)
+        boarded.extend(flying for flights in found for flying in flights)
+        return found
+
+    monkeypatch.setattr(cache, "board", note)
+    return boarded
 
 
 class CacheContract:
@@ -232,14 +246,15 @@ class CacheContract:
         found = cache.get_or_load_many(NAME, ["a"], lambda keys: 1 / 0)  # type: ignore[arg-type,return-value]
         assert found == {"a": "old"}
 
-    def test_failure_reaches_those_who_waited_for_it(self, cache: LoadingCache) -> None:
-        calls = []
-        *_, waits = counted()
+    def test_failure_reaches_those_who_waited_for_it(
+        self, cache: LoadingCache, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        boarded = count_boarded(cache, monkeypatch)
+        calls: list[list[str]] = []
 
         def load(keys: list[str]) -> dict[str, Any]:
             calls.append(keys)
-            eventually(lambda: counted()[-1] >= waits + 19, "the other 19 to wait")
-            time.sleep(0.05)
+            eventually(lambda: len(boarded) == 20, "the other 19 to board")
             raise Broken
 
         def outcome() -> type[Exception] | None:
@@ -249,8 +264,12 @@ class CacheContract:
                 return type(error)
             return None
 
-        assert at_once(*[outcome] * 20) == [Broken] * 20
-        assert len(calls) < 5  # it may end between a count and the wait that was counted
+        with ThreadPoolExecutor(1) as pool:
+            first = pool.submit(outcome)
+            eventually(lambda: calls, "the load to begin")
+            assert at_once(*[outcome] * 19) == [Broken] * 19
+            assert first.result(PATIENCE_SECONDS) is Broken
+        assert calls == [["a"]]
 
     def test_load_that_never_ends_is_not_waited_for(
         self, cache: LoadingCache, monkeypatch: pytest.MonkeyPatch
