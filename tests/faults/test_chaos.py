@@ -25,6 +25,7 @@ from django.conf import settings
 from tests.conftest import ROOT
 from tests.faults.chaos import ChaosProxy, Mischief, chaos, redis_replies, websocket_frames
 from tests.faults.chaos_watch import HEALED_SECONDS_MAX, Feed, Watcher
+from tests.running import line_of
 
 TROUBLE_SECONDS = 4.0
 
@@ -66,8 +67,7 @@ def stream_process(redis_port: int, halts: Path) -> Iterator[Stream]:
         text=True,
     )
     try:
-        assert process.stdout is not None
-        port, metrics_port = map(int, process.stdout.readline().split())
+        port, metrics_port = map(int, line_of(process).split())
         yield Stream(port, metrics_port, halts)
     finally:
         process.kill()
