@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -44,8 +45,11 @@ def test_servers_of_debian_start_again_once_an_installation_is_broken_off(
     policy = tmp_path / "policy-rc.d"
     process = installing(policy, "hang")
     assert process.stderr is not None
+    last_resort = threading.Timer(PATIENCE_SECONDS, os.killpg, (process.pid, signal.SIGKILL))
+    last_resort.start()
     while "begun" not in (line := process.stderr.readline()):
         assert line, "it ended before it installed"
+    last_resort.cancel()
     assert "exit 101" in policy.read_text()
     os.killpg(process.pid, number)
     process.communicate(timeout=PATIENCE_SECONDS)
