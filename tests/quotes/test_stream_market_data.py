@@ -557,9 +557,9 @@ async def test_plain_clients_see_nothing_of_honesty(
         connected(app, query="honest=0") as client,
         connected(app, query="honest=1") as other,
     ):
-        for each in (client, other):
-            await enter(each)
-            await subscribe(each, quotes=["AAPL"])
+        await enter(client)
+        await subscribe(client, quotes=["AAPL"])
+        await enter(other)
         while (await other.hear())[0]["T"] != "heartbeat":
             pass
         assert client.frames == []

@@ -94,7 +94,7 @@ async def knock(port: int, trader: Trader, times: int) -> None:
     async def let_in() -> None:
         url = f"ws://127.0.0.1:{port}/stream?honest=1"
         async with websockets.connect(url, additional_headers=trader.headers) as socket:
-            for _ in range(2):  # heartbeats: between them everybody was looked after
+            for _ in range(6):  # heartbeats: between the last ones everybody was looked after
                 await asyncio.wait_for(socket.recv(), 20)
 
     await asyncio.gather(let_in(), *(once(number) for number in range(times)))
