@@ -42,6 +42,7 @@ from benchmarks.streams_processes import (
 BEGUN = "begun\n"
 MORE = 1.08  # the simulation draws its ticks: so much more on average, or it falls short
 RATES = (100_000, 200_000)  # deliveries a second
+FLOWING_SECONDS_MAX = 60.0
 SETTLE_SECONDS, WARM_UP_SECONDS, END_SECONDS = 3.0, 3.0, 30.0
 
 
@@ -100,7 +101,7 @@ def measure(openbell: Contestant, rate: int, home: Path, shared: Shared, seconds
     shared.clear()
     with serving(openbell) as server, clients(openbell, server.port, SOCKETS, home, shared):
         with feeding(shared, fan, rate) as feed:
-            begin(feed, shared)
+            begin(feed, shared, rate)
             time.sleep(WARM_UP_SECONDS)
             before, spent, at = shared.figures(), server.cpu(), time.monotonic()
             time.sleep(seconds)
@@ -139,10 +140,11 @@ def feeding(shared: Shared, fan: int, rate: int) -> Iterator[subprocess.Popen[st
         process.wait(END_SECONDS)
 
 
-def begin(feed: subprocess.Popen[str], shared: Shared) -> None:
-    """Let ticks flow once the stream process has found its place in the feed.
+def begin(feed: subprocess.Popen[str], shared: Shared, rate: int) -> None:
+    """Let ticks flow once the stream process has found its place in the feed, until they do.
 
-    What it told until then, of what a run before has stored, does not count.
+    What it told until then, of what a run before has stored, does not count. The seconds that a
+    quiet market has looked ahead stay quiet: that may take some.
     """
     assert feed.stdin is not None
     assert feed.stdout is not None
@@ -152,6 +154,11 @@ def begin(feed: subprocess.Popen[str], shared: Shared) -> None:
     shared.set(PUBLISHED, shared[DELIVERED])
     feed.stdin.write("go\n")
     feed.stdin.flush()
+    flowing, deadline = shared[DELIVERED] + rate // 10, time.monotonic() + FLOWING_SECONDS_MAX
+    while shared[DELIVERED] < flowing:
+        if time.monotonic() > deadline:
+            raise SystemExit("the ticks do not flow")
+        time.sleep(0.05)
 
 
 if __name__ == "__main__":
