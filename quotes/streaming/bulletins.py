@@ -127,11 +127,11 @@ def heartbeat(socket: Socket, pulse: Pulse) -> bytes:
     be it ticks, bars or statuses: when it has found out, it sends snapshots, the statuses that it
     missed, and for bars a number that did not arrive.
 
-    A client has everything if heartbeats arrive every two seconds, each is current, counts as many
-    messages as arrived, and names nothing newer than what arrived, and if the numbers of a symbol's
-    trades and of their amendments came without a gap. Of all that says a last price, the one of
-    the highest rank does (`Codec.snapshot`). Else it says `{"action": "resync", "id": n}` and
-    trusts a symbol again by a heartbeat that agrees after a snapshot with this id.
+    A client has everything if heartbeats arrive at least every two seconds, each is current, counts
+    as many messages as arrived, and names nothing newer than what arrived, and if the numbers of a
+    symbol's trades and of their amendments came without a gap. Of all that says a last price, the
+    one of the highest rank does (`Codec.snapshot`). Else it says `{"action": "resync", "id": n}`
+    and trusts a symbol again by a heartbeat that agrees after a snapshot with this id.
     """
     at_us, quiet_ms, current = pulse
     news = {channel.value: places for channel, places in socket.unreported.items()}

@@ -19,6 +19,13 @@ from tests.streams import OPENING_US, bar, batch, quote, trade
 from tests.waiting import until
 
 
+@pytest.fixture
+def only_greetings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heartbeats for newcomers, a hundred a second, and none for all."""
+    monkeypatch.setattr(heart, "HEARTBEAT_SECONDS", 1_000)
+    monkeypatch.setattr(heart, "GREETINGS", 100_000)
+
+
 async def test_heartbeat_says_what_was_sent_and_what_changed(hub: Hub) -> None:
     reader = Reader(hub, JSON_HONEST).want(quotes=["AAPL"], trades=["AAPL"])
     plain = Reader(hub).want(quotes=["AAPL"])
@@ -94,10 +101,8 @@ async def test_the_heart_beats_by_itself(hub: Hub, monkeypatch: pytest.MonkeyPat
 
 
 async def test_who_has_just_come_hears_that_all_is_live_before_the_next_heartbeat_of_all(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, only_greetings: None
 ) -> None:
-    monkeypatch.setattr(heart, "HEARTBEAT_SECONDS", 1_000)
-    monkeypatch.setattr(heart, "GREETINGS", 100_000)
     reader = Reader(hub, JSON_HONEST).want(quotes=["AAPL"])
     await settled()
     assert reader.heard == []  # as long as no batch has come
@@ -112,10 +117,8 @@ async def test_who_has_just_come_hears_that_all_is_live_before_the_next_heartbea
 
 
 async def test_a_newcomer_hears_at_once_of_a_bar_that_was_lost(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, only_greetings: None
 ) -> None:
-    monkeypatch.setattr(heart, "HEARTBEAT_SECONDS", 1_000)
-    monkeypatch.setattr(heart, "GREETINGS", 100_000)
     reader = Reader(hub, JSON_HONEST).want(bars=["AAPL"])
     bus().publish(BARS, [bar("AAPL")])
     await until(lambda: "b" in [one["T"] for one in reader.heard])
